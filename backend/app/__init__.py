@@ -1,0 +1,1 @@
+"""Sentinel: the policy that is put on top of fluido's mechanism."""

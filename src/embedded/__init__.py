@@ -1,0 +1,1 @@
+"""Real PostgreSQL, Redis and llama.cpp servers on free loopback ports, from wheels."""
