@@ -1,0 +1,259 @@
+"""A gate that obeys a law: the door most callers use."""
+
+import math
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from fluido.errors import LimitReached
+from fluido.flow.gate import Gate
+from fluido.flow.label import current_label
+from fluido.laws.base import Decision, Law
+from fluido.laws.brake import Brake
+from fluido.measure import Ewma
+from fluido.metrics import DecisionLog, FlowStats, Histogram
+from fluido.sample import Outcome, Sample
+
+TICK_S = 0.25
+
+
+def ignore_failures(_error: BaseException, /) -> Outcome:
+    """The default classifier: a failed call says nothing about capacity."""
+    return Outcome.IGNORED
+
+
+class Slot:
+    """One admission. Set `outcome` or `units` inside the block to tell the law more than it can see."""
+
+    __slots__ = (
+        "_deadline_s",
+        "_inflight",
+        "_limit",
+        "_limiter",
+        "_wait_s",
+        "label",
+        "outcome",
+        "started_s",
+        "units",
+    )
+
+    def __init__(self, limiter: "Limiter", label: str, deadline_s: float | None) -> None:
+        self._limiter = limiter
+        self._deadline_s = deadline_s
+        self._wait_s = 0.0
+        self.label = label
+        self.outcome: Outcome | None = None
+        self.units = 1.0
+
+    async def __aenter__(self) -> Self:
+        limiter = self._limiter
+        gate = limiter.gate
+        if gate.try_acquire():
+            self.started_s = limiter.clock()
+        else:
+            joined_s = limiter.clock()
+            limiter.check_deadline(self._deadline_s, joined_s)
+            await gate.acquire(label=self.label, deadline_s=self._deadline_s)
+            self.started_s = limiter.clock()
+            self._wait_s = self.started_s - joined_s
+        self._inflight = gate.inflight
+        self._limit = gate.limit
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        limiter = self._limiter
+        try:
+            outcome = self.outcome
+            if outcome is None:
+                outcome = Outcome.OK if error is None else limiter.classify(error)
+            limiter.learn(
+                Sample(
+                    self.label,
+                    self.started_s,
+                    limiter.clock(),
+                    self._wait_s,
+                    self._inflight,
+                    self._limit,
+                    outcome,
+                    self.units,
+                )
+            )
+        finally:
+            limiter.gate.release()
+
+
+class Limiter:
+    """`async with limiter.slot():` admits as many calls at once as its law finds worthwhile.
+
+    `classify` tells what a raised exception says about capacity. With `brake`, the limit is frozen and scaled
+    down while calls fail. In `shadow` mode the law computes and its decisions are logged, but the limit stays
+    where it was (or where `pin` puts it). A law that raises or leaves its bounds is held at its last value.
+    """
+
+    kind = "limiter"
+
+    def __init__(
+        self,
+        law: Law,
+        *,
+        name: str,
+        max_waiting: int,
+        clock: Callable[[], float] = time.perf_counter,
+        shadow: bool = False,
+        brake: Brake | None = None,
+        classify: Callable[[BaseException], Outcome] = ignore_failures,
+        gate: Gate | None = None,
+    ) -> None:
+        self.name = name
+        self.law = law
+        self.clock = clock
+        self.classify = classify
+        self.shadow = shadow
+        self.pinned: float | None = None
+        self.decisions = DecisionLog()
+        self.gate = gate or Gate(law.value, max_waiting=max_waiting, clock=clock, name=name)
+        self._brake = brake
+        self._beta: Decision | None = None
+        self._decision: Decision | None = None
+        self._value = self.gate.limit
+        self._tick_due_s = -math.inf
+        self._completed = 0
+        self._overloads = 0
+        self._wait = Histogram()
+        self._service = Histogram()
+        self._mean_service = Ewma(0.02)
+
+    def slot(self, *, label: str | None = None, deadline_s: float | None = None) -> Slot:
+        """One admission, to be used with `async with`. `label` defaults to the current one.
+
+        Entering raises LimitReached at once when the queue is full or the wait cannot fit `deadline_s` (a
+        time on the limiter's clock), WaitTimeout when that passes in the queue, Closed after `close()`.
+        """
+        return Slot(self, current_label() if label is None else label, deadline_s)
+
+    def pin(self, value: float) -> None:
+        """Put `value` (at least 1) in force and turn the law off; a shadow law goes on computing."""
+        self.gate.resize(value)
+        self.pinned = value
+        self.decisions.record(self.clock(), value, "pinned", {})
+
+    def unpin(self) -> None:
+        """Let the law decide again, from where it was."""
+        if self.pinned is not None:
+            self.pinned = None
+            self.decisions.record(self.clock(), self._value, "unpinned", {})
+            if not self.shadow:
+                self._apply()
+
+    def close(self) -> None:
+        """Refuse newcomers and fail who waits with Closed. Idempotent."""
+        self.gate.close()
+
+    def stats(self) -> FlowStats:
+        """Everything one may want to know, at this moment."""
+        gate = self.gate
+        return FlowStats(
+            name=self.name,
+            kind=self.kind,
+            law=self.law.name,
+            value=gate.limit,
+            floor=self.law.floor,
+            ceiling=self.law.ceiling,
+            inflight=gate.inflight,
+            waiting=gate.waiting,
+            admitted=gate.admitted,
+            refused=gate.refused,
+            timed_out=gate.timed_out,
+            cancelled=gate.cancelled,
+            completed=self._completed,
+            overloads=self._overloads,
+            wait_ms_p50=self._wait.quantile(0.5) * 1e3,
+            wait_ms_p99=self._wait.quantile(0.99) * 1e3,
+            service_ms_p50=self._service.quantile(0.5) * 1e3,
+            service_ms_p99=self._service.quantile(0.99) * 1e3,
+            pinned=self.pinned is not None,
+            shadow=self.shadow,
+            decisions=tuple(self.decisions),
+            reasons=self.decisions.reasons,
+        )
+
+    # -- for Slot --
+
+    def check_deadline(self, deadline_s: float | None, now_s: float) -> None:
+        """Give the law a chance to move while nothing ends, and refuse a wait that cannot fit."""
+        if now_s >= self._tick_due_s:
+            self.learn_time(now_s)
+        gate = self.gate
+        if deadline_s is None or not self._mean_service.count:
+            return
+        # Little's law: who is behind `waiting` others is in after that many completions, and has to run.
+        predicted_s = self._mean_service.value * (gate.waiting + 1) / gate.limit
+        if now_s + predicted_s > deadline_s:
+            gate.refused += 1
+            raise LimitReached(
+                f"the wait of about {predicted_s:.3f} s does not fit the deadline",
+                waiting=gate.waiting,
+                predicted_wait_s=predicted_s,
+                retry_after_s=predicted_s,
+            )
+
+    def learn(self, sample: Sample) -> None:
+        """Take one finished call into the statistics and, unless the law is off, into the law."""
+        self._completed += 1
+        self._wait.record(sample.wait_s)
+        service_s = sample.finished_s - sample.started_s
+        self._service.record(service_s)
+        self._mean_service.add(service_s)
+        if sample.outcome is Outcome.OVERLOAD:
+            self._overloads += 1
+        self._tick_due_s = sample.finished_s + TICK_S
+        if self.pinned is not None and not self.shadow:
+            return
+        try:
+            if self._brake is not None:
+                beta = self._brake.observe(sample)
+                if beta is not self._beta:
+                    self._beta = beta
+                    self._braked(beta, sample.finished_s)
+                if beta.value < 1.0:
+                    return
+            decision = self.law.observe(sample)
+        except Exception as error:  # noqa: BLE001  (a law can be anybody's; its bug must not fail the call)
+            decision = Decision(self._value, f"law_failed_{type(error).__name__}")
+        if decision is not self._decision:
+            self._obey(decision, sample.finished_s)
+
+    def learn_time(self, now_s: float) -> None:
+        """Tell the law that time passed without a completion."""
+        self._tick_due_s = now_s + TICK_S
+        if (self.pinned is not None and not self.shadow) or (self._beta and self._beta.value < 1.0):
+            return
+        try:
+            decision = self.law.tick(now_s)
+        except Exception as error:  # noqa: BLE001  (a law can be anybody's; its bug must not fail the call)
+            decision = Decision(self._value, f"law_failed_{type(error).__name__}")
+        if decision is not self._decision:
+            self._obey(decision, now_s)
+
+    def _obey(self, decision: Decision, now_s: float) -> None:
+        self._decision = decision
+        value = min(max(decision.value, self.law.floor), self.law.ceiling)
+        if value != value or value < 1:  # noqa: PLR0124  (NaN)
+            return
+        if value != self._value:
+            self._value = value
+            self.decisions.record(now_s, value, decision.reason, decision.inputs)
+            if not self.shadow:
+                self._apply()
+
+    def _braked(self, beta: Decision, now_s: float) -> None:
+        self.decisions.record(now_s, beta.value, f"brake_{beta.reason}", beta.inputs)
+        if not self.shadow:
+            self._apply()
+
+    def _apply(self) -> None:
+        beta = self._beta.value if self._beta else 1.0
+        self.gate.resize(max(1.0, self._value * beta))

@@ -1,0 +1,135 @@
+"""What a flow tells about itself: counts, quantiles and the reasons of its law."""
+
+import math
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+SUB_BUCKETS = 16  # per octave: a quantile is off by at most 1/32 of itself
+LOWEST_S = 1e-6
+OCTAVES = 36  # 1 us to 19 h
+_LOWEST_EXPONENT = math.frexp(LOWEST_S)[1]
+_BUCKETS = SUB_BUCKETS * OCTAVES + 1
+
+
+class Histogram:
+    """Durations in fixed logarithmic buckets; histograms of several processes add up with `merge`."""
+
+    __slots__ = ("count", "counts", "sum_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * _BUCKETS
+        self.count = 0
+        self.sum_s = 0.0
+
+    def record(self, value_s: float) -> None:
+        """Add one duration in seconds. Negative and NaN count as zero."""
+        self.count += 1
+        if not value_s > LOWEST_S:
+            self.counts[0] += 1
+            return
+        if value_s == math.inf:
+            self.counts[-1] += 1
+            return
+        self.sum_s += value_s
+        mantissa, exponent = math.frexp(value_s)
+        index = (
+            (exponent - _LOWEST_EXPONENT) * SUB_BUCKETS + int(mantissa * 2 * SUB_BUCKETS) - SUB_BUCKETS + 1
+        )
+        self.counts[index if index < _BUCKETS else -1] += 1
+
+    def merge(self, other: "Histogram") -> None:
+        """Add what another histogram counted."""
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.count += other.count
+        self.sum_s += other.sum_s
+
+    def quantile(self, q: float) -> float:
+        """The middle of the bucket that holds quantile `q` in seconds; 0.0 when nothing was recorded."""
+        if not 0.0 <= q <= 1.0:
+            raise ValueError(f"a quantile lies in [0, 1], not {q}")
+        if not self.count:
+            return 0.0
+        rank = max(1, math.ceil(q * self.count))
+        seen = 0
+        for index, bucket in enumerate(self.counts):
+            seen += bucket
+            if seen >= rank:
+                return _middle(index)
+        return _middle(_BUCKETS - 1)
+
+
+def _middle(index: int) -> float:
+    if index == 0:
+        return 0.0
+    octave, step = divmod(index - 1, SUB_BUCKETS)
+    low = math.ldexp(0.5 + step / (2 * SUB_BUCKETS), octave + _LOWEST_EXPONENT)
+    return low * (1.0 + 1.0 / (2 * (SUB_BUCKETS + step)))
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """A decision of a law and when it was taken, seconds on the flow's clock."""
+
+    at_s: float
+    value: float
+    reason: str
+    inputs: Mapping[str, float]
+
+
+class DecisionLog:
+    """The last decisions, and how often each reason was given."""
+
+    __slots__ = ("_reasons", "_records")
+
+    def __init__(self, capacity: int = 256) -> None:
+        self._records: deque[DecisionRecord] = deque(maxlen=capacity)
+        self._reasons: Counter[str] = Counter()
+
+    def record(self, at_s: float, value: float, reason: str, inputs: Mapping[str, float]) -> None:
+        """Keep one decision; the oldest is dropped when the log is full."""
+        self._records.append(DecisionRecord(at_s, value, reason, inputs))
+        self._reasons[reason] += 1
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[DecisionRecord]:
+        return iter(tuple(self._records))
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How often each reason was given since the start."""
+        return dict(self._reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowStats:
+    """A flow at one moment. Counts are since it was built; quantiles cover the same time.
+
+    `value` is what is in force, `floor` and `ceiling` bound it. A flow that is `pinned` does not listen to
+    its law; one in `shadow` logs what its law would do and does not do it.
+    """
+
+    name: str
+    kind: str
+    law: str = "fixed"
+    value: float = 0.0
+    floor: float = 0.0
+    ceiling: float = 0.0
+    inflight: int = 0
+    waiting: int = 0
+    admitted: int = 0
+    refused: int = 0
+    timed_out: int = 0
+    cancelled: int = 0
+    completed: int = 0
+    overloads: int = 0
+    wait_ms_p50: float = 0.0
+    wait_ms_p99: float = 0.0
+    service_ms_p50: float = 0.0
+    service_ms_p99: float = 0.0
+    pinned: bool = False
+    shadow: bool = False
+    decisions: tuple[DecisionRecord, ...] = ()
+    reasons: Mapping[str, int] = field(default_factory=dict)
