@@ -1,0 +1,55 @@
+"""One FastAPI application in front of one `System`. The order of the layers is the list below."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import Depends, FastAPI
+from starlette.middleware import Middleware
+
+from app.core.ports import System
+from app.core.settings import Settings
+
+from . import conversations, errors, observe, pages
+from .bounds import BoundedBody, RequestId
+from .chat import chat_router
+from .pace import Pace
+from .security import Door
+from .traffic import Measured, Traffic
+
+_DESCRIPTION = "Chat with a language model behind buffers that tune themselves."
+
+
+def create_app(system: System, settings: Settings, pace: Pace | None = None) -> FastAPI:
+    """Serve `system` under Sentinel's HTTP contract; the system is opened and closed with the app."""
+    traffic = Traffic()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await system.open()
+        try:
+            yield
+        finally:
+            await system.close()
+
+    app = FastAPI(
+        title="Sentinel",
+        version="0.1.0",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        middleware=[
+            Middleware(RequestId),
+            Middleware(Measured, traffic=traffic),
+            Middleware(BoundedBody, max_bytes=settings.max_body_bytes),
+        ],
+    )
+    app.state.system = system
+    app.state.traffic = traffic
+    app.state.pace = pace or Pace(slow_client_s=settings.slow_client_s)
+    errors.install(app)
+    door = Door([key.get_secret_value() for key in settings.api_keys], settings.requests_per_minute)
+    app.include_router(chat_router(settings.max_message_chars), dependencies=[Depends(door)])
+    app.include_router(conversations.router, dependencies=[Depends(door)])
+    app.include_router(observe.router)
+    app.include_router(pages.router)
+    app.mount("/web", pages.static_files(), name="web")
+    return app

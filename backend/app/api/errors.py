@@ -1,0 +1,125 @@
+"""The one place that turns an error into an HTTP answer."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from app.core import failures
+from fluido import errors
+
+from .bodies import Failure
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, stable code and the sentence of one failure."""
+
+    status: int
+    code: str
+    message: str
+    retry_after_s: float | None = None
+    detail: dict[str, object] | None = None
+
+    def body(self) -> dict[str, object]:
+        failure = Failure(
+            code=self.code, message=self.message, retry_after_s=self.retry_after_s, detail=self.detail
+        )
+        return {"error": failure.model_dump(exclude_none=True)}
+
+    def headers(self) -> dict[str, str]:
+        if self.retry_after_s is None:
+            return {}
+        return {"Retry-After": str(max(1, math.ceil(self.retry_after_s)))}
+
+    def response(self) -> JSONResponse:
+        return JSONResponse(self.body(), status_code=self.status, headers=self.headers())
+
+
+class QuotaExceeded(failures.SentinelError):
+    """This key has used its share. Ask again after `retry_after_s`."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+# The first class that fits wins, so a subclass stands before its base.
+_TABLE: Sequence[tuple[type[Exception], int, str]] = (
+    (failures.NotFound, 404, "not_found"),
+    (failures.StillAnswering, 409, "still_answering"),
+    (failures.KeyReused, 422, "idempotency_key_reused"),
+    (failures.PromptTooLong, 422, "prompt_too_long"),
+    (failures.StorageUnavailable, 503, "storage_unavailable"),
+    (failures.EngineFailed, 502, "engine_failed"),
+    (QuotaExceeded, 429, "quota_exceeded"),
+    (errors.LimitReached, 503, "busy"),
+    (errors.WaitTimeout, 503, "waited_too_long"),
+    (errors.BufferFull, 503, "busy"),
+    (errors.EngineUnavailable, 503, "engine_unavailable"),
+    (errors.Closed, 503, "shutting_down"),
+)
+
+
+def answer_to(error: Exception) -> Answer:
+    """Return what the client is told about `error`; what nobody foresaw is a 500 without details."""
+    for kind, status, code in _TABLE:
+        if isinstance(error, kind):
+            retry: float | None = getattr(error, "retry_after_s", None)
+            if retry is None and status == 503:
+                retry = 1.0
+            return Answer(status, code, str(error), retry, _detail(error))
+    log.error("unexpected error", exc_info=error)
+    return Answer(500, "internal", "Something broke on our side. The request id finds it in the log.")
+
+
+def _detail(error: Exception) -> dict[str, object] | None:
+    names = ("tokens", "window", "waiting", "predicted_wait_s", "waited_s")
+    found = {name: getattr(error, name) for name in names if getattr(error, name, None) is not None}
+    return found or None
+
+
+def _sentence(problem: dict[str, Any]) -> str:
+    place = ".".join(str(part) for part in problem.get("loc", ()) if part != "body")
+    return f"{place}: {problem.get('msg')}" if place else str(problem.get("msg"))
+
+
+async def _on_validation(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
+    problems = error.errors()
+    if any(problem.get("type") == "json_invalid" for problem in problems):
+        return Answer(
+            400, "bad_json", f"The body is not JSON: {problems[0].get('ctx', {}).get('error', '')}"
+        ).response()
+    if any(problem.get("loc") == ("body",) and problem.get("input") is None for problem in problems):
+        return Answer(
+            422, "invalid", "Send a JSON object with the header content-type: application/json."
+        ).response()
+    return Answer(422, "invalid", "; ".join(_sentence(problem) for problem in problems[:5])).response()
+
+
+async def _on_http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
+    codes = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}
+    answer = Answer(error.status_code, codes.get(error.status_code, "http_error"), str(error.detail))
+    return JSONResponse(answer.body(), status_code=answer.status, headers=error.headers)
+
+
+async def _on_known(_: Request, error: Exception) -> JSONResponse:
+    return answer_to(error).response()
+
+
+def install(app: FastAPI) -> None:
+    """Register the map on an application."""
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(HTTPException, _on_http)
+    for kind in (failures.SentinelError, errors.FluidoError, Exception):
+        app.add_exception_handler(kind, _on_known)

@@ -1,0 +1,140 @@
+"""The two shapes of an answer: one JSON body, or server-sent events as the tokens come.
+
+Both run the assistant's generator inside the response, beside a watch on the connection: when the
+client goes away the generator is cancelled at once, also while it waits for its turn or for the
+first token, when there is nothing to send that could fail.
+"""
+
+import asyncio
+import json
+from abc import abstractmethod
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app.core.ports import Accepted, ChatEvent, Reply, TextDelta
+
+from .bodies import ChatAnswer
+from .errors import answer_to
+from .pace import Pace
+
+Events = AsyncGenerator[ChatEvent, None]
+
+
+class ClientTooSlow(Exception):
+    """The client has not taken a piece of the answer for longer than we hold one for it."""
+
+
+class _Generated(Response):
+    """A response whose body is made while it is sent."""
+
+    def __init__(self, events: Events, pace: Pace) -> None:
+        self._events = events
+        self._pace = pace
+        self.background = None
+        self.status_code = 200
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        work = asyncio.ensure_future(self._answer(scope, receive, send))
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                self._pace.client_left()
+        finally:
+            for task in (work, gone):
+                task.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+        if not work.cancelled() and (error := work.exception()) is not None:
+            raise error
+
+    @abstractmethod
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
+class WholeAnswer(_Generated):
+    """The whole answer as one JSON object; an error has its own status."""
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reply: Reply | None = None
+        try:
+            async with aclosing(self._events) as events:
+                async for event in events:
+                    if isinstance(event, Reply):
+                        reply = event
+            if reply is None:
+                msg = "the assistant ended without a reply"
+                raise RuntimeError(msg)  # noqa: TRY301 - answered below like any other surprise
+        except Exception as error:  # noqa: BLE001 - answer_to logs what nobody foresaw
+            await answer_to(error).response()(scope, receive, send)
+            return
+        body = ChatAnswer.of(reply).model_dump_json().encode()
+        await Response(body, media_type="application/json")(scope, receive, send)
+
+
+class EventStream(_Generated):
+    """`delta` events, then one `done` or one `error`; a comment line while nothing else is said.
+
+    The status is decided by what happens before the first piece: a refusal has its own status and
+    no stream. After that an error is an event, because the status has been sent.
+    """
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+        try:
+            async with aclosing(self._pace.paced(self._events)) as events:
+                async for event in events:
+                    if isinstance(event, Accepted):
+                        await self._start(event, send)
+                        started = True
+                    else:
+                        await self._write(send, _encode(event))
+        except ClientTooSlow:
+            # Nobody reads: closing the connection is the only message that can arrive.
+            self._pace.client_too_slow()
+            return
+        except Exception as error:  # noqa: BLE001 - answer_to logs what nobody foresaw
+            answer = answer_to(error)
+            if not started:
+                await answer.response()(scope, receive, send)
+                return
+            await self._write(send, _event("error", {**answer.body(), "status": answer.status}))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _start(self, event: Accepted, send: Send) -> None:
+        headers = {
+            "content-type": "text/event-stream; charset=utf-8",
+            "cache-control": "no-store",
+            "x-accel-buffering": "no",
+            "x-conversation-id": str(event.conversation_id),
+            "x-query-kind": event.kind,
+        }
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+        await self._write(send, b": accepted\n\n")
+
+    async def _write(self, send: Send, data: bytes) -> None:
+        try:
+            async with asyncio.timeout(self._pace.slow_client_s):
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        except TimeoutError:
+            raise ClientTooSlow from None
+
+
+def _encode(event: TextDelta | Reply | None) -> bytes:
+    if event is None:
+        return b": waiting\n\n"
+    if isinstance(event, TextDelta):
+        return _event("delta", {"text": event.text})
+    return _event("done", ChatAnswer.of(event).model_dump(mode="json"))
+
+
+def _event(name: str, data: dict[str, object]) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,84 @@
+"""Counts and times of requests by route template, as pure ASGI."""
+
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Traffic:
+    """The registry of one application. Labels are route templates and status codes: a bounded set."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "sentinel_http_requests",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=self._registry,
+        )
+        self.first_byte = Histogram(
+            "sentinel_http_first_byte_seconds",
+            "Time to the first byte of the answer.",
+            ["route"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self.duration = Histogram(
+            "sentinel_http_duration_seconds",
+            "Time to the last byte of the answer.",
+            ["route"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self.in_flight = Gauge(
+            "sentinel_http_in_flight", "Requests being answered now.", registry=self._registry
+        )
+
+    def render(self) -> bytes:
+        """Return the text format."""
+        return generate_latest(self._registry)
+
+
+class Measured:
+    """Feeds `Traffic` from every request that passes."""
+
+    def __init__(
+        self, app: ASGIApp, traffic: Traffic, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._app = app
+        self._traffic = traffic
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = self._clock()
+        status = "aborted"
+        first: float | None = None
+
+        async def observed(message: Message) -> None:
+            nonlocal status, first
+            if message["type"] == "http.response.start":
+                status = str(message["status"])
+            elif first is None:
+                first = self._clock()
+            await send(message)
+
+        self._traffic.in_flight.inc()
+        try:
+            await self._app(scope, receive, observed)
+        finally:
+            self._traffic.in_flight.dec()
+            # The router leaves the template in the scope; what it did not know is one label, not many.
+            route = getattr(scope.get("route"), "path", "unknown")
+            self._traffic.requests.labels(scope["method"], route, status).inc()
+            self._traffic.duration.labels(route).observe(self._clock() - started)
+            if first is not None:
+                self._traffic.first_byte.labels(route).observe(first - started)

@@ -1,0 +1,1 @@
+"""Settings, ports and the policy of every adaptive buffer."""

@@ -1,0 +1,85 @@
+"""What depends on the deployment. The only reader of the environment; sealed once it is built."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _env(name: str) -> AliasChoices:
+    return AliasChoices(name.lower(), name)
+
+
+class Settings(BaseSettings):
+    """Settings of one Sentinel process, read from the environment when constructed.
+
+    Raises pydantic's `ValidationError` with a sentence for each value that cannot be used.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="SENTINEL_", frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    host: str = Field(default="127.0.0.1", validation_alias=AliasChoices("host", "SENTINEL_HOST", "HOST"))
+    port: int = Field(
+        default=8000, ge=1, le=65535, validation_alias=AliasChoices("port", "SENTINEL_PORT", "PORT")
+    )
+    database_url: str | None = Field(default=None, validation_alias=_env("DATABASE_URL"))
+    redis_url: str | None = Field(default=None, validation_alias=_env("REDIS_URL"))
+    ollama_url: str | None = Field(default=None, validation_alias=_env("OLLAMA_URL"))
+    openai_url: str | None = Field(default=None, validation_alias=_env("OPENAI_URL"))
+    model: str | None = None
+    data_dir: Path | None = None
+    migrate: bool = True
+
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    requests_per_minute: int = Field(default=0, ge=0)
+    max_body_bytes: int = Field(default=65_536, ge=1024)
+    max_message_chars: int = Field(default=8_000, ge=1)
+    deadline_s: float = Field(default=60.0, gt=0, le=3600)
+    slow_client_s: float = Field(default=30.0, gt=0)
+    drain_s: float = Field(default=20.0, ge=0)
+    log_level: str = "INFO"
+    ground: str = ""
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _async_driver(cls, value: str | None) -> str | None:
+        """Accept what people have in their environment: `postgres://` and `postgresql://`."""
+        if value is None:
+            return None
+        scheme, _, rest = value.partition("://")
+        if scheme in {"postgres", "postgresql"}:
+            return f"postgresql+asyncpg://{rest}"
+        if scheme.startswith("postgresql+"):
+            return value
+        msg = f"DATABASE_URL must start with postgresql://, not {scheme}://"
+        raise ValueError(msg)
+
+    @model_validator(mode="after")
+    def _no_open_door(self) -> "Settings":
+        if not _is_loopback(self.host) and not self.api_keys:
+            msg = (
+                f"Sentinel refuses to listen on {self.host} without a key: set SENTINEL_API_KEYS, "
+                "or keep HOST on 127.0.0.1 and put a proxy in front."
+            )
+            raise ValueError(msg)
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""Conversations in PostgreSQL: schema, migrations, sessions and the rows' own statements."""

@@ -1,0 +1,84 @@
+"""Conversations, their messages and idempotent requests.
+
+Revision ID: 0001
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import UUID
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def _created() -> sa.Column:
+    return sa.Column(
+        "created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")
+    )
+
+
+def _conversation() -> sa.Column:
+    return sa.Column(
+        "conversation_id",
+        UUID(as_uuid=True),
+        sa.ForeignKey("conversations.id", ondelete="CASCADE", name="fk_messages_conversation_id"),
+        nullable=False,
+    )
+
+
+def upgrade() -> None:
+    op.create_table(
+        "conversations",
+        sa.Column("id", UUID(as_uuid=True), nullable=False),
+        sa.Column("user_id", sa.Text, nullable=False),
+        sa.Column("title", sa.Text, nullable=False),
+        _created(),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
+        sa.PrimaryKeyConstraint("id", name="pk_conversations"),
+    )
+    op.create_index(
+        "ix_conversations_user_id_updated_at", "conversations", ["user_id", sa.text("updated_at DESC")]
+    )
+    op.create_table(
+        "messages",
+        sa.Column("id", sa.BigInteger, sa.Identity(always=True), nullable=False),
+        _conversation(),
+        sa.Column("role", sa.Text, nullable=False),
+        sa.Column("content", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text),
+        sa.Column("model", sa.Text),
+        sa.Column("finish_reason", sa.Text),
+        sa.Column("ttft_ms", sa.Float),
+        sa.Column("total_ms", sa.Float),
+        sa.Column("output_tokens", sa.Integer),
+        _created(),
+        sa.PrimaryKeyConstraint("id", name="pk_messages"),
+        sa.CheckConstraint("role IN ('user', 'assistant')", name="ck_messages_role"),
+    )
+    op.create_index("ix_messages_conversation_id_id", "messages", ["conversation_id", "id"])
+    op.create_table(
+        "requests",
+        sa.Column("user_id", sa.Text, nullable=False),
+        sa.Column("idempotency_key", sa.Text, nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+        sa.Column(
+            "conversation_id",
+            UUID(as_uuid=True),
+            sa.ForeignKey("conversations.id", ondelete="CASCADE", name="fk_requests_conversation_id"),
+            nullable=False,
+        ),
+        sa.Column("message_id", sa.BigInteger, nullable=False),
+        sa.Column("answer_id", sa.BigInteger),
+        sa.Column("answering_until", sa.DateTime(timezone=True), nullable=False),
+        _created(),
+        sa.PrimaryKeyConstraint("user_id", "idempotency_key", name="pk_requests"),
+    )
+    op.create_index("ix_requests_conversation_id", "requests", ["conversation_id"])
+
+
+def downgrade() -> None:
+    op.drop_table("requests")
+    op.drop_table("messages")
+    op.drop_table("conversations")

@@ -1,0 +1,71 @@
+"""The tables, as the newest migration leaves them."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import UUID
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_now = sa.text("now()")
+
+conversations = sa.Table(
+    "conversations",
+    metadata,
+    sa.Column("id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("user_id", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
+    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
+    sa.Index("ix_conversations_user_id_updated_at", "user_id", sa.text("updated_at DESC")),
+)
+
+messages = sa.Table(
+    "messages",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column(
+        "conversation_id",
+        UUID(as_uuid=True),
+        sa.ForeignKey("conversations.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Column(
+        "role", sa.Text, sa.CheckConstraint("role IN ('user', 'assistant')", name="role"), nullable=False
+    ),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text),
+    sa.Column("model", sa.Text),
+    sa.Column("finish_reason", sa.Text),
+    sa.Column("ttft_ms", sa.Float),
+    sa.Column("total_ms", sa.Float),
+    sa.Column("output_tokens", sa.Integer),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
+    sa.Index("ix_messages_conversation_id_id", "conversation_id", "id"),
+)
+
+# One row per idempotency key: which message it stored, and which answer it got.
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("user_id", sa.Text, primary_key=True),
+    sa.Column("idempotency_key", sa.Text, primary_key=True),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+    sa.Column(
+        "conversation_id",
+        UUID(as_uuid=True),
+        sa.ForeignKey("conversations.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Column("message_id", sa.BigInteger, nullable=False),
+    sa.Column("answer_id", sa.BigInteger),
+    sa.Column("answering_until", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
+    sa.Index("ix_requests_conversation_id", "conversation_id"),
+)
