@@ -24,7 +24,7 @@ def static_files() -> StaticFiles:
 
 _HEADERS = {
     "cache-control": "no-cache",
-    "content-security-policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'",
+    "content-security-policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }

@@ -66,7 +66,7 @@ class WholeAnswer(_Generated):
                         reply = event
             if reply is None:
                 msg = "the assistant ended without a reply"
-                raise RuntimeError(msg)  # noqa: TRY301 - answered below like any other surprise
+                raise RuntimeError(msg)
         except Exception as error:  # noqa: BLE001 - answer_to logs what nobody foresaw
             await answer_to(error).response()(scope, receive, send)
             return

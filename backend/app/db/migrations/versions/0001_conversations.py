@@ -3,9 +3,12 @@
 Revision ID: 0001
 """
 
+from datetime import datetime
+from uuid import UUID
+
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
@@ -13,17 +16,17 @@ branch_labels = None
 depends_on = None
 
 
-def _created() -> sa.Column:
+def _created() -> sa.Column[datetime]:
     return sa.Column(
         "created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")
     )
 
 
-def _conversation() -> sa.Column:
+def _conversation(table: str) -> sa.Column[UUID]:
     return sa.Column(
         "conversation_id",
-        UUID(as_uuid=True),
-        sa.ForeignKey("conversations.id", ondelete="CASCADE", name="fk_messages_conversation_id"),
+        postgresql.UUID(as_uuid=True),
+        sa.ForeignKey("conversations.id", ondelete="CASCADE", name=f"fk_{table}_conversation_id"),
         nullable=False,
     )
 
@@ -31,7 +34,7 @@ def _conversation() -> sa.Column:
 def upgrade() -> None:
     op.create_table(
         "conversations",
-        sa.Column("id", UUID(as_uuid=True), nullable=False),
+        sa.Column("id", postgresql.UUID(as_uuid=True), nullable=False),
         sa.Column("user_id", sa.Text, nullable=False),
         sa.Column("title", sa.Text, nullable=False),
         _created(),
@@ -44,7 +47,7 @@ def upgrade() -> None:
     op.create_table(
         "messages",
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), nullable=False),
-        _conversation(),
+        _conversation("messages"),
         sa.Column("role", sa.Text, nullable=False),
         sa.Column("content", sa.Text, nullable=False),
         sa.Column("kind", sa.Text),
@@ -63,12 +66,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.Text, nullable=False),
         sa.Column("idempotency_key", sa.Text, nullable=False),
         sa.Column("fingerprint", sa.LargeBinary, nullable=False),
-        sa.Column(
-            "conversation_id",
-            UUID(as_uuid=True),
-            sa.ForeignKey("conversations.id", ondelete="CASCADE", name="fk_requests_conversation_id"),
-            nullable=False,
-        ),
+        _conversation("requests"),
         sa.Column("message_id", sa.BigInteger, nullable=False),
         sa.Column("answer_id", sa.BigInteger),
         sa.Column("answering_until", sa.DateTime(timezone=True), nullable=False),
