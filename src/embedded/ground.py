@@ -12,14 +12,25 @@ from embedded import outside
 from embedded.engine import Engine, EngineOptions
 from embedded.errors import GroundError
 from embedded.folder import DataFolder, need_space
-from embedded.model import smollm2
+from embedded.model import Model, smollm2
 from embedded.postgres import Postgres
 from embedded.redis import Redis
 from embedded.server import Server
 
-EngineName = Literal["smollm2"]
+EngineName = Literal["smollm2", "synthetic"]
 WATCH_S = 0.2
 AGAIN_S_MAX = 5.0
+
+
+def weights(engine: EngineName) -> Model:
+    """The model file for an embedded engine; fetched or made at the first call."""
+    if engine == "smollm2":
+        return smollm2()
+    try:
+        from embedded.synthetic import synthetic  # noqa: PLC0415  its packages are for tests and benchmarks only
+    except ImportError as error:
+        raise GroundError(f"A synthetic model needs {error.name}: install requirements/dev.txt.") from error
+    return synthetic()
 
 
 def silent(line: str) -> None:
@@ -204,7 +215,7 @@ class Stack:
         self.postgres = Postgres(folder, durable=self._durable) if postgres else None
         self.redis = Redis(folder) if redis else None
         if engine is not None and self.outside_engine is None:
-            self.engine = Engine(folder, smollm2(), self._options)
+            self.engine = Engine(folder, weights(engine), self._options)
         if self._fresh:
             for server in self.servers:
                 server.forget()

@@ -11,6 +11,7 @@ import redis
 import embedded
 from embedded.folder import DataFolder
 from embedded.model import smollm2
+from embedded.synthetic import synthetic
 
 NUMBERS = count(1)
 
@@ -75,6 +76,17 @@ def redis_url(redis_server: embedded.Redis) -> str:
 def smollm2_engine(ground_folder: Path) -> Iterator[embedded.Engine]:
     """llama.cpp's server with real weights: for the few tests that need sense in the answer."""
     server = embedded.Engine(ground_folder, smollm2(), folder="smollm2")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def synthetic_engine(ground_folder: Path) -> Iterator[embedded.Engine]:
+    """llama.cpp's server with random weights: ten times cheaper, the same for whoever schedules it."""
+    server = embedded.Engine(ground_folder, synthetic(), folder="synthetic")
     try:
         server.start()
         yield server

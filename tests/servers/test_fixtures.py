@@ -26,3 +26,16 @@ def test_the_engine_answers_with_sense(smollm2_engine: embedded.Engine) -> None:
     body = {"messages": [question], "max_tokens": 40, "temperature": 0}
     reply = httpx.post(f"{smollm2_engine.url}/v1/chat/completions", json=body, timeout=60).json()
     assert "Santiago" in reply["choices"][0]["message"]["content"]
+
+
+def test_the_synthetic_engine_answers_as_long_as_it_may(synthetic_engine: embedded.Engine) -> None:
+    text = "¿Cuál es la capital de Chile? naïve ✓"
+    tokens = httpx.post(f"{synthetic_engine.url}/tokenize", json={"content": text}).json()["tokens"]
+    back = httpx.post(f"{synthetic_engine.url}/detokenize", json={"tokens": tokens}).json()["content"]
+    assert back == text
+
+    body = {"messages": [{"role": "user", "content": text}], "max_tokens": 32}
+    reply = httpx.post(f"{synthetic_engine.url}/v1/chat/completions", json=body, timeout=60).json()
+    assert reply["choices"][0]["finish_reason"] == "length"
+    assert reply["usage"]["completion_tokens"] == 32
+    assert len(httpx.get(f"{synthetic_engine.url}/slots").json()) == 4
