@@ -1,0 +1,40 @@
+"""Language models behind one queue: engines in, deltas and timings out. Needs `fluido[llm]` (aiohttp)."""
+
+from fluido.llm.budget import Budget
+from fluido.llm.call import Call, Delta, Kind, Lane, Message, Options, Timings
+from fluido.llm.dispatcher import Dispatcher, LlmStats, Patience
+from fluido.llm.engine import Engine, EngineFacts
+from fluido.llm.errors import CallRejected, EngineBusy, ModelMissing, PromptTooLong, StreamBroken
+from fluido.llm.kind import kind_of
+from fluido.llm.ollama import OllamaEngine
+from fluido.llm.openai import OpenAIEngine
+from fluido.llm.presets import DEFAULT_PRESETS, Presets
+from fluido.llm.profile import RunnerProfile, runner_part
+
+__all__ = [
+    "DEFAULT_PRESETS",
+    "Budget",
+    "Call",
+    "CallRejected",
+    "Delta",
+    "Dispatcher",
+    "Engine",
+    "EngineBusy",
+    "EngineFacts",
+    "Kind",
+    "Lane",
+    "LlmStats",
+    "Message",
+    "ModelMissing",
+    "OllamaEngine",
+    "OpenAIEngine",
+    "Options",
+    "Patience",
+    "Presets",
+    "PromptTooLong",
+    "RunnerProfile",
+    "StreamBroken",
+    "Timings",
+    "kind_of",
+    "runner_part",
+]

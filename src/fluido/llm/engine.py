@@ -1,0 +1,53 @@
+"""What the dispatcher needs from an engine."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fluido.llm.call import Call, Delta, Options, Timings
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What an engine says about itself. `slots` is None where it does not tell how many it has.
+
+    `context_tokens` is the window of one slot (0: unknown). `pins_slots` tells that a call may name its slot.
+    `defaults` is what the model's author set: nobody fills over it. `instance` changes when the engine was
+    restarted or the model reloaded, and everything that was resident is gone.
+    """
+
+    name: str
+    kind: str
+    model: str
+    slots: int | None
+    context_tokens: int
+    version: str
+    pins_slots: bool = False
+    thinks: bool = False
+    defaults: Options = field(default_factory=Options)
+    instance: str = ""
+
+
+class Engine(Protocol):
+    """One server that answers. Inert until `open`; `close` may be called twice."""
+
+    @property
+    def name(self) -> str:
+        """How logs and metrics call it."""
+
+    async def open(self) -> None:
+        """Make what needs a running loop. Does not talk to the server."""
+
+    async def close(self) -> None:
+        """Close every connection; streams that run fail."""
+
+    async def facts(self, model: str = "") -> EngineFacts:
+        """Ask the server. Raises EngineUnavailable in under a second when nobody answers."""
+
+    def stream(self, call: Call, *, slot: int | None = None) -> AsyncGenerator[Delta | Timings, None]:
+        """Answer one call: deltas, then exactly one Timings.
+
+        Closing the generator closes the connection at once, which makes the server stop. Raises CallRejected
+        (and its kinds) when the call is wrong, EngineUnavailable when the server is, StreamBroken when the
+        stream ended before the server said it was done.
+        """

@@ -1,0 +1,64 @@
+"""What serving a call will take, learned from the engine's own figures: rates per token, lengths per kind."""
+
+from fluido.llm.call import Kind, Timings
+
+FIRST_PREFILL_PER_S = 300.0
+FIRST_DECODE_PER_S = 30.0
+LEARN_SHARE = 0.1
+FIRST_OUTPUT_TOKENS = {Kind.SHORT: 60.0, Kind.MEDIUM: 200.0, Kind.LONG: 500.0, Kind.CODE: 300.0}
+PRIOR_ANSWERS = 20
+
+
+class Estimate:
+    """One per engine and model.
+
+    Rates are tokens per second of one call, at the concurrency that was in force.
+    """
+
+    __slots__ = ("_decode_s", "_kinds", "_prefill_s")
+
+    def __init__(self) -> None:
+        self._prefill_s = 1.0 / FIRST_PREFILL_PER_S
+        self._decode_s = 1.0 / FIRST_DECODE_PER_S
+        self._kinds: dict[Kind, tuple[int, float]] = {}
+
+    @property
+    def prefill_per_s(self) -> float:
+        """Prompt tokens computed per second."""
+        return 1.0 / self._prefill_s
+
+    @property
+    def decode_per_s(self) -> float:
+        """Output tokens per second."""
+        return 1.0 / self._decode_s
+
+    def prefill_s(self, tokens: int) -> float:
+        """Seconds to compute `tokens` that are not resident."""
+        return tokens * self._prefill_s
+
+    def output_tokens(self, kind: Kind, bound: int | None) -> float:
+        """The expected length.
+
+        The mean of the kind, shrunk towards the prior while few were seen, under `bound`.
+        """
+        count, mean = self._kinds.get(kind, (0, 0.0))
+        weight = count / (count + PRIOR_ANSWERS)
+        expected = weight * mean + (1 - weight) * FIRST_OUTPUT_TOKENS[kind]
+        return expected if bound is None or bound < 0 else min(expected, float(bound))
+
+    def cost_s(self, uncached_tokens: int, output_tokens: float) -> float:
+        """Seconds of engine time for one call."""
+        return uncached_tokens * self._prefill_s + output_tokens * self._decode_s
+
+    def learn(self, timings: Timings, kind: Kind, uncached_tokens: int) -> None:
+        """A call ended. `uncached_tokens` is what was predicted, used where the engine does not tell."""
+        computed = uncached_tokens
+        if timings.cached_tokens is not None:
+            computed = timings.prompt_tokens - timings.cached_tokens
+        if computed >= 8 and timings.prefill_s > 0:
+            self._prefill_s += LEARN_SHARE * (timings.prefill_s / computed - self._prefill_s)
+        if timings.output_tokens >= 4 and timings.decode_s > 0:
+            self._decode_s += LEARN_SHARE * (timings.decode_s / timings.output_tokens - self._decode_s)
+        count, mean = self._kinds.get(kind, (0, 0.0))
+        share = max(1.0 / (count + 1), 0.02)
+        self._kinds[kind] = (count + 1, mean + share * (timings.output_tokens - mean))

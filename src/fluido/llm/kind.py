@@ -1,0 +1,69 @@
+"""Which kind of answer a query asks for: short, medium, long or code; Spanish and English.
+
+Fixed words looked up in a set and a few phrases, on the first kilobyte and the last quarter of one: some 10
+us whatever the size of the query, and no regular expression over the body. Accuracy is measured on a labelled
+set (docs/llm.md). A caller who knows better says so in `Call.kind`, and is believed.
+"""
+
+from fluido.llm import vocabulary as v
+from fluido.llm.call import Kind
+
+HEAD_CHARS = 1024
+TAIL_CHARS = 256
+
+_PUNCTUATION = "¿¡?!.,;:()[]{}\"'`*_/\\|<>=+&%$@~^\n\t"
+_FOLD = str.maketrans("áéíóúüñ" + _PUNCTUATION, "aeiouun" + " " * len(_PUNCTUATION))
+
+
+def kind_of(query: str) -> Kind:
+    """The kind of answer `query` (the user's last message) most likely asks for."""
+    text = query if len(query) <= HEAD_CHARS + TAIL_CHARS else query[:HEAD_CHARS] + "\n" + query[-TAIL_CHARS:]
+    lower = text.lower()
+    folded = lower.translate(_FOLD)
+    words = folded.split()
+    if not words:
+        return Kind.SHORT
+    unique = set(words)
+    if _is_code(lower, unique):
+        return Kind.CODE
+    # The wish about length stands at either end; in between stands what the query is about.
+    said_short = not unique.isdisjoint(v.SHORT_WORDS) or _any(folded, v.SHORT_PHRASES)
+    said_long = _any(folded, v.LONG_PHRASES) or (
+        not unique.isdisjoint(v.LONG_WORDS) and not unique.isdisjoint(v.LONG_VERBS)
+    )
+    asked = _asked_words(words)
+    if asked:
+        return Kind.SHORT if asked <= 50 else Kind.MEDIUM if asked <= 250 else Kind.LONG
+    if said_short and not said_long:
+        return Kind.SHORT
+    if said_long:
+        return Kind.LONG
+    if len(words) <= 4 and words[0] in v.GREETINGS:
+        return Kind.SHORT
+    opening = folded.lstrip()
+    if len(words) <= 16 and opening.startswith(v.SHORT_HEADS) and unique.isdisjoint(v.MEDIUM_WORDS):
+        return Kind.SHORT
+    return Kind.MEDIUM if len(words) > 3 or not unique.isdisjoint(v.MEDIUM_WORDS) else Kind.SHORT
+
+
+def _is_code(lower: str, unique: set[str]) -> bool:
+    signs = sum(sign in lower for sign in v.CODE_SIGNS)
+    if "```" in lower or signs >= 2 or not unique.isdisjoint(v.CODE_WORDS):
+        return True
+    hints = len(unique & v.CODE_HINTS)
+    verbs = not unique.isdisjoint(v.CODE_VERBS)
+    if signs or _any(lower + " ", tuple(e + " " for e in v.EXTENSIONS)):
+        return hints > 0 or verbs
+    return hints >= 2 and verbs
+
+
+def _any(text: str, phrases: tuple[str, ...]) -> bool:
+    return any(phrase in text for phrase in phrases)
+
+
+def _asked_words(words: list[str]) -> int:
+    """N of "in N words", "de N palabras"; 0 when nothing of the kind is said."""
+    for index, word in enumerate(words[1:], start=1):
+        if word in {"words", "palabras"} and words[index - 1].isdigit():
+            return int(words[index - 1][:6])
+    return 0

@@ -1,0 +1,213 @@
+"""Ollama through its native API: the /v1 surface can neither hold the window nor tell an error mid-stream."""
+
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import replace
+
+from fluido.errors import EngineUnavailable
+from fluido.llm.call import Call, Delta, Options, Timings
+from fluido.llm.engine import EngineFacts
+from fluido.llm.errors import CallRejected, EngineBusy, ModelMissing, PromptTooLong, StreamBroken
+from fluido.llm.profile import Profiles, RunnerProfile
+from fluido.llm.transport import Transport, error_of
+from fluido.llm.wire import mapping, ndjson, number, text
+
+NANO = 1e-9
+BUSY_RETRY_S = 1.0
+DEFAULT_WINDOW_TOKENS = 4096
+TOO_LONG = ("exceeds the available context", "exceed context", "prompt too long", "exceeds maximum context")
+
+
+class OllamaEngine:
+    """One Ollama. Every call carries the same runner options, so nothing we send reloads a model.
+
+    `profile` is what the runner gets, for every model or (a mapping) for each; what it leaves open is taken
+    from the resident model and then kept. `keep_alive` goes with every call: it belongs to the runner, and
+    the last writer wins. `slots` states OLLAMA_NUM_PARALLEL, which Ollama does not tell.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:11434",
+        *,
+        name: str = "",
+        model: str = "",
+        slots: int | None = None,
+        profile: RunnerProfile | Mapping[str, RunnerProfile] | None = None,
+        keep_alive: str | int = "30m",
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._transport = Transport(base_url, clock=clock)
+        self.name = name or self._transport.base_url
+        self._model = model
+        self._slots = slots
+        self._keep_alive = keep_alive
+        self._clock = clock
+        if isinstance(profile, RunnerProfile):
+            profile = {"*": profile}
+        self._profiles = Profiles(profile)
+
+    async def open(self) -> None:
+        """Make the connections' session."""
+        await self._transport.open()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.close()
+
+    async def facts(self, model: str = "") -> EngineFacts:
+        """/api/version, /api/show, /api/ps.
+
+        Raises EngineUnavailable, or ModelMissing with what Ollama said.
+        """
+        status, version = await self._transport.ask("GET", "/api/version")
+        if status != 200:
+            raise EngineUnavailable(f"{self.name} answers {status} to /api/version")
+        model = model or self._model or await self._first_model()
+        status, show = await self._transport.ask("POST", "/api/show", {"model": model})
+        if status == 404:
+            raise ModelMissing(text(show.get("error")) or f"model '{model}' not found", model=model)
+        if status != 200:
+            raise EngineUnavailable(f"{self.name} answers {status} to /api/show")
+        parameters = modelfile_parameters(text(show.get("parameters")))
+        resident = await self._resident_tokens(model)
+        profile = self._profiles.settle(
+            model,
+            resident_tokens=resident,
+            modelfile_tokens=int(number(parameters.get("num_ctx"))),
+        )
+        capabilities = show.get("capabilities")
+        return EngineFacts(
+            name=self.name,
+            kind="ollama",
+            model=model,
+            slots=self._slots,
+            context_tokens=profile.num_ctx or resident or DEFAULT_WINDOW_TOKENS,
+            version=text(version.get("version")),
+            thinks=isinstance(capabilities, list) and "thinking" in capabilities,
+            defaults=Options.parse(parameters),
+        )
+
+    async def _first_model(self) -> str:
+        _, tags = await self._transport.ask("GET", "/api/tags")
+        models = tags.get("models")
+        name = text(mapping(models[0]).get("name")) if isinstance(models, list) and models else ""
+        if not name:
+            raise ModelMissing(f"{self.name} has no model: run `ollama pull` first", model="")
+        return name
+
+    async def _resident_tokens(self, model: str) -> int:
+        """The window of the loaded model, 0 when it is not loaded or this Ollama does not tell."""
+        _, listing = await self._transport.ask("GET", "/api/ps")
+        models = listing.get("models")
+        for entry in models if isinstance(models, list) else []:
+            if text(mapping(entry).get("name")) in {model, f"{model}:latest"}:
+                return int(number(mapping(entry).get("context_length")))
+        return 0
+
+    def profile(self, model: str = "") -> RunnerProfile:
+        """The runner options in force for `model`."""
+        model = model or self._model
+        return self._profiles.settled(model) or self._profiles.settle(
+            model, resident_tokens=0, modelfile_tokens=0
+        )
+
+    def body(self, call: Call) -> dict[str, object]:
+        """The request for one call. `truncate` is off: Ollama would cut one message a turn, silently."""
+        model = call.model or self._model
+        options = call.options.given()
+        if "stop" in options:
+            options["stop"] = list(call.options.stop or ())
+        options.update(self.profile(model).given())
+        body: dict[str, object] = {
+            "model": model,
+            "messages": [{"role": m.role, "content": m.content} for m in call.messages],
+            "stream": True,
+            "truncate": False,
+            "keep_alive": self._keep_alive,
+            "options": options,
+        }
+        if call.think is not None:
+            body["think"] = call.think
+        if call.response_format is not None:
+            body["format"] = call.response_format
+        return body
+
+    async def stream(self, call: Call, *, slot: int | None = None) -> AsyncGenerator[Delta | Timings, None]:
+        """Answer one call; see `Engine.stream`. Ollama chooses its slot itself: `slot` is not sent."""
+        started_s = self._clock()
+        first_s: float | None = None
+        async with self._transport.post("/api/chat", self.body(call)) as (status, pieces):
+            if status != 200:
+                raise self._refusal(status, text((await error_of(pieces)).get("error")), call)
+            async for chunk in ndjson(pieces):
+                if "error" in chunk:
+                    raise StreamBroken(f"{self.name} broke off: {text(chunk['error'])}")
+                message = mapping(chunk.get("message"))
+                said, thought = text(message.get("content")), text(message.get("thinking"))
+                if said or thought:
+                    first_s = first_s or self._clock()
+                    yield Delta(said, thought)
+                if chunk.get("done") is True:
+                    timings = self._timings(chunk, started_s, first_s)
+                    yield replace(timings, slot=slot)
+                    return
+        raise StreamBroken(f"{self.name} closed the stream without an end")
+
+    def _timings(self, final: dict[str, object], started_s: float, first_s: float | None) -> Timings:
+        """Durations are integer nanoseconds; what they leave of the total was spent waiting for a slot."""
+        total_s = self._clock() - started_s
+        load_s = number(final.get("load_duration")) * NANO
+        prefill_s = number(final.get("prompt_eval_duration")) * NANO
+        decode_s = number(final.get("eval_duration")) * NANO
+        cached = final.get("prompt_eval_cached_count")
+        return Timings(
+            queue_s=max(0.0, number(final.get("total_duration")) * NANO - load_s - prefill_s - decode_s),
+            load_s=load_s,
+            prefill_s=prefill_s,
+            decode_s=decode_s,
+            ttft_s=(first_s or self._clock()) - started_s,
+            total_s=total_s,
+            prompt_tokens=int(number(final.get("prompt_eval_count"))),
+            cached_tokens=None if cached is None else int(number(cached)),
+            output_tokens=int(number(final.get("eval_count"))),
+            finish_reason=text(final.get("done_reason")) or "stop",
+            engine=self.name,
+        )
+
+    def _refusal(self, status: int, message: str, call: Call) -> Exception:
+        message = message or f"status {status}"
+        if any(sign in message for sign in TOO_LONG):
+            window = self.profile(call.model).num_ctx or DEFAULT_WINDOW_TOKENS
+            return PromptTooLong(message, prompt_tokens=0, context_tokens=window)
+        if status == 404:
+            return ModelMissing(message, model=call.model)
+        if status == 503:
+            return EngineBusy(f"{self.name}: {message}", retry_after_s=BUSY_RETRY_S)
+        if status == 400:
+            return CallRejected(message)
+        return EngineUnavailable(f"{self.name} answers {status}: {message}")
+
+
+def modelfile_parameters(listing: str) -> dict[str, object]:
+    """`parameters` of /api/show: one "name value" a line, a name that repeats (stop) becomes a list."""
+    found: dict[str, object] = {}
+    for line in listing.splitlines():
+        name, _, raw = line.strip().partition(" ")
+        value = _value(raw.strip())
+        if name == "stop":
+            stops = found.setdefault("stop", [])
+            if isinstance(stops, list):
+                stops.append(str(value))
+        elif name:
+            found[name] = value
+    return found
+
+
+def _value(raw: str) -> object:
+    if raw.startswith('"') and raw.endswith('"') and len(raw) > 1:
+        return raw[1:-1]
+    try:
+        return float(raw) if any(c in raw for c in ".eE") else int(raw)
+    except ValueError:
+        return raw

@@ -1,0 +1,80 @@
+"""One set of runner options per model, the same in every call.
+
+Ollama compares these fields with the model it holds and reloads it when one differs: measured, two of three
+requests of the first version reloaded, and two callers that disagree can hang its loader for good
+(ollama/ollama#14407). So they never come from a call.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+RUNNER_FIELDS = frozenset(
+    {
+        "num_ctx",
+        "num_batch",
+        "num_gpu",
+        "main_gpu",
+        "use_mmap",
+        "use_mlock",
+        "num_thread",
+        "draft_num_predict",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerProfile:
+    """How a model is loaded.
+
+    None leaves a field to the engine. `num_ctx` is the window of one slot in tokens.
+    """
+
+    num_ctx: int | None = None
+    num_batch: int | None = None
+    num_gpu: int | None = None
+    main_gpu: int | None = None
+    use_mmap: bool | None = None
+    num_thread: int | None = None
+
+    def given(self) -> dict[str, object]:
+        """Only what is set, under Ollama's names."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+
+    def notes(self, asked: Mapping[str, object]) -> tuple[str, ...]:
+        """What to tell a caller who asked for other runner options than the ones in force."""
+        mine = self.given()
+        return tuple(
+            f"{name}={value} was not applied: the loaded model keeps {name}={mine.get(name, 'its own')}"
+            for name, value in sorted(asked.items())
+            if name in RUNNER_FIELDS and mine.get(name) != value
+        )
+
+
+class Profiles:
+    """The profile of each model, settled once.
+
+    What was configured, else what is resident, else the Modelfile's.
+    """
+
+    def __init__(self, configured: Mapping[str, RunnerProfile] | None = None) -> None:
+        self._configured = dict(configured or {})
+        self._settled: dict[str, RunnerProfile] = {}
+
+    def settled(self, model: str) -> RunnerProfile | None:
+        """The profile in force, or None while nobody has settled it."""
+        return self._settled.get(model)
+
+    def settle(self, model: str, *, resident_tokens: int, modelfile_tokens: int) -> RunnerProfile:
+        """Fix the profile of `model` for good; later calls answer the first one's."""
+        if model not in self._settled:
+            profile = self._configured.get(model) or self._configured.get("*") or RunnerProfile()
+            if profile.num_ctx is None:
+                window = resident_tokens or modelfile_tokens or None
+                profile = RunnerProfile(**{**profile.given(), "num_ctx": window})  # type: ignore[arg-type]
+            self._settled[model] = profile
+        return self._settled[model]
+
+
+def runner_part(raw: Mapping[str, object]) -> dict[str, object]:
+    """The runner options among what a caller sent as Ollama's `options`."""
+    return {name: value for name, value in raw.items() if name in RUNNER_FIELDS}

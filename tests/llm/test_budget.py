@@ -1,0 +1,105 @@
+from itertools import pairwise
+
+import pytest
+
+from fluido.llm.budget import Budget, TokenEstimate
+from fluido.llm.call import Message
+from fluido.llm.errors import PromptTooLong
+
+
+def history(turns: int, chars: int = 100) -> tuple[Message, ...]:
+    messages = [Message("system", "s" * 100)]
+    for turn in range(turns):
+        messages.append(Message("user", f"{turn}u".ljust(chars, ".")))
+        messages.append(Message("assistant", f"{turn}a".ljust(chars, ".")))
+    return (*messages, Message("user", f"{turns}u".ljust(chars, ".")))
+
+
+def fit(budget: Budget, messages: tuple[Message, ...], window: int = 1000, **more):
+    arguments = {"conversation": "c", "output_tokens": 100, "estimate": TokenEstimate()}
+    return budget.fit(messages, window_tokens=window, **{**arguments, **more})
+
+
+def test_what_fits_is_sent_whole() -> None:
+    fitted = fit(Budget(), history(3))
+    assert fitted.messages == history(3)
+    assert fitted.dropped == 0
+
+
+def test_an_unknown_window_cuts_nothing() -> None:
+    assert fit(Budget(), history(100), window=0).messages == history(100)
+
+
+def test_the_cut_stays_for_many_turns_and_then_jumps() -> None:
+    budget, cuts, longest = Budget(), [], 0
+    for turn in range(60):
+        fitted = fit(budget, history(turn))
+        assert fitted.messages[0].role == "system"
+        assert fitted.messages[1].role == "user"
+        assert fitted.messages[-1] == history(turn)[-1]
+        cuts.append(fitted.dropped)
+        longest = max(longest, fitted.tokens)
+    changes = sum(a != b for a, b in pairwise(cuts))
+    assert longest <= 900
+    assert cuts[-1] > 0
+    assert changes <= 60 / 3, "a window that slides with every turn moves the prefix with every turn"
+
+
+def test_between_two_cuts_the_prompt_only_grows() -> None:
+    budget = Budget()
+    before: tuple[Message, ...] = ()
+    prefix_kept = 0
+    for turn in range(40):
+        sent = fit(budget, history(turn)).messages
+        prefix_kept += sent[: len(before)] == before
+        before = sent
+    assert prefix_kept >= 30
+
+
+def test_a_rewritten_history_starts_over() -> None:
+    budget = Budget()
+    assert fit(budget, history(30)).dropped > 0
+    other = (Message("system", "s"), Message("user", "hello"))
+    assert fit(budget, other).messages == other
+    assert len(budget) == 0
+
+
+def test_a_lower_base_is_appended_to_until_the_next_one() -> None:
+    budget = Budget()
+    first = fit(budget, history(8), window=4000, base_tokens=150)
+    assert first.tokens <= 150 + 5
+    grown = fit(budget, history(9), window=4000)
+    assert grown.messages[: len(first.messages)] == first.messages
+
+
+def test_both_numbers_are_told_when_it_cannot_fit() -> None:
+    huge = (Message("user", "x" * 10_000),)
+    with pytest.raises(PromptTooLong) as caught:
+        fit(Budget(), huge)
+    assert caught.value.prompt_tokens > 2000
+    assert caught.value.context_tokens == 900
+    with pytest.raises(PromptTooLong):
+        fit(Budget(), history(40), trim=False)
+
+
+def test_conversations_remembered_are_bounded() -> None:
+    budget = Budget(max_conversations=3)
+    for number in range(10):
+        fit(budget, history(40), conversation=str(number))
+    assert len(budget) == 3
+
+
+def test_the_estimate_follows_what_is_measured_in_steps() -> None:
+    estimate = TokenEstimate()
+    messages = (Message("user", "x" * 1000),)
+    for _ in range(100):
+        estimate.learn(messages, 505)
+    assert estimate.tokens_per_char == pytest.approx(0.5, rel=0.06)
+    before = estimate.tokens_per_char
+    estimate.learn(messages, 510)
+    assert estimate.tokens_per_char == before
+
+
+def test_a_budget_checks_its_marks() -> None:
+    with pytest.raises(ValueError, match="low"):
+        Budget(high=0.5, low=0.6)

@@ -1,0 +1,31 @@
+import pytest
+
+from fluido.llm.call import Kind
+from fluido.llm.estimate import Estimate
+
+
+def test_rates_follow_what_the_engine_measured(timings) -> None:
+    estimate = Estimate()
+    end = timings(prompt_tokens=110, cached_tokens=10, prefill_s=1.0, output_tokens=50, decode_s=1.0)
+    for _ in range(100):
+        estimate.learn(end, Kind.SHORT, 999)
+    assert estimate.prefill_per_s == pytest.approx(100, rel=0.01)
+    assert estimate.decode_per_s == pytest.approx(50, rel=0.01)
+    assert estimate.cost_s(100, 50) == pytest.approx(2.0, rel=0.01)
+
+
+def test_a_length_is_believed_slowly_and_never_above_the_bound(timings) -> None:
+    estimate = Estimate()
+    first = estimate.output_tokens(Kind.SHORT, None)
+    for _ in range(200):
+        estimate.learn(timings(output_tokens=10), Kind.SHORT, 10)
+    assert estimate.output_tokens(Kind.SHORT, None) < first / 3
+    assert estimate.output_tokens(Kind.SHORT, 4) == 4.0
+    assert estimate.output_tokens(Kind.LONG, -1) > 100
+
+
+def test_cached_prompts_teach_no_rate(timings) -> None:
+    estimate = Estimate()
+    before = estimate.prefill_per_s
+    estimate.learn(timings(prompt_tokens=100, cached_tokens=99), Kind.SHORT, 5)
+    assert estimate.prefill_per_s == before

@@ -1,0 +1,119 @@
+import pytest
+
+from fluido.errors import FluidoError, LimitReached
+from fluido.llm.call import Lane
+from fluido.llm.queue import CallQueue, Ticket
+
+
+def ticket(
+    cost_s: float = 1.0, lane: Lane = Lane.INTERACTIVE, key: str = "", shed: list | None = None
+) -> Ticket:
+    def thrown(error: FluidoError) -> None:
+        (shed if shed is not None else []).append(error)
+
+    return Ticket(cost_s, lambda: True, thrown, lane, key)
+
+
+def order(queue: CallQueue) -> list[Ticket]:
+    return queue.drain()
+
+
+def test_equal_calls_are_served_as_they_came() -> None:
+    queue = CallQueue(max_waiting=10)
+    tickets = [ticket() for _ in range(5)]
+    for now, each in enumerate(tickets):
+        queue.push(each, now * 0.01)
+    assert order(queue) == tickets
+
+
+def test_a_cheap_call_overtakes_a_dear_one_but_only_for_a_while() -> None:
+    queue = CallQueue(max_waiting=10, ageing=1.0, ageing_bound_s=10.0)
+    dear, cheap, late = ticket(100.0), ticket(0.1), ticket(0.1)
+    queue.push(dear, 0.0)
+    queue.push(cheap, 9.0)
+    queue.push(late, 10.0)
+    assert order(queue) == [cheap, dear, late]
+
+
+def test_nobody_starves_under_a_steady_stream_of_cheap_calls() -> None:
+    queue = CallQueue(max_waiting=1000)
+    dear = ticket(1000.0)
+    queue.push(dear, 0.0)
+    served_at = None
+    for step in range(400):
+        queue.push(ticket(0.05), step * 0.05)
+        if queue.pop() is dear:
+            served_at = step * 0.05
+            break
+    assert served_at is not None
+    assert served_at <= 10.1
+
+
+def test_who_sends_a_hundred_does_not_stand_before_the_others() -> None:
+    queue = CallQueue(max_waiting=1000)
+    greedy = [ticket(1.0, key="greedy") for _ in range(100)]
+    for each in greedy:
+        queue.push(each, 0.0)
+    modest = ticket(1.0, key="modest")
+    queue.push(modest, 0.5)
+    assert order(queue).index(modest) <= 1
+
+
+def test_lanes_share_by_weight_and_each_is_served() -> None:
+    queue = CallQueue(max_waiting=1000)
+    for _ in range(100):
+        for lane in Lane:
+            queue.push(ticket(1.0, lane), 0.0)
+    served = [queue.pop().lane for _ in range(63)]
+    assert [served.count(lane) for lane in Lane] == pytest.approx([48, 12, 3], abs=2)
+
+
+def test_a_lane_that_comes_back_does_not_claim_what_it_left() -> None:
+    queue = CallQueue(max_waiting=1000)
+    for _ in range(200):
+        queue.push(ticket(1.0, Lane.NORMAL), 0.0)
+    for _ in range(100):
+        queue.pop()
+    for _ in range(50):
+        queue.push(ticket(1.0, Lane.BACKGROUND), 0.0)
+    served = [queue.pop().lane for _ in range(10)]
+    assert served.count(Lane.BACKGROUND) <= 3
+
+
+def test_full_refuses_an_equal_and_sheds_a_lower_one() -> None:
+    queue = CallQueue(max_waiting=2)
+    thrown: list[FluidoError] = []
+    queue.push(ticket(), 0.0)
+    queue.push(ticket(lane=Lane.BACKGROUND, shed=thrown), 0.0)
+    with pytest.raises(LimitReached):
+        queue.push(ticket(lane=Lane.BACKGROUND), 0.0)
+    queue.push(ticket(), 0.0)
+    assert isinstance(thrown[0], LimitReached)
+    assert len(queue) == 2
+    with pytest.raises(LimitReached):
+        queue.push(ticket(), 0.0)
+
+
+def test_discard_is_cheap_and_leaves_no_litter() -> None:
+    queue = CallQueue(max_waiting=10_000)
+    tickets = [ticket() for _ in range(10_000)]
+    for each in tickets:
+        queue.push(each, 0.0)
+    for each in tickets[:-1]:
+        assert queue.discard(each)
+    assert not queue.discard(tickets[0])
+    assert len(queue) == 1
+    assert queue.cost_s == pytest.approx(1.0)
+    assert sum(len(heap) for heap in queue._heaps.values()) < 20
+    assert order(queue) == [tickets[-1]]
+    assert queue.cost_s == 0.0
+
+
+def test_ahead_counts_what_would_be_served_before() -> None:
+    queue = CallQueue(max_waiting=10)
+    queue.push(ticket(2.0), 0.0)
+    queue.push(ticket(3.0), 0.0)
+    queue.push(ticket(50.0, Lane.BACKGROUND), 0.0)
+    assert queue.ahead(ticket(0.1), 0.0) == (0, 0.0)
+    assert queue.ahead(ticket(2.5), 0.0) == (1, 2.0)
+    assert queue.ahead(ticket(5.0, Lane.BACKGROUND), 0.0) == (2, 5.0)
