@@ -1,0 +1,136 @@
+"""Pictures from a result document alone. Arms differ by marker and dash, so it reads in grey.
+
+Axes of latency start at 0 unless they are logarithmic and say so; every panel says its n and what is better.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.samples import Block, Results
+
+STYLES: dict[str, tuple[str, str, str]] = {
+    "v1": ("#222222", "-", "o"),
+    "v1_tuned": ("#666666", "--", "s"),
+    "fixed": ("#999999", "-.", "^"),
+    "v2": ("#1f6fb4", "-", "D"),
+    "naive": ("#b0b0b0", ":", "x"),
+}
+"""Colour, dash and marker of each arm: dark to light is readable without colour."""
+
+_SPARE = ("#444444", ":", "v")
+_HATCH = {"v1": "", "v1_tuned": "//", "fixed": "..", "v2": "xx", "naive": "\\\\"}
+
+
+def distribution(axes: Axes, blocks: Mapping[str, Sequence[Block]], *, metric: str, title: str) -> None:
+    """Share of requests answered within x seconds; failures and refusals keep a curve from reaching 1."""
+    longest = 0.0
+    for arm, found in blocks.items():
+        latencies = np.sort([value for block in found for value in block.latencies(metric)])
+        total = sum(len(block.samples) for block in found)
+        if not len(latencies) or not total:
+            continue
+        longest = max(longest, float(np.quantile(latencies, 0.99)))
+        colour, dash, _ = STYLES.get(arm, _SPARE)
+        share = np.arange(1, len(latencies) + 1) / total
+        axes.step(latencies, share, where="post", color=colour, linestyle=dash, label=f"{arm} (n={total})")
+    axes.set(xlabel="seconds (left is better)", ylabel="share of requests", title=title, ylim=(0, 1.02))
+    axes.set_xlim(0, longest * 1.05 or 1)
+    _finish(axes)
+
+
+def over_load(axes: Axes, rows: Sequence[Mapping[str, Any]], *, title: str, unit: str = "s") -> None:
+    """Latency with its interval over load. Rows: arm, level, estimate, low, high, samples."""
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    for arm in arms:
+        mine = sorted((row for row in rows if row["arm"] == arm), key=lambda row: float(row["level"]))
+        colour, dash, marker = STYLES.get(arm, _SPARE)
+        levels = [float(row["level"]) * 100 for row in mine]
+        middle = [_number(row["estimate"]) for row in mine]
+        n = sum(int(row["samples"]) for row in mine)
+        axes.plot(levels, middle, color=colour, linestyle=dash, marker=marker, label=f"{arm} (n={n})")
+        lows, highs = [_number(row["low"]) for row in mine], [_number(row["high"]) for row in mine]
+        axes.fill_between(levels, lows, highs, color=colour, alpha=0.15, linewidth=0)
+    axes.set(xlabel="load, % of V1's capacity", ylabel=f"{unit} (lower is better)", title=title)
+    axes.set_ylim(bottom=0)
+    _finish(axes)
+
+
+def ratios(axes: Axes, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
+    """How many times better than V1, with intervals. Rows: name, ratio, low, high, verdict, blocks."""
+    shown = list(reversed(rows))
+    for at, row in enumerate(shown):
+        ratio, low, high = (_number(row[key]) for key in ("ratio", "low", "high"))
+        marker = "o" if row.get("verdict") != "undecided" else "$?$"
+        axes.plot([ratio], [at], marker=marker, color="black", linestyle="none")
+        if math.isfinite(low) and math.isfinite(high):
+            axes.plot([low, high], [at, at], color="black", linewidth=1.5)
+        if row.get("target"):
+            axes.plot([float(row["target"])] * 2, [at - 0.3, at + 0.3], color="#888888", linestyle=":")
+    axes.axvline(1, color="#888888", linewidth=1)
+    axes.set_xscale("log")
+    ticks = [0.5, 1, 2, 5, 10, 20, 50]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    labels = [f"{row['name']} (n={row['blocks']} blocks)" for row in shown]
+    axes.set_yticks(range(len(shown)), labels)
+    axes.set(
+        xlabel="times better than V1 (log axis, right is better; ? = undecided, dots = target)", title=title
+    )
+    axes.grid(visible=True, axis="x", color="#dddddd", linewidth=0.6)
+
+
+def bars(axes: Axes, rows: Sequence[Mapping[str, Any]], *, title: str, unit: str) -> None:
+    """One bar an arm from 0, with its interval. Rows: arm, estimate, low, high, samples."""
+    for at, row in enumerate(rows):
+        estimate, low, high = (_number(row[key]) for key in ("estimate", "low", "high"))
+        colour = STYLES.get(row["arm"], _SPARE)[0]
+        hatch = _HATCH.get(row["arm"], "--")
+        axes.bar(at, estimate, color="white", edgecolor=colour, hatch=hatch, label=row["arm"])
+        if math.isfinite(low) and math.isfinite(high):
+            axes.plot([at, at], [low, high], color="black", linewidth=1.5)
+    axes.set_xticks(range(len(rows)), [f"{row['arm']}\nn={row['samples']}" for row in rows])
+    axes.set(ylabel=unit, title=title)
+    axes.set_ylim(bottom=0)
+    axes.grid(visible=True, axis="y", color="#dddddd", linewidth=0.6)
+
+
+def sheet(results: Results, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """The overview of one run: ratios on top, one row of distributions for each experiment below."""
+    mpl.use("Agg")
+    pairs = list(dict.fromkeys((b.experiment, b.level) for b in results.blocks if not b.warm_up))
+    claims = [row for row in rows if _number(row.get("ratio")) > 0]
+    figure = Figure(figsize=(11, 1.8 + 0.34 * len(claims) + 3.1 * len(pairs)), layout="constrained")
+    heights = [0.6 + 0.34 * len(claims), *(3.1 for _ in pairs)]
+    grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
+    ratios(figure.add_subplot(grid[0, :]), claims, title="Against V1, 95 % intervals")
+    for at, (experiment, level) in enumerate(pairs, start=1):
+        arms = sorted({block.arm for block in results.blocks if block.experiment == experiment})
+        blocks = {arm: results.select(experiment, arm, level) for arm in arms}
+        timed = any(sample.first_s is not None for b in blocks.values() for x in b for sample in x.samples)
+        name = experiment.replace("_", " ")
+        if timed:
+            first = figure.add_subplot(grid[at, 0])
+            distribution(first, blocks, metric="ttft_s", title=f"{name}: first token, load {level:.0%}")
+        whole = figure.add_subplot(grid[at, 1] if timed else grid[at, :])
+        distribution(whole, blocks, metric="total_s", title=f"{name}: complete, load {level:.0%}")
+    commit = str(results.environment.get("commit", ""))[:12] or "unknown commit"
+    state = "" if results.complete else " - INCOMPLETE RUN"
+    figure.suptitle(f"Sentinel: V1 and V2 ({commit}, {results.environment.get('cores')} cores){state}")
+    figure.savefig(path, dpi=110)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _finish(axes: Axes) -> None:
+    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)

@@ -1,0 +1,199 @@
+"""Raw samples and the file that holds them: results are data first, tables and pictures are made from it."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+SCHEMA_NAME = "sentinel-fluido/bench"
+SCHEMA_VERSION = 1
+
+
+class ResultsError(Exception):
+    """The file is not a result of this benchmark, or of another version of it."""
+
+
+class Outcome(StrEnum):
+    """How one request ended. Only ANSWERED has a latency."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request. Seconds since its block began; latencies count from `intended_s`, when it was due."""
+
+    intended_s: float
+    started_s: float
+    finished_s: float
+    outcome: Outcome
+    first_s: float | None = None
+    output_tokens: int = 0
+    label: str = ""
+
+    @property
+    def total_s(self) -> float:
+        """From the moment the user asked to the last token."""
+        return self.finished_s - self.intended_s
+
+    @property
+    def ttft_s(self) -> float | None:
+        """From the moment the user asked to the first token."""
+        return None if self.first_s is None else self.first_s - self.intended_s
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What one arm did in one short stretch; `round` pairs it with the other arms' blocks."""
+
+    experiment: str
+    arm: str
+    level: float
+    round: int
+    position: int
+    """0 = this arm ran first in its round."""
+    warm_up: bool
+    busy: bool
+    """The machine was busy before or stolen from during it, and repeating did not help."""
+    busy_before: float
+    steal: float
+    load_1m: float
+    duration_s: float
+    samples: tuple[Sample, ...]
+
+    def latencies(self, metric: str) -> list[float]:
+        """`total_s` or `ttft_s` of the answered requests."""
+        found = (getattr(s, metric) for s in self.samples if s.outcome is Outcome.ANSWERED)
+        return [value for value in found if value is not None]
+
+    def count(self, outcome: Outcome) -> int:
+        return sum(sample.outcome is outcome for sample in self.samples)
+
+    def goodput_per_s(self, *, ttft_slo_s: float, total_slo_s: float) -> float:
+        """Answers inside both bounds, per second of the block."""
+        good = sum(
+            s.outcome is Outcome.ANSWERED
+            and s.total_s <= total_slo_s
+            and (s.ttft_s is None or s.ttft_s <= ttft_slo_s)
+            for s in self.samples
+        )
+        return good / self.duration_s if self.duration_s > 0 else math.nan
+
+
+@dataclass(slots=True)
+class Results:
+    """Everything one run knows. `notes` are sentences for the reader: what was skipped and why."""
+
+    environment: Mapping[str, Any]
+    configuration: Mapping[str, Any]
+    blocks: list[Block] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    complete: bool = False
+
+    def select(self, experiment: str, arm: str, level: float | None = None) -> list[Block]:
+        """Measured blocks (warm-up left out) in order of rounds."""
+        found = [
+            b
+            for b in self.blocks
+            if (b.experiment, b.arm) == (experiment, arm)
+            and not b.warm_up
+            and (level is None or math.isclose(b.level, level))
+        ]
+        return sorted(found, key=lambda block: block.round)
+
+
+_COLUMNS = tuple(f.name for f in fields(Sample))
+
+
+def _pack(block: Block) -> dict[str, Any]:
+    """A block with its samples by column: a third of the size and easy to load elsewhere."""
+    packed = {f.name: getattr(block, f.name) for f in fields(Block) if f.name != "samples"}
+    columns: dict[str, list[Any]] = {}
+    for name in _COLUMNS:
+        column = [getattr(sample, name) for sample in block.samples]
+        columns[name] = [round(v, 6) if isinstance(v, float) else v for v in column]
+    packed["samples"] = columns
+    return packed
+
+
+def _unpack(packed: Mapping[str, Any]) -> Block:
+    columns = packed["samples"]
+    rows = zip(*(columns[name] for name in _COLUMNS), strict=True)
+    samples = []
+    for row in rows:
+        named = dict(zip(_COLUMNS, row, strict=True))
+        samples.append(Sample(**{**named, "outcome": Outcome(named["outcome"])}))
+    return Block(**{**packed, "samples": tuple(samples)})
+
+
+def to_document(results: Results, *, summary: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """The JSON document (its schema: results.schema.json). `summary` rows are derived, for quick reading."""
+    return {
+        "schema": SCHEMA_NAME,
+        "version": SCHEMA_VERSION,
+        "complete": results.complete,
+        "environment": dict(results.environment),
+        "configuration": dict(results.configuration),
+        "notes": list(results.notes),
+        "summary": [_finite(dict(row)) for row in summary],
+        "blocks": [_pack(block) for block in results.blocks],
+    }
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no nan: an unknown number is null."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+
+
+def from_document(document: object) -> Results:
+    """The opposite of `to_document`. `ResultsError` says in a sentence what is wrong."""
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA_NAME:
+        raise ResultsError("this is not a result of the Sentinel benchmark (its 'schema' says otherwise)")
+    if document.get("version") != SCHEMA_VERSION:
+        raise ResultsError(
+            f"this result has schema version {document.get('version')}, this program reads {SCHEMA_VERSION}: "
+            "run the benchmark again"
+        )
+    try:
+        return Results(
+            environment=document["environment"],
+            configuration=document["configuration"],
+            blocks=[_unpack(block) for block in document["blocks"]],
+            notes=list(document["notes"]),
+            complete=bool(document["complete"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultsError(f"this result is damaged: {error!r}") from error
+
+
+def write(document: Mapping[str, Any], path: Path) -> None:
+    """Whole or not at all: a full disk or Ctrl-C leaves the file that was there."""
+    partial = path.with_suffix(path.suffix + ".tmp")
+    try:
+        partial.write_text(json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The document in a file; `ResultsError` when it cannot be read or is not JSON."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ResultsError(f"{path.name} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ResultsError(f"{path.name} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ResultsError(f"{path.name} is not a result of the Sentinel benchmark")
+    return document
+
+
+def as_mapping(item: Any) -> dict[str, Any]:
+    """A frozen dataclass as plain data for the document."""
+    return asdict(item)

@@ -1,0 +1,103 @@
+"""Results survive the way to disk and back; foreign files are refused in a sentence."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.samples import (
+    Block,
+    Outcome,
+    Results,
+    ResultsError,
+    Sample,
+    from_document,
+    read,
+    to_document,
+    write,
+)
+
+
+def block(arm: str = "v1", number: int = 0, **changes: Any) -> Block:
+    samples = (
+        Sample(0.0, 0.1, 2.0, Outcome.ANSWERED, 0.5, 24),
+        Sample(1.0, 1.0, 1.1, Outcome.REFUSED, None, 0, "429"),
+        Sample(2.0, 2.0, 9.0, Outcome.ANSWERED, 8.0, 24),
+    )
+    values: dict[str, Any] = {
+        "experiment": "llm", "arm": arm, "level": 0.9, "round": number, "position": 0, "warm_up": False,
+        "busy": False, "busy_before": 0.1, "steal": 0.0, "load_1m": 1.0, "duration_s": 10.0,
+        "samples": samples,
+    }  # fmt: skip
+    return Block(**{**values, **changes})
+
+
+def test_latencies_count_answers_from_the_intended_start() -> None:
+    assert block().latencies("total_s") == [2.0, 7.0]
+    assert block().latencies("ttft_s") == [0.5, 6.0]
+    assert block().count(Outcome.REFUSED) == 1
+
+
+def test_goodput_counts_only_answers_inside_both_bounds() -> None:
+    assert block().goodput_per_s(ttft_slo_s=1.0, total_slo_s=4.0) == pytest.approx(0.1)
+    assert block().goodput_per_s(ttft_slo_s=10.0, total_slo_s=10.0) == pytest.approx(0.2)
+
+
+def test_select_leaves_the_warm_up_out_and_sorts_by_round() -> None:
+    results = Results(
+        {}, {}, [block(number=2), block(number=1), block(number=0, warm_up=True), block("v2", 1)]
+    )
+    assert [found.round for found in results.select("llm", "v1")] == [1, 2]
+    assert results.select("llm", "v1", 0.5) == []
+
+
+def test_a_document_survives_the_disk(tmp_path: Path) -> None:
+    results = Results({"cores": 2}, {"seed": 1}, [block(), block("v2")], ["a note"], complete=True)
+    path = tmp_path / "results.json"
+    write(to_document(results, summary=[{"ratio": math.nan, "name": "x"}]), path)
+    document = read(path)
+    assert document["summary"] == [{"ratio": None, "name": "x"}]
+    assert from_document(document) == results
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("document", "sentence"),
+    [
+        ({}, "not a result"),
+        ([], "not a result"),
+        ({"schema": "sentinel-fluido/bench", "version": 0}, "schema version 0"),
+        ({"schema": "sentinel-fluido/bench", "version": 1}, "damaged"),
+    ],
+)
+def test_foreign_and_old_documents_are_refused(document: Any, sentence: str) -> None:
+    with pytest.raises(ResultsError, match=sentence):
+        from_document(document)
+
+
+def test_a_damaged_block_is_refused() -> None:
+    document = to_document(Results({}, {}, [block()]))
+    del document["blocks"][0]["samples"]["outcome"]
+    with pytest.raises(ResultsError, match="damaged"):
+        from_document(document)
+
+
+def test_files_that_are_missing_or_no_json_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="cannot be read"):
+        read(tmp_path / "absent.json")
+    (tmp_path / "text.json").write_text("hello")
+    with pytest.raises(ResultsError, match="is not JSON"):
+        read(tmp_path / "text.json")
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(ResultsError, match="is not a result"):
+        read(tmp_path / "list.json")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"old": True}))
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write({"bad": math.nan}, path)
+    assert json.loads(path.read_text()) == {"old": True}
+    assert list(tmp_path.iterdir()) == [path]
