@@ -1,1 +1,17 @@
-"""Real PostgreSQL, Redis and llama.cpp servers on free loopback ports, from wheels."""
+"""Real PostgreSQL, Redis and language model servers on free loopback ports, from wheels.
+
+    async with embedded.stack() as ground:
+        print(ground.database_url, ground.redis_url, ground.engine_url)
+
+`python -m embedded` keeps them up until Ctrl-C. Knows nothing of fluido and of Sentinel.
+"""
+
+from embedded.engine import Engine, EngineOptions
+from embedded.errors import GroundError
+from embedded.ground import Stack
+from embedded.postgres import Postgres
+from embedded.redis import Redis
+
+stack = Stack  # reads as what it does in `async with embedded.stack() as ground:`
+
+__all__ = ["Engine", "EngineOptions", "GroundError", "Postgres", "Redis", "Stack", "stack"]

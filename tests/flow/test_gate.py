@@ -190,4 +190,4 @@ async def test_cancelling_many_waiters_keeps_the_queue_small() -> None:
         task.cancel()
     await settle()
     assert gate.waiting == 10
-    assert len(gate._queue) <= 2 * gate.waiting + 8
+    assert len(gate._line) <= 2 * gate.waiting + 8

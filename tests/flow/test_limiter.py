@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from fluido import Closed, Fixed, Gate, Limiter, LimitReached, Outcome, Sample, label
+from fluido import Closed, Fixed, Limiter, LimitReached, Outcome, Sample, label
 from fluido.laws.base import Decision, Law
 from fluido.laws.brake import Brake
 
@@ -211,8 +211,3 @@ async def test_closing() -> None:
     with pytest.raises(Closed):
         async with flow.slot():
             pass
-
-
-async def test_a_gate_of_ones_own() -> None:
-    gate = Gate(3, max_waiting=1)
-    assert limiter(Fixed(3), gate=gate).gate is gate

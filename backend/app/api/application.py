@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
+from fastapi_swagger import patch_fastapi
 from starlette.middleware import Middleware
 
 from app.core.ports import System
@@ -21,7 +22,7 @@ _DESCRIPTION = "Chat with a language model behind buffers that tune themselves."
 
 def create_app(system: System, settings: Settings, pace: Pace | None = None) -> FastAPI:
     """Serve `system` under Sentinel's HTTP contract; the system is opened and closed with the app."""
-    traffic = Traffic()
+    traffic = Traffic(system.flows)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -36,6 +37,9 @@ def create_app(system: System, settings: Settings, pace: Pace | None = None) -> 
         version="0.1.0",
         description=_DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
         middleware=[
             Middleware(RequestId),
             Middleware(Measured, traffic=traffic),
@@ -52,4 +56,6 @@ def create_app(system: System, settings: Settings, pace: Pace | None = None) -> 
     app.include_router(observe.router)
     app.include_router(pages.router)
     app.mount("/web", pages.static_files(), name="web")
+    # The stock page of the documentation loads its scripts from elsewhere; this one brings them along.
+    patch_fastapi(app, redirect_from_root_to_docs=False)
     return app

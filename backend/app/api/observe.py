@@ -37,8 +37,7 @@ async def ready(request: Request) -> JSONResponse:
 @router.get("/metrics", summary="Prometheus metrics")
 async def metrics(request: Request) -> Response:
     """Requests by route and status, and every flow with its limit and waits."""
-    app = request.app.state
-    return Response(app.traffic.render() + app.system.metrics(), media_type=CONTENT_TYPE)
+    return Response(request.app.state.traffic.render(), media_type=CONTENT_TYPE)
 
 
 @router.get("/buffers", summary="Live values of every adaptive buffer")

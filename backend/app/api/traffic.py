@@ -1,21 +1,27 @@
 """Counts and times of requests by route template, as pure ASGI."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fluido.telemetry.prometheus import FlowCollector, HasStats
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class Traffic:
-    """The registry of one application. Labels are route templates and status codes: a bounded set."""
+    """The registry of one application. Labels are route templates and status codes: a bounded set.
 
-    def __init__(self) -> None:
+    `flows` is asked at each scrape for the flows that are live then.
+    """
+
+    def __init__(self, flows: Callable[[], Iterable[HasStats]]) -> None:
         self._registry = CollectorRegistry()
+        self._registry.register(FlowCollector(flows))
         self.requests = Counter(
             "sentinel_http_requests",
             "Requests answered.",

@@ -3,10 +3,10 @@
 Nothing here imports a driver or fluido: `bench.v1` implements these ports as well.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 
@@ -146,6 +146,6 @@ class System(Protocol):
         """Live values, bounds and last reasons of every buffer, ready for JSON."""
         ...
 
-    def metrics(self) -> bytes:
-        """Return the arm's own metrics in Prometheus' text format."""
+    def flows(self) -> Iterable[Any]:
+        """Every live flow of the arm (each has `stats()`), for the metrics; none is a fair answer."""
         ...

@@ -3,24 +3,13 @@
 import asyncio
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 
 from fluido.errors import Closed, LimitReached, WaitTimeout
+from fluido.flow.line import Line, Waiter
 
 # Weyl sequence: the fraction of a limit is dithered without a random generator, and evener than with one.
 GOLDEN = 0.6180339887498949
-
-
-class Waiter:
-    """One caller in the queue. `turn` is done when it was granted, refused or cancelled."""
-
-    __slots__ = ("label", "timer", "turn")
-
-    def __init__(self, turn: "asyncio.Future[None]", label: str) -> None:
-        self.turn = turn
-        self.label = label
-        self.timer: asyncio.TimerHandle | None = None
 
 
 class Gate:
@@ -29,6 +18,8 @@ class Gate:
     A released permit goes straight to the longest waiter: a caller that comes back at once cannot overtake.
     A fractional limit lets the integer part in, and one more for that fraction of the completions. Raising
     the limit admits at once; lowering it takes effect as callers leave. Not thread-safe: one event loop.
+
+    Labels matter to LanedGate only; there, release a permit under the label that took it.
     """
 
     kind = "gate"
@@ -53,12 +44,13 @@ class Gate:
         self.cancelled = 0
         self.closed = False
         self._clock = clock
-        self._queue: deque[Waiter] = deque()
+        self._line = Line()
+        self._tickets = 0
         self._dither = 0.0
         self.limit = _checked(limit)
         self._threshold = math.floor(self.limit)
 
-    def try_acquire(self) -> bool:
+    def try_acquire(self, _label: str = "", /) -> bool:
         """Take a permit if one is free and nobody waits; the caller must `release()` it."""
         if self.inflight >= self._threshold or self.waiting or self.closed:
             return False
@@ -72,10 +64,10 @@ class Gate:
         `deadline_s` is a time on the gate's clock. Raises LimitReached at once when the queue is full or the
         deadline has passed, WaitTimeout when it passes in the queue, Closed when the gate is or gets closed.
         """
-        if not self.try_acquire():
+        if not self.try_acquire(label):
             await self._wait(label, deadline_s)
 
-    def release(self) -> None:
+    def release(self, _label: str = "", /) -> None:
         """Give one permit back. Raises RuntimeError when none is out."""
         if self.inflight <= 0:
             raise RuntimeError("release() without acquire()")
@@ -97,9 +89,10 @@ class Gate:
     def close(self) -> None:
         """Refuse newcomers and fail who waits with Closed; callers inside finish and release. Idempotent."""
         self.closed = True
-        for waiter in self._drain_queue():
-            self._leave(waiter)
-            waiter.turn.set_exception(Closed("the gate was closed while waiting"))
+        for line in self._lines():
+            for waiter in line.everybody():
+                waiter.turn.set_exception(Closed("the gate was closed while waiting"))
+                self._leave(waiter)
 
     # -- the queue --
 
@@ -107,10 +100,11 @@ class Gate:
         loop = asyncio.get_running_loop()
         joined_s = self._clock()
         self._check_may_wait(deadline_s, joined_s)
-        waiter = Waiter(loop.create_future(), label)
+        self._tickets += 1
+        waiter = Waiter(loop.create_future(), label, self._line_of(label), self._tickets)
         if deadline_s is not None:
             waiter.timer = loop.call_later(deadline_s - joined_s, self._expire, waiter, joined_s)
-        self._enqueue(waiter)
+        waiter.line.join(waiter)
         self.waiting += 1
         try:
             await waiter.turn
@@ -118,13 +112,12 @@ class Gate:
             self.cancelled += 1
             if waiter.turn.cancelled():
                 self._leave(waiter)
-                self._forget()
                 # A permit released between the cancellation and this line found no live waiter, and who came
                 # after it queued behind us.
                 self._hand_over()
             elif waiter.turn.exception() is None:
                 # Granted and cancelled in the same tick: the permit is ours to pass on.
-                self.release()
+                self.release(label)
             raise
 
     def _check_may_wait(self, deadline_s: float | None, now_s: float) -> None:
@@ -138,23 +131,22 @@ class Gate:
             raise LimitReached("the deadline has passed and there is a queue", waiting=self.waiting)
 
     def _grant(self, waiter: Waiter) -> None:
+        waiter.turn.set_result(None)
         self._leave(waiter)
         self.inflight += 1
         self.admitted += 1
-        waiter.turn.set_result(None)
 
     def _leave(self, waiter: Waiter) -> None:
         self.waiting -= 1
-        if waiter.timer is not None:
-            waiter.timer.cancel()
+        waiter.line.leave(waiter)
 
     def _expire(self, waiter: Waiter, joined_s: float) -> None:
         if not waiter.turn.done():
             self.timed_out += 1
-            self._leave(waiter)
             waited_s = self._clock() - joined_s
             waiter.turn.set_exception(WaitTimeout(f"waited {waited_s:.3f} s for a permit", waited_s=waited_s))
-            self._forget()
+            self._leave(waiter)
+            self._hand_over()
 
     def _draw(self) -> None:
         self._dither = (self._dither + GOLDEN) % 1.0
@@ -162,25 +154,18 @@ class Gate:
 
     # -- what a gate with lanes does otherwise --
 
-    def _enqueue(self, waiter: Waiter) -> None:
-        self._queue.append(waiter)
+    def _lines(self) -> tuple[Line, ...]:
+        return (self._line,)
+
+    def _line_of(self, _label: str, /) -> Line:
+        return self._line
 
     def _hand_over(self) -> None:
-        queue = self._queue
-        while self.inflight < self._threshold and queue:
-            waiter = queue.popleft()
-            if not waiter.turn.done():
-                self._grant(waiter)
-
-    def _forget(self) -> None:
-        """Drop who left the queue; done when they are the majority, so the cost per leaver is constant."""
-        if len(self._queue) > 2 * self.waiting + 8:
-            self._queue = deque(waiter for waiter in self._queue if not waiter.turn.done())
-
-    def _drain_queue(self) -> list[Waiter]:
-        waiters = [waiter for waiter in self._queue if not waiter.turn.done()]
-        self._queue.clear()
-        return waiters
+        while self.inflight < self._threshold:
+            waiter = self._line.head()
+            if waiter is None:
+                return
+            self._grant(waiter)
 
 
 def _checked(limit: float) -> float:

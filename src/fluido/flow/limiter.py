@@ -9,10 +9,13 @@ from typing import Self
 from fluido.errors import LimitReached
 from fluido.flow.gate import Gate
 from fluido.flow.label import current_label
+from fluido.flow.lanes import LanedGate
+from fluido.flow.obeyed import Obeyed
 from fluido.laws.base import Decision, Law
 from fluido.laws.brake import Brake
+from fluido.laws.lanes import Lanes
 from fluido.measure import Ewma
-from fluido.metrics import DecisionLog, FlowStats, Histogram
+from fluido.metrics import FlowStats, Histogram
 from fluido.sample import Outcome, Sample
 
 TICK_S = 0.25
@@ -49,7 +52,7 @@ class Slot:
     async def __aenter__(self) -> Self:
         limiter = self._limiter
         gate = limiter.gate
-        if gate.try_acquire():
+        if gate.try_acquire(self.label):
             self.started_s = limiter.clock()
         else:
             joined_s = limiter.clock()
@@ -82,15 +85,16 @@ class Slot:
                 )
             )
         finally:
-            limiter.gate.release()
+            limiter.gate.release(self.label)
 
 
 class Limiter:
     """`async with limiter.slot():` admits as many calls at once as its law finds worthwhile.
 
-    `classify` tells what a raised exception says about capacity. With `brake`, the limit is frozen and scaled
-    down while calls fail. In `shadow` mode the law computes and its decisions are logged, but the limit stays
-    where it was (or where `pin` puts it). A law that raises or leaves its bounds is held at its last value.
+    `classify` tells what a raised exception says about capacity. With `brake`, the limit is frozen and
+    scaled down while calls fail; with `lanes`, classes of work that it finds heavy fill only a part of the
+    limit. In `shadow` mode the law computes and its decisions are logged, but the limit stays where it was
+    (or where `pin` puts it). A law that raises or leaves its bounds is held at its last value.
     """
 
     kind = "limiter"
@@ -104,8 +108,8 @@ class Limiter:
         clock: Callable[[], float] = time.perf_counter,
         shadow: bool = False,
         brake: Brake | None = None,
+        lanes: Lanes | None = None,
         classify: Callable[[BaseException], Outcome] = ignore_failures,
-        gate: Gate | None = None,
     ) -> None:
         self.name = name
         self.law = law
@@ -113,12 +117,18 @@ class Limiter:
         self.classify = classify
         self.shadow = shadow
         self.pinned: float | None = None
-        self.decisions = DecisionLog()
-        self.gate = gate or Gate(law.value, max_waiting=max_waiting, clock=clock, name=name)
+        self.obeyed = Obeyed(law)
+        self.decisions = self.obeyed.log
+        self.gate = (
+            Gate(law.value, max_waiting=max_waiting, clock=clock, name=name)
+            if lanes is None
+            else LanedGate(
+                law.value, max_waiting=max_waiting, is_heavy=lanes.is_heavy, clock=clock, name=name
+            )
+        )
+        self._lanes = Obeyed(lanes) if lanes else None
         self._brake = brake
         self._beta: Decision | None = None
-        self._decision: Decision | None = None
-        self._value = self.gate.limit
         self._tick_due_s = -math.inf
         self._completed = 0
         self._overloads = 0
@@ -144,7 +154,7 @@ class Limiter:
         """Let the law decide again, from where it was."""
         if self.pinned is not None:
             self.pinned = None
-            self.decisions.record(self.clock(), self._value, "unpinned", {})
+            self.decisions.record(self.clock(), self.obeyed.value, "unpinned", {})
             if not self.shadow:
                 self._apply()
 
@@ -176,8 +186,8 @@ class Limiter:
             service_ms_p99=self._service.quantile(0.99) * 1e3,
             pinned=self.pinned is not None,
             shadow=self.shadow,
-            decisions=tuple(self.decisions),
-            reasons=self.decisions.reasons,
+            decisions=tuple(self.decisions) + (tuple(self._lanes.log) if self._lanes else ()),
+            reasons=self.decisions.reasons | (self._lanes.log.reasons if self._lanes else {}),
         )
 
     # -- for Slot --
@@ -210,50 +220,32 @@ class Limiter:
         if sample.outcome is Outcome.OVERLOAD:
             self._overloads += 1
         self._tick_due_s = sample.finished_s + TICK_S
+        if self._lanes is not None:
+            self._lanes.observe(sample)
         if self.pinned is not None and not self.shadow:
             return
-        try:
-            if self._brake is not None:
-                beta = self._brake.observe(sample)
-                if beta is not self._beta:
-                    self._beta = beta
-                    self._braked(beta, sample.finished_s)
-                if beta.value < 1.0:
-                    return
-            decision = self.law.observe(sample)
-        except Exception as error:  # noqa: BLE001  (a law can be anybody's; its bug must not fail the call)
-            decision = Decision(self._value, f"law_failed_{type(error).__name__}")
-        if decision is not self._decision:
-            self._obey(decision, sample.finished_s)
+        if self._brake is not None and self._braking(self._brake, sample):
+            return
+        if self.obeyed.observe(sample) and not self.shadow:
+            self._apply()
 
     def learn_time(self, now_s: float) -> None:
         """Tell the law that time passed without a completion."""
         self._tick_due_s = now_s + TICK_S
         if (self.pinned is not None and not self.shadow) or (self._beta and self._beta.value < 1.0):
             return
-        try:
-            decision = self.law.tick(now_s)
-        except Exception as error:  # noqa: BLE001  (a law can be anybody's; its bug must not fail the call)
-            decision = Decision(self._value, f"law_failed_{type(error).__name__}")
-        if decision is not self._decision:
-            self._obey(decision, now_s)
+        if self.obeyed.tick(now_s) and not self.shadow:
+            self._apply()
 
-    def _obey(self, decision: Decision, now_s: float) -> None:
-        self._decision = decision
-        value = min(max(decision.value, self.law.floor), self.law.ceiling)
-        if value != value or value < 1:  # noqa: PLR0124  (NaN)
-            return
-        if value != self._value:
-            self._value = value
-            self.decisions.record(now_s, value, decision.reason, decision.inputs)
+    def _braking(self, brake: Brake, sample: Sample) -> bool:
+        beta = brake.observe(sample)
+        if beta is not self._beta:
+            self._beta = beta
+            self.decisions.record(sample.finished_s, beta.value, f"brake_{beta.reason}", beta.inputs)
             if not self.shadow:
                 self._apply()
-
-    def _braked(self, beta: Decision, now_s: float) -> None:
-        self.decisions.record(now_s, beta.value, f"brake_{beta.reason}", beta.inputs)
-        if not self.shadow:
-            self._apply()
+        return beta.value < 1.0
 
     def _apply(self) -> None:
         beta = self._beta.value if self._beta else 1.0
-        self.gate.resize(max(1.0, self._value * beta))
+        self.gate.resize(max(1.0, self.obeyed.value * beta))

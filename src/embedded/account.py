@@ -1,0 +1,79 @@
+"""The account that PostgreSQL runs under: ours, or an unprivileged one when we are root (it refuses root)."""
+
+import hashlib
+import os
+import pwd
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded.errors import GroundError
+from embedded.folder import NAME, need_space, whole_folder
+
+CANDIDATES = ("postgres", "nobody")
+# Only used when the clone or its environment lies where the account cannot pass, such as below /root.
+OPEN_GROUND = Path("/var/lib") / NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    name: str
+    uid: int
+    gid: int
+
+    @property
+    def ids(self) -> tuple[int, int]:
+        return self.uid, self.gid
+
+    def reaches(self, path: Path) -> bool:
+        """Whether the account may pass through every folder down to `path` and into it."""
+        return all(self._passes(folder) for folder in (path.resolve(), *path.resolve().parents))
+
+    def _passes(self, folder: Path) -> bool:
+        status = folder.stat()
+        if status.st_uid == self.uid:
+            return bool(status.st_mode & 0o100)
+        if status.st_gid == self.gid:
+            return bool(status.st_mode & 0o010)
+        return bool(status.st_mode & 0o001)
+
+
+def service_account() -> Account | None:
+    """None when we are not root: then the servers run as we do."""
+    if os.geteuid() != 0:
+        return None
+    for name in CANDIDATES:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(name, entry.pw_uid, entry.pw_gid)
+    raise GroundError(
+        "PostgreSQL refuses to run as root and this machine has neither a `postgres` nor a `nobody` account: "
+        "add one, or start as an ordinary user."
+    )
+
+
+def reachable_program(account: Account | None, folder: Path, version: str) -> Path:
+    """`folder` itself, or a copy of it that `account` can reach."""
+    if account is None or account.reaches(folder):
+        return folder
+    copy = OPEN_GROUND / f"{folder.name}-{version}"
+    if not copy.exists():
+        OPEN_GROUND.mkdir(parents=True, exist_ok=True)
+        need_space(OPEN_GROUND, 200, "a copy of PostgreSQL")
+        whole_folder(copy, lambda part: _copy(folder, part))
+    return copy
+
+
+def _copy(folder: Path, part: Path) -> None:
+    shutil.copytree(folder, part, symlinks=True, dirs_exist_ok=True)
+    part.chmod(0o755)
+
+
+def reachable_data(account: Account | None, folder: Path) -> Path:
+    """`folder` itself, or a folder of its own outside when `account` cannot reach its parent."""
+    if account is None or account.reaches(folder.parent):
+        return folder
+    mark = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    return OPEN_GROUND / f"data-{mark}" / folder.name

@@ -1,0 +1,114 @@
+"""The embedded engine: llama.cpp's own HTTP server from the wheel `xllamacpp`, in a child process."""
+
+import importlib.metadata
+import importlib.util
+import json
+import signal
+import sys
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded.errors import GroundError
+from embedded.model import Model
+from embedded.outside import Dialect
+from embedded.process import Command
+from embedded.server import Server
+
+SCRIPT = Path(__file__).with_name("engine_server.py")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How the engine is cut. These are runner options: they change only with a new start.
+
+    `slots` requests are answered at once, each with `slot_tokens` of context. `prompt_cache_mib` bounds the
+    memory in which prompts that lost their slot are kept (0: none). `threads=None`: llama.cpp chooses.
+    """
+
+    slots: int = 4
+    slot_tokens: int = 2048
+    prompt_cache_mib: int = 256
+    threads: int | None = None
+    batch_tokens: int = 2048
+    micro_batch_tokens: int = 512
+
+
+class Engine(Server):
+    """Speaks llama.cpp's and OpenAI's HTTP dialects at `url`. `/props` and `/slots` declare the slots."""
+
+    name = "The engine"
+    kind: Dialect = "llamacpp"
+    start_wait_s = 120.0
+
+    def __init__(
+        self,
+        data_dir: Path,
+        model: Model,
+        options: EngineOptions | None = None,
+        *,
+        port: int | None = None,
+        folder: str = "engine",
+    ) -> None:
+        super().__init__(data_dir, folder=folder, port=port)
+        self.model = model
+        self.options = options or EngineOptions()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def describe(self) -> str:
+        version = importlib.metadata.version("xllamacpp")
+        cut = f"{self.options.slots} slots of {self.options.slot_tokens} tokens"
+        return f"llama.cpp (xllamacpp {version}) at {self.url} with {self.model.describe()}, {cut}"
+
+    def prepare(self) -> None:
+        if importlib.util.find_spec("xllamacpp") is None:
+            raise GroundError(
+                f"The wheel xllamacpp is not installed for {sys.executable} (it exists for Linux and macOS, "
+                "x86-64 and arm64): install requirements/run.txt, or give OLLAMA_URL of your own Ollama."
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def command(self) -> Command:
+        options = self.options
+        fields: dict[str, object] = {
+            "model": str(self.model.path),
+            "alias": self.model.name,
+            "threads": options.threads,
+            "port": self.port,
+            "n_ctx": options.slots * options.slot_tokens,
+            "n_parallel": options.slots,
+            "n_batch": options.batch_tokens,
+            "n_ubatch": options.micro_batch_tokens,
+            "cache_ram_mib": options.prompt_cache_mib,
+            "endpoint_slots": True,
+            "endpoint_props": True,
+            "endpoint_metrics": True,
+            "fit_params": False,
+            "ui": False,
+            # a page of another origin that the user visits has no business with an engine without a key
+            "cors_origins": "",
+            "verbosity": 2,
+        }
+        return Command(
+            name=self.name,
+            argv=(sys.executable, str(SCRIPT), json.dumps(fields)),
+            folder=self.folder,
+            log=self.log,
+            run_file=self.run_file,
+            stop=((signal.SIGTERM, 4.0),),
+        )
+
+    def answers(self) -> bool:
+        return healthy(f"{self.url}/health")
+
+
+def healthy(url: str, wait_s: float = 1.0) -> bool:
+    """Whether a GET of `url` answers 200 within `wait_s`."""
+    try:
+        with urllib.request.urlopen(url, timeout=wait_s) as reply:  # noqa: S310  our own loopback address
+            return bool(reply.status == 200)
+    except OSError:
+        return False

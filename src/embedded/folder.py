@@ -1,0 +1,127 @@
+"""Folders of the ground: the cache of a user, the data of a clone (held by one run)."""
+
+import fcntl
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from embedded.errors import GroundError
+
+NAME = "sentinel-fluido"
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/sentinel-fluido`: downloads and built things that every clone of one user shares."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    folder = Path(base) / NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GroundError(
+            f"The cache folder {folder} cannot be made ({error.strerror}); "
+            "set XDG_CACHE_HOME to a folder that you may write."
+        ) from error
+    return folder
+
+
+def need_space(folder: Path, mebibytes: int, purpose: str) -> None:
+    free = shutil.disk_usage(folder).free >> 20
+    if free < mebibytes:
+        raise GroundError(
+            f"The disk of {folder} has {free} MiB free and {purpose} needs {mebibytes} MiB: free some space."
+        )
+
+
+def free_port() -> int:
+    """A loopback port that nobody uses now; a server that loses the race says so and is given another."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def whole_folder(target: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` work in a new folder beside `target`, which takes that name only when `fill` returns.
+
+    Parts that a killed run left are removed by whoever comes next: `target` is never half made. Of several
+    runs that want it at once, one makes it and the others wait.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with held(target.with_name(f".{target.name}.lock")):
+        for stale in target.parent.glob(f".{target.name}.part-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        if target.exists():
+            return
+        part = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
+        try:
+            fill(part)
+            part.rename(target)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def held(lock: Path) -> Iterator[None]:
+    """Wait for an exclusive lock on a file; the kernel frees it when the holder dies, however it dies."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class DataFolder:
+    """The data of one clone. `take()` claims it for this run, `release()` gives it back.
+
+    A throwaway folder (`path=None`) lives in the system's temporary folder until `release()`.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.throwaway = path is None
+        self._wanted = path
+        self._path: Path | None = None
+        self._lock: int | None = None
+
+    @property
+    def path(self) -> Path:
+        if self._path is None:
+            raise GroundError("The data folder has no place before take().")
+        return self._path
+
+    def take(self) -> Path:
+        try:
+            if self._wanted is None:
+                path = Path(tempfile.mkdtemp(prefix=f"{NAME}-"))
+            else:
+                path = self._wanted.expanduser().absolute()
+                path.mkdir(parents=True, exist_ok=True)
+            # PostgreSQL runs under another account when we are root: it may pass, not look around.
+            path.chmod(0o711)
+            descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise GroundError(f"The data folder {self._wanted} cannot be used: {error.strerror}.") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise GroundError(
+                f"The data folder {path} is in use by another run: stop that one, or give another folder."
+            ) from error
+        self._path, self._lock = path, descriptor
+        (path / "log").mkdir(exist_ok=True)
+        (path / "run").mkdir(exist_ok=True)
+        return path
+
+    def release(self) -> None:
+        descriptor, self._lock = self._lock, None
+        if descriptor is None:
+            return
+        if self.throwaway:
+            shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):
+            os.close(descriptor)

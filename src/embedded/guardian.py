@@ -1,0 +1,138 @@
+"""Stand between a server and the process that started it. Run as a script, one for each server.
+
+`python -I -S guardian.py SPEC` starts the server that the JSON object SPEC describes, prints `started PID`
+and waits. The server is stopped when standard input ends, when the starter has died (seen by the changed
+parent as well, because a forked relative of the starter can hold the pipe open), or on SIGTERM. When the
+server ends, the guardian ends with its exit code. Only the standard library: it must start in a few ms.
+
+On Linux the kernel stops the server too if the guardian itself is killed (PR_SET_PDEATHSIG).
+"""
+
+import ctypes
+import json
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+LOOK_S = 0.5
+LOG_BYTES_MAX = 16 << 20
+LOG_BYTES_KEPT = 1 << 20
+PR_SET_PDEATHSIG = 1
+
+
+def become_server(spec: dict[str, Any], guardian: int) -> None:
+    """In the forked child: own process group, log, account, then the program. Does not return."""
+    os.setpgid(0, 0)
+    kernel = ctypes.CDLL(None)  # before the account changes: it may not reach Python's own folder
+    log = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.closerange(3, 64)
+    if spec["account"]:
+        uid, gid = spec["account"]
+        os.setgroups([gid])
+        os.setgid(gid)
+        os.setuid(uid)
+    os.chdir(spec["folder"])
+    os.umask(0o077)
+    if sys.platform == "linux":
+        # after the account: the kernel forgets this signal when credentials change
+        kernel.prctl(PR_SET_PDEATHSIG, spec["stop"][0][0])
+        if os.getppid() != guardian:
+            os._exit(1)
+    os.execve(spec["argv"][0], spec["argv"], spec["environment"])  # noqa: S606  no shell is the point
+
+
+def bound_log(path: Path) -> None:
+    """Keep the last part as PATH.1 and start again: servers append, so truncating is safe."""
+    try:
+        if path.stat().st_size <= LOG_BYTES_MAX:
+            return
+        with path.open("r+b") as log:
+            log.seek(-LOG_BYTES_KEPT, os.SEEK_END)
+            path.with_name(path.name + ".1").write_bytes(log.read(LOG_BYTES_KEPT))
+            log.truncate(0)
+    except OSError:
+        return  # a log is never worth a server
+
+
+def send(server: int, number: int) -> None:
+    try:
+        # SIGKILL goes to everything in the server's group; the gentle ones only to the server itself.
+        os.kill(-server if number == signal.SIGKILL else server, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def reaped(server: int, wait_s: float) -> int | None:
+    """The server's exit code, or None when it still runs after `wait_s`."""
+    until = time.monotonic() + wait_s
+    while True:
+        pid, status = os.waitpid(server, os.WNOHANG)
+        if pid:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+        if time.monotonic() >= until:
+            return None
+        time.sleep(0.01)
+
+
+def stop(server: int, signals: list[tuple[int, float]]) -> int:
+    """Each signal in turn with its time in seconds, then SIGKILL."""
+    for number, wait_s in signals:
+        send(server, number)
+        code = reaped(server, wait_s)
+        if code is not None:
+            send(server, signal.SIGKILL)
+            return code
+    send(server, signal.SIGKILL)
+    os.waitpid(server, 0)
+    return 128 + signal.SIGKILL
+
+
+def main() -> int:
+    spec = json.loads(sys.argv[1])
+    starter, guardian = os.getppid(), os.getpid()
+    told: list[int] = []
+
+    # A pipe written by the interpreter's signal handler wakes select() at once when the server ends.
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGTERM, lambda *_: told.append(signal.SIGTERM))
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(ignored, signal.SIG_IGN)
+
+    server = os.fork()
+    if server == 0:
+        for default in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(default, signal.SIG_DFL)
+        try:
+            become_server(spec, guardian)
+        except OSError as error:
+            os.write(2, f"{spec['argv'][0]}: {error}\n".encode())
+        os._exit(127)
+
+    os.write(1, f"started {server}\n".encode())
+    while True:
+        ready, _, _ = select.select([0, woken], [], [], LOOK_S)
+        if woken in ready:
+            os.read(woken, 512)
+        code = reaped(server, 0)
+        if code is not None:
+            send(server, signal.SIGKILL)
+            return code
+        if told or (0 in ready and not os.read(0, 512)) or os.getppid() != starter:
+            return stop(server, spec["stop"])
+        bound_log(Path(spec["log"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

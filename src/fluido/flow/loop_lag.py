@@ -1,0 +1,69 @@
+"""How late the event loop runs its timers, as samples for a law."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from fluido.flow.obeyed import Obeyed
+from fluido.laws.base import Law
+from fluido.metrics import FlowStats, Histogram
+from fluido.sample import Sample
+
+PERIOD_S = 0.05
+
+
+class LoopLag:
+    """Between `open()` and `close()`, one timer every 50 ms; each lateness goes to the law (StreamGap)."""
+
+    kind = "loop_lag"
+
+    def __init__(
+        self, law: Law, *, name: str = "loop", clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.name = name
+        self.law = law
+        self._clock = clock
+        self._obeyed = Obeyed(law)
+        self._timer: asyncio.TimerHandle | None = None
+        self._lag = Histogram()
+
+    @property
+    def value(self) -> float:
+        """What the law last decided."""
+        return self._obeyed.value
+
+    def open(self) -> None:
+        """Start measuring on the running loop. Idempotent."""
+        if self._timer is None:
+            self._arm(asyncio.get_running_loop())
+
+    def close(self) -> None:
+        """Stop. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def stats(self) -> FlowStats:
+        """The lag as `service`, and the law's decisions."""
+        return FlowStats(
+            name=self.name,
+            kind=self.kind,
+            law=self.law.name,
+            value=self._obeyed.value,
+            floor=self.law.floor,
+            ceiling=self.law.ceiling,
+            completed=self._lag.count,
+            service_ms_p50=self._lag.quantile(0.5) * 1e3,
+            service_ms_p99=self._lag.quantile(0.99) * 1e3,
+            decisions=tuple(self._obeyed.log),
+            reasons=self._obeyed.log.reasons,
+        )
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(PERIOD_S, self._fire, loop, self._clock() + PERIOD_S)
+
+    def _fire(self, loop: asyncio.AbstractEventLoop, due_s: float) -> None:
+        now_s = max(due_s, self._clock())
+        self._lag.record(now_s - due_s)
+        self._obeyed.observe(Sample("", due_s, now_s, 0.0, 0, 0.0))
+        self._arm(loop)

@@ -1,0 +1,284 @@
+"""Writes nobody waits for: collected for a little while, written together, never dropped in silence."""
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from fluido.errors import BufferFull, Closed
+from fluido.flow.bisect import Bisection, Write, never
+from fluido.flow.obeyed import Obeyed
+from fluido.laws.base import Law
+from fluido.laws.batch_cap import BatchCap
+from fluido.metrics import FlowStats, Histogram
+from fluido.sample import Outcome, Sample
+
+Item = TypeVar("Item")
+
+FIRST_BACK_OFF_S = 0.1
+LONGEST_BACK_OFF_S = 5.0
+log = logging.getLogger(__name__)
+
+
+def log_rejected(items: Sequence[object], error: BaseException) -> None:
+    """The default for items that cannot be written: say how many, never what they hold."""
+    log.error("%d items could not be written: %s", len(items), type(error).__name__)
+
+
+class WriteBehind(Generic[Item]):
+    """`await behind.put(item)` returns at once, and blocks only while the buffer is full.
+
+    A batch is written when its oldest item is `staleness_s` old, the cap of the law is reached, or
+    `max_bytes` are buffered; larger is cheaper, so there is no law for the delay. A failed batch stays in
+    front, in order, and is tried again after 0.1 s, doubling to 5 s, with jitter and half the cap. Items that
+    `poisoned` blames go to `rejected`, as does what `close()` could not write in its time (a write that it
+    cut short may have arrived). An empty buffer arms no timer.
+    """
+
+    kind = "write_behind"
+
+    def __init__(
+        self,
+        write: Write[Item, object],
+        *,
+        name: str,
+        max_pending: int,
+        max_bytes: float = 64 * 2**20,
+        max_waiting: int = 1024,
+        size: Callable[[Item], int] | None = None,
+        law: Law | None = None,
+        staleness_s: float = 0.1,
+        poisoned: Callable[[BaseException], bool] = never,
+        rejected: Callable[[Sequence[Item], BaseException], None] = log_rejected,
+        clock: Callable[[], float] = time.perf_counter,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        if max_pending < 1 or max_waiting < 0 or not max_bytes > 0 or not 0 <= staleness_s < math.inf:
+            raise ValueError("max_pending, max_bytes must be above zero, staleness_s finite and not negative")
+        self.name = name
+        self.law = law or BatchCap()
+        self.max_pending = max_pending
+        self.max_bytes = max_bytes
+        self.max_waiting = max_waiting
+        self.staleness_s = staleness_s
+        self._write = write
+        self._size = size
+        self._poisoned = poisoned
+        self._rejected = rejected
+        self._clock = clock
+        self._jitter = jitter
+        self._obeyed = Obeyed(self.law)
+        self._items: deque[tuple[Item, int, float]] = deque()
+        self._bytes = 0
+        self._blocked: deque[tuple[Item, asyncio.Future[None]]] = deque()
+        self._blocked_count = 0
+        self._worker: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._progress = asyncio.Event()
+        self._hurry_to = 0
+        self._placed = 0
+        self._closed = False
+        self.failures = 0
+        self.rejected_items = 0
+        self._admitted = self._refused = self._cancelled = self._batches = 0
+        self._wait = Histogram()
+        self._service = Histogram()
+
+    def offer(self, item: Item) -> None:
+        """Buffer an item without waiting; raises BufferFull when there is no room, Closed after `close()`."""
+        if self._closed:
+            raise Closed(f"{self.name} is closed")
+        if self._blocked_count or not self._has_room():
+            self._refused += 1
+            raise BufferFull(f"{len(self._items)} items ({self._bytes} bytes) wait in {self.name}")
+        self._accept(item)
+
+    async def put(self, item: Item) -> None:
+        """Buffer an item, waiting for room in order. BufferFull when `max_waiting` others wait for it too.
+
+        A caller cancelled in the tick in which its item was accepted cannot take it back.
+        """
+        if self._closed or (self._has_room() and not self._blocked_count):
+            self.offer(item)
+            return
+        if self._blocked_count >= self.max_waiting:
+            self._refused += 1
+            raise BufferFull(f"{self._blocked_count} callers wait for room in {self.name}")
+        turn = asyncio.get_running_loop().create_future()
+        self._blocked.append((item, turn))
+        self._blocked_count += 1
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._blocked_count -= 1
+                self._cancelled += 1
+                self._admit_blocked()
+            raise
+
+    async def flush(self) -> None:
+        """Write what is buffered now without waiting for its time; return when that is done."""
+        goal = self._admitted
+        self._hurry_to = max(self._hurry_to, goal)
+        self._wake.set()
+        while self._placed < goal and self._worker is not None:
+            self._progress.clear()
+            await self._progress.wait()
+
+    async def close(self, timeout_s: float = 5.0) -> None:
+        """Refuse newcomers, write what is there for at most `timeout_s`, reject the rest. Idempotent."""
+        self._closed = True
+        self._fail_blocked()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.flush()
+        except TimeoutError:
+            pass
+        finally:
+            if self._worker is not None:
+                self._worker.cancel()
+            self._give_up()
+
+    def stats(self) -> FlowStats:
+        """The buffer at this moment: `waiting` items, `completed` batches, `overloads` failed writes."""
+        return FlowStats(
+            name=self.name,
+            kind=self.kind,
+            law=self.law.name,
+            value=self._obeyed.value,
+            floor=self.law.floor,
+            ceiling=self.law.ceiling,
+            inflight=int(self._worker is not None),
+            waiting=len(self._items) + self._blocked_count,
+            admitted=self._admitted,
+            refused=self._refused,
+            cancelled=self._cancelled,
+            completed=self._batches,
+            overloads=self.failures,
+            wait_ms_p50=self._wait.quantile(0.5) * 1e3,
+            wait_ms_p99=self._wait.quantile(0.99) * 1e3,
+            service_ms_p50=self._service.quantile(0.5) * 1e3,
+            service_ms_p99=self._service.quantile(0.99) * 1e3,
+            decisions=tuple(self._obeyed.log),
+            reasons=self._obeyed.log.reasons,
+        )
+
+    # -- the buffer --
+
+    def _has_room(self) -> bool:
+        return len(self._items) < self.max_pending and self._bytes < self.max_bytes
+
+    def _accept(self, item: Item) -> None:
+        size = self._size(item) if self._size else 0
+        self._items.append((item, size, self._clock()))
+        self._bytes += size
+        self._admitted += 1
+        if self._worker is None:
+            self._start()
+        elif self._is_full():
+            self._wake.set()
+
+    def _is_full(self) -> bool:
+        return len(self._items) >= min(self._obeyed.value, self.max_pending) or self._bytes >= self.max_bytes
+
+    def _admit_blocked(self) -> None:
+        while self._blocked and self._has_room():
+            item, turn = self._blocked.popleft()
+            if not turn.done():
+                self._blocked_count -= 1
+                self._accept(item)
+                turn.set_result(None)
+
+    def _fail_blocked(self) -> None:
+        for _, turn in self._blocked:
+            if not turn.done():
+                self._blocked_count -= 1
+                turn.set_exception(Closed(f"{self.name} was closed"))
+        self._blocked.clear()
+
+    def _give_up(self) -> None:
+        if self._items:
+            self._reject([item for item, _, _ in self._items], Closed(f"{self.name} was closed"))
+            self._items.clear()
+            self._bytes = 0
+
+    def _reject(self, items: Sequence[Item], error: BaseException) -> None:
+        self.rejected_items += len(items)
+        try:
+            self._rejected(items, error)
+        except Exception:
+            log.exception("the callback for rejected items failed")
+
+    # -- the worker: exists while the buffer is not empty --
+
+    def _start(self) -> None:
+        self._worker = asyncio.get_running_loop().create_task(self._run(), name=f"fluido-{self.name}")
+        self._worker.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._worker = None
+        self._progress.set()
+        if self._items and not task.cancelled():
+            self._start()
+
+    async def _run(self) -> None:
+        back_off_s = 0.0
+        while self._items:
+            await self._until_due(back_off_s)
+            if await self._write_one_batch():
+                back_off_s = 0.0
+            else:
+                back_off_s = min(LONGEST_BACK_OFF_S, max(FIRST_BACK_OFF_S, 2 * back_off_s))
+
+    async def _until_due(self, back_off_s: float) -> None:
+        if back_off_s:
+            await asyncio.sleep(back_off_s * (0.5 + self._jitter()))
+            return
+        self._wake.clear()
+        left_s = self._items[0][2] + self.staleness_s - self._clock()
+        if self._placed < self._hurry_to or self._is_full() or left_s <= 0:
+            return
+        timer = asyncio.get_running_loop().call_later(left_s, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+
+    async def _write_one_batch(self) -> bool:
+        """True when every item of it found its place: stored, or rejected as poison."""
+        cap = self._obeyed.value
+        count = min(len(self._items), max(1, math.floor(cap)))
+        entries = [self._items[index] for index in range(count)]
+        items = [item for item, _, _ in entries]
+        started_s = self._clock()
+        bisection = Bisection(self._write, self._poisoned)
+        outcome = Outcome.OK
+        async for start, end, _, error in bisection.run(items):
+            if error is not None and not self._poisoned(error):
+                self.failures += 1
+                outcome = Outcome.OVERLOAD
+                break
+            if error is not None:
+                self._reject(items[start:end], error)
+            self._settled(entries[start:end], started_s)
+        finished_s = self._clock()
+        self._batches += 1
+        self._service.record(finished_s - started_s)
+        if bisection.writes == 1:
+            self._obeyed.observe(Sample("", started_s, finished_s, 0.0, 1, cap, outcome, float(count)))
+        self._admit_blocked()
+        self._progress.set()
+        return outcome is Outcome.OK
+
+    def _settled(self, entries: Sequence[tuple[Item, int, float]], started_s: float) -> None:
+        for _, size, added_s in entries:
+            if not self._items:  # close() gave up meanwhile
+                return
+            self._items.popleft()
+            self._placed += 1
+            self._bytes -= size
+            self._wait.record(started_s - added_s)
