@@ -5,7 +5,7 @@ from fluido.llm.call import Call, Delta, Kind, Lane, Message, Options, Timings
 from fluido.llm.dispatcher import Dispatcher, LlmStats, Patience
 from fluido.llm.engine import Engine, EngineFacts
 from fluido.llm.errors import CallRejected, EngineBusy, ModelMissing, PromptTooLong, StreamBroken
-from fluido.llm.kind import kind_of
+from fluido.llm.kind import detect
 from fluido.llm.ollama import OllamaEngine
 from fluido.llm.openai import OpenAIEngine
 from fluido.llm.presets import DEFAULT_PRESETS, Presets
@@ -35,6 +35,6 @@ __all__ = [
     "RunnerProfile",
     "StreamBroken",
     "Timings",
-    "kind_of",
+    "detect",
     "runner_part",
 ]

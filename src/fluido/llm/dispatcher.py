@@ -13,7 +13,7 @@ from fluido.llm.budget import Budget, TokenEstimate
 from fluido.llm.call import Call, Delta, Kind, Timings
 from fluido.llm.engine import Engine, EngineFacts
 from fluido.llm.errors import CallRejected, EngineBusy, StreamBroken
-from fluido.llm.kind import kind_of
+from fluido.llm.kind import detect
 from fluido.llm.presets import Bound, Presets
 from fluido.llm.relay import Relay
 from fluido.llm.station import Seat, Station
@@ -152,7 +152,7 @@ class Dispatcher:
         if not call.messages:
             raise CallRejected("a call needs at least one message", field="messages")
         question = next((m.content for m in reversed(call.messages) if m.role == "user"), "")
-        kind = call.kind or kind_of(question)
+        kind = call.kind or detect(question)
         return _Job(replace(call, kind=kind), kind, self._clock(), self._tokens.of_all(call.messages))
 
     def _station(self, job: _Job) -> Station:
@@ -277,6 +277,10 @@ class Dispatcher:
         seat.outcome = Outcome.OK
         seat.units = max(1.0, float(timings.output_tokens))
         return timings
+
+    def flows(self) -> tuple[Station, ...]:
+        """One flow per engine, each with `stats()`, `pin` and `unpin`."""
+        return self.stations
 
     def stats(self) -> LlmStats:
         """Every figure at this moment."""

@@ -15,7 +15,7 @@ _PUNCTUATION = "¿¡?!.,;:()[]{}\"'`*_/\\|<>=+&%$@~^\n\t"
 _FOLD = str.maketrans("áéíóúüñ" + _PUNCTUATION, "aeiouun" + " " * len(_PUNCTUATION))
 
 
-def kind_of(query: str) -> Kind:
+def detect(query: str) -> Kind:
     """The kind of answer `query` (the user's last message) most likely asks for."""
     text = query if len(query) <= HEAD_CHARS + TAIL_CHARS else query[:HEAD_CHARS] + "\n" + query[-TAIL_CHARS:]
     lower = text.lower()

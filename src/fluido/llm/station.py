@@ -6,14 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fluido.errors import Closed, FluidoError, LimitReached, WaitTimeout
-from fluido.laws.base import Decision, Law
+from fluido.flow.obeyed import Obeyed
+from fluido.laws.base import Law
 from fluido.laws.fixed import Fixed
 from fluido.llm.call import Lane
 from fluido.llm.engine import Engine, EngineFacts
 from fluido.llm.estimate import Estimate
 from fluido.llm.health import Health
 from fluido.llm.queue import CallQueue, Ticket
-from fluido.metrics import DecisionLog, FlowStats, Histogram
+from fluido.metrics import FlowStats, Histogram
 from fluido.sample import Outcome, Sample
 
 UNKNOWN_SLOTS = 1
@@ -56,14 +57,11 @@ class Station:
         self.queue = CallQueue(max_waiting=max_waiting)
         self.health = Health(self._probe, self._changed)
         self._given_law = law
-        self._law: Law = law or Fixed(UNKNOWN_SLOTS)
-        self._limit = self._law.value
-        self._pinned = False
+        self._obeyed = Obeyed(law or Fixed(UNKNOWN_SLOTS))
+        self._pinned: float | None = None
         self._clock = clock
         self._closed = False
         self._seats: dict[int, Seat] = {}
-        self._decisions = DecisionLog()
-        self._last: Decision | None = None
         self._waits, self._services = Histogram(), Histogram()
         self._admitted = self._refused = self._timed_out = self._cancelled = 0
         self._completed = self._overloads = 0
@@ -81,7 +79,7 @@ class Station:
     @property
     def limit(self) -> int:
         """How many may be."""
-        return max(1, int(self._limit))
+        return max(1, int(self._obeyed.value if self._pinned is None else self._pinned))
 
     async def open(self) -> None:
         """Connect and ask the engine about itself; an engine that is away is waited for in the background."""
@@ -102,9 +100,8 @@ class Station:
 
     async def _probe(self) -> None:
         self.facts = await self.engine.facts(self.model)
-        if self._given_law is None and not self._pinned:
-            self._law = Fixed(self.facts.slots or UNKNOWN_SLOTS)
-            self._limit = self._law.value
+        if self._given_law is None:
+            self._obeyed = Obeyed(Fixed(self.facts.slots or UNKNOWN_SLOTS))
 
     def _changed(self, up: bool) -> None:
         if up:
@@ -117,14 +114,12 @@ class Station:
         """Hold the limit at `value`; the law is not listened to until `unpin`."""
         if value < 1:
             raise ValueError(f"an engine needs a limit of at least 1, not {value}")
-        self._pinned = True
-        self._limit = value
+        self._pinned = value
         self._grant()
 
     def unpin(self) -> None:
         """Obey the law again."""
-        self._pinned = False
-        self._limit = self._law.value
+        self._pinned = None
         self._grant()
 
     def predicted_wait_s(self, ticket: Ticket) -> float:
@@ -227,7 +222,7 @@ class Station:
             waited_s=now_s - came_s,
             started_s=now_s,
             inflight=self.inflight + 1,
-            limit=self._limit,
+            limit=float(self.limit),
         )
         self._seats[id(seat)] = seat
         self._admitted += 1
@@ -243,29 +238,19 @@ class Station:
             self._services.record(now_s - seat.started_s)
         elif seat.outcome is Outcome.OVERLOAD:
             self._overloads += 1
-        self._obey(
-            self._law.observe(
-                Sample(
-                    seat.label,
-                    seat.started_s,
-                    now_s,
-                    seat.waited_s,
-                    seat.inflight,
-                    seat.limit,
-                    seat.outcome,
-                    seat.units,
-                )
+        self._obeyed.observe(
+            Sample(
+                seat.label,
+                seat.started_s,
+                now_s,
+                seat.waited_s,
+                seat.inflight,
+                seat.limit,
+                seat.outcome,
+                seat.units,
             )
         )
         self._grant()
-
-    def _obey(self, decision: Decision) -> None:
-        if decision is self._last:
-            return
-        self._last = decision
-        self._decisions.record(self._clock(), decision.value, decision.reason, decision.inputs)
-        if not self._pinned:
-            self._limit = decision.value
 
     def _grant(self) -> None:
         while self.inflight < self.limit and (ticket := self.queue.pop()) is not None:
@@ -276,10 +261,10 @@ class Station:
         return FlowStats(
             name=self.name,
             kind="llm",
-            law=self._law.name,
+            law=self._obeyed.law.name,
             value=float(self.limit),
-            floor=self._law.floor,
-            ceiling=self._law.ceiling,
+            floor=self._obeyed.law.floor,
+            ceiling=self._obeyed.law.ceiling,
             inflight=self.inflight,
             waiting=len(self.queue),
             admitted=self._admitted,
@@ -292,7 +277,7 @@ class Station:
             wait_ms_p99=self._waits.quantile(0.99) * 1e3,
             service_ms_p50=self._services.quantile(0.5) * 1e3,
             service_ms_p99=self._services.quantile(0.99) * 1e3,
-            pinned=self._pinned,
-            decisions=tuple(self._decisions),
-            reasons=self._decisions.reasons,
+            pinned=self._pinned is not None,
+            decisions=tuple(self._obeyed.log),
+            reasons=self._obeyed.log.reasons,
         )
