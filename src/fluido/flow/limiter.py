@@ -94,7 +94,8 @@ class Limiter:
     `classify` tells what a raised exception says about capacity. With `brake`, the limit is frozen and
     scaled down while calls fail; with `lanes`, classes of work that it finds heavy fill only a part of the
     limit. In `shadow` mode the law computes and its decisions are logged, but the limit stays where it was
-    (or where `pin` puts it). A law that raises or leaves its bounds is held at its last value.
+    (or where `pin` puts it). A law that raises or leaves its bounds is held at its last value. A drop-in that
+    has its own `gate` hands it in.
     """
 
     kind = "limiter"
@@ -110,6 +111,7 @@ class Limiter:
         brake: Brake | None = None,
         lanes: Lanes | None = None,
         classify: Callable[[BaseException], Outcome] = ignore_failures,
+        gate: Gate | None = None,
     ) -> None:
         self.name = name
         self.law = law
@@ -119,7 +121,7 @@ class Limiter:
         self.pinned: float | None = None
         self.obeyed = Obeyed(law)
         self.decisions = self.obeyed.log
-        self.gate = (
+        self.gate = gate or (
             Gate(law.value, max_waiting=max_waiting, clock=clock, name=name)
             if lanes is None
             else LanedGate(

@@ -1,0 +1,122 @@
+"""The customer's door to PostgreSQL: sessions that commit, roll back and give their connection back."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import wraps
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from fluido.errors import Closed
+from fluido.metrics import FlowStats
+from fluido.sqlalchemy import AdaptivePool, Limits, close_engine, create_async_engine
+
+
+class SessionScope:
+    """One session: for `async with`, and as an asynchronous generator for FastAPI's Depends."""
+
+    def __init__(self, sessions: AsyncGenerator[AsyncSession, None]) -> None:
+        self._sessions = sessions
+        self._manager = asynccontextmanager(lambda: sessions)()
+
+    async def __aenter__(self) -> AsyncSession:
+        return await self._manager.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._manager.__aexit__(kind, error, trace)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AsyncSession:
+        return await self._sessions.__anext__()
+
+    async def athrow(self, *error: Any) -> AsyncSession:
+        """Tell the session that its user failed; Python 3.11 passes the error in three parts."""
+        return await self._sessions.athrow(*error)
+
+    async def aclose(self) -> None:
+        """Give the session up; what was not committed is rolled back."""
+        await self._sessions.aclose()
+
+
+class DynamicPostgreSQLSession:
+    """Sessions from a fair pool that moves between `pool_min_size` and `pool_max_size` connections.
+
+    Nothing is opened before the first session. A caller waits at most `read_timeout_s` for a connection
+    (behind at most `max_waiting` others) and at most as long for a statement. Raises ValueError for a URL
+    that is not async.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_min_size: int = 2,
+        pool_max_size: int = 50,
+        max_waiting: int = 2_000,
+        connect_timeout_s: float = 5.0,
+        read_timeout_s: float = 10.0,
+        name: str = "postgresql",
+    ) -> None:
+        self.engine: AsyncEngine = create_async_engine(
+            url,
+            limit=Limits(min=pool_min_size, max=pool_max_size, max_waiting=max_waiting),
+            pool_timeout=read_timeout_s,
+            pool_logging_name=name,
+            connect_args=_timeouts(url, connect_timeout_s, read_timeout_s),
+        )
+        self._closed = False
+
+    async def _sessions(self) -> AsyncGenerator[AsyncSession, None]:
+        # Leaving the session closes it, shielded from cancellation: what was not committed is rolled back.
+        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+            yield session
+            await session.commit()
+
+    @wraps(_sessions)
+    def get_session(self) -> SessionScope:
+        """One session: commits at the end, rolls back on an error or cancellation, always gives back.
+
+        `async with db.get_session() as session:` or `session: Annotated[AsyncSession,
+        Depends(db.get_session)]`. Takes a connection with its first statement, not before. Raises Closed
+        after `close()`.
+        """
+        if self._closed:
+            raise Closed("the database was closed")
+        return SessionScope(self._sessions())
+
+    @property
+    def pool(self) -> AdaptivePool:
+        """The pool behind the engine."""
+        pool = self.engine.pool
+        if not isinstance(pool, AdaptivePool):
+            raise TypeError(f"the engine's pool is a {type(pool).__name__}")
+        return pool
+
+    def stats(self) -> FlowStats:
+        """Everything one may want to know about the pool, at this moment."""
+        return self.pool.stats()
+
+    async def check(self) -> None:
+        """Return when PostgreSQL answers; raises what a session would raise when it does not."""
+        async with self.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self, *, drain_s: float = 5.0) -> None:
+        """Refuse new sessions, wait up to `drain_s` for those at work, close the connections. Idempotent."""
+        self._closed = True
+        await close_engine(self.engine, drain_s=drain_s)
+
+
+def _timeouts(url: str, connect_timeout_s: float, read_timeout_s: float) -> dict[str, Any]:
+    if make_url(url).get_driver_name() == "asyncpg":
+        return {"timeout": connect_timeout_s, "command_timeout": read_timeout_s}
+    return {
+        "connect_timeout": max(2, round(connect_timeout_s)),
+        "options": f"-c statement_timeout={round(read_timeout_s * 1e3)}",
+    }

@@ -1,0 +1,65 @@
+"""One checkout of a connection, from the moment it is taken until it comes back."""
+
+import asyncio
+from collections.abc import Iterator
+from types import CodeType, FrameType
+from typing import Any
+
+
+class Hold:
+    """Who holds a connection since when, and how much of that time the database was working."""
+
+    __slots__ = (
+        "database_s",
+        "inflight",
+        "label",
+        "limit",
+        "reported",
+        "statements",
+        "taken_s",
+        "task",
+        "waited_s",
+        "working_since_s",
+    )
+
+    def __init__(self, *, label: str, taken_s: float, waited_s: float, inflight: int, limit: float) -> None:
+        self.label = label
+        self.taken_s = taken_s
+        self.waited_s = waited_s
+        self.inflight = inflight
+        self.limit = limit
+        self.task = _current_task()
+        self.database_s = 0.0
+        self.statements = 0
+        self.working_since_s: float | None = None
+        self.reported = False
+
+    def idle_s(self, now_s: float) -> float:
+        """Seconds in which the connection was held and the database had nothing to do for the holder."""
+        working_s = 0.0 if self.working_since_s is None else now_s - self.working_since_s
+        return now_s - self.taken_s - self.database_s - working_s
+
+    def place(self) -> str:
+        """Where the holder is now: `file:line in function`, from the outermost call to the innermost."""
+        if self.task is None:
+            return "unknown place"
+        return " > ".join(_places(self.task.get_coro())) or "unknown place"
+
+
+def _current_task() -> "asyncio.Task[Any] | None":
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+def _places(awaitable: Any) -> Iterator[str]:
+    """Follow the chain of awaits; a task keeps no stack, but each coroutine knows what it waits for."""
+    for _ in range(64):
+        frame: FrameType | None = getattr(awaitable, "cr_frame", None) or getattr(awaitable, "ag_frame", None)
+        code: CodeType | None = getattr(awaitable, "cr_code", None) or getattr(awaitable, "ag_code", None)
+        if frame is not None and code is not None:
+            yield f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}"
+        awaitable = getattr(awaitable, "cr_await", None) or getattr(awaitable, "ag_await", None)
+        if awaitable is None:
+            return

@@ -1,0 +1,55 @@
+"""The bounds a pool may move in, chosen by the user and checked once."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a pool. Raises ValueError for bounds that contradict each other.
+
+    `min` connections are kept open when the pool is idle, and never fewer than `min` statements run at a
+    time if so many are asked for. Never more than `max` connections are open, nor more than `max` callers
+    at work. Between the two the law decides; `min == max` turns it off. `start` is where it begins
+    (default: it decides itself).
+
+    At most `max_waiting` callers wait for a connection, the next one is refused at once. A connection is
+    opened at most every `open_every_s`; one that nobody needed for `idle_s` is closed; none gets older than
+    `lifetime_s` (shortened by up to 5 %, so that they do not all end together; None: no bound). `replicas`
+    is how many processes like this one share the server. With `shadow` the law computes and reports, and
+    the limit stays at `max`.
+    """
+
+    min: int = 1
+    max: int = 50
+    start: float | None = None
+    max_waiting: int = 10_000
+    open_every_s: float = 0.03
+    idle_s: float = 60.0
+    lifetime_s: float | None = 3600.0
+    replicas: int = 1
+    shadow: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that contradict each other."""
+        if self.min < 0 or self.max < 1:
+            raise ValueError(f"a pool needs min >= 0 and max >= 1, not min={self.min}, max={self.max}")
+        if self.min > self.max:
+            raise ValueError(
+                f"min={self.min} is above max={self.max}: a pool cannot keep more than it may open"
+            )
+        if self.start is not None and not max(self.min, 1) <= self.start <= self.max:
+            raise ValueError(f"start={self.start} lies outside of min={self.min} .. max={self.max}")
+        if self.max_waiting < 0 or self.replicas < 1:
+            raise ValueError(
+                f"max_waiting={self.max_waiting} needs >= 0, replicas={self.replicas} needs >= 1"
+            )
+        for name in ("open_every_s", "idle_s", "lifetime_s"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value < math.inf:
+                raise ValueError(f"{name}={value} is not a finite time")
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the bounds leave nothing to decide."""
+        return self.min == self.max

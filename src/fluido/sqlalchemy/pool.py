@@ -1,0 +1,313 @@
+"""A SQLAlchemy pool for async engines whose queue is fair, bounded and ours."""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import exc
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
+from sqlalchemy.pool.base import _AsyncConnDialect
+from sqlalchemy.util import await_only
+
+from fluido.errors import LimitReached, WaitTimeout
+from fluido.flow.label import current_label
+from fluido.flow.limiter import Limiter
+from fluido.flow.obeyed import Obeyed
+from fluido.laws.base import Law
+from fluido.laws.fixed import Fixed
+from fluido.laws.lanes import Lanes
+from fluido.metrics import FlowStats, Histogram
+from fluido.sample import Sample
+from fluido.sqlalchemy.errors import PoolQueueFull, PoolTimeout
+from fluido.sqlalchemy.follower import Follower
+from fluido.sqlalchemy.gate import ConnectionGate
+from fluido.sqlalchemy.hold import Hold
+from fluido.sqlalchemy.keeper import Keeper
+from fluido.sqlalchemy.limits import Limits
+
+# What SQLAlchemy means by max_overflow=-1 or pool_size=0: as many as are asked for.
+UNBOUNDED = 1_000_000
+
+
+class AdaptivePool(Pool):
+    """Waits in a FIFO gate that hands permits over, then takes a free connection or opens one.
+
+    For async engines (asyncpg, psycopg 3): `create_async_engine(url, poolclass=AdaptivePool,
+    limit=Limits(...))`, or simply `fluido.sqlalchemy.create_async_engine`, which also measures statements.
+    Without `limit` it is a fair pool of fixed size: `pool_size` connections are kept, `pool_size +
+    max_overflow` are opened at most. An overflowing connection is not closed when it comes back, but when
+    nobody needed it for a minute. The connection used last is handed out first, unless `use_lifo` is false.
+    Waiting longer than `timeout` seconds raises PoolTimeout, a `sqlalchemy.exc.TimeoutError`.
+    """
+
+    _is_asyncio = True
+    _dialect = _AsyncConnDialect()
+
+    # SQLAlchemy finds the arguments of a pool class by position: none of them may be keyword-only.
+    def __init__(  # noqa: PLR0917
+        self,
+        creator: Any,
+        pool_size: int = 5,
+        max_overflow: int = 10,
+        timeout: float | None = 30.0,
+        use_lifo: bool = True,
+        limit: Limits | None = None,
+        law: Law | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        **stock: Any,
+    ) -> None:
+        super().__init__(creator, **stock)
+        self.limits = limits = limit or _stock_limits(pool_size, max_overflow)
+        self.law: Law = law or Fixed(limits.max)
+        self.holds: dict[ConnectionPoolEntry, Hold] = {}
+        # Set by whoever measures statements; until then a checkout is what the law sees.
+        self.observed = False
+        self._timeout_s = timeout
+        self._use_lifo = use_lifo
+        self._clock = clock
+        follower = Follower(
+            kept=limits.min,
+            open_every_s=limits.open_every_s,
+            idle_s=limits.idle_s,
+            lifetime_s=limits.lifetime_s,
+        )
+        name = self._orig_logging_name or "postgresql"
+        lanes = Lanes()
+        self.lanes = Obeyed(lanes)
+        self.gate = ConnectionGate(
+            self.law.value,
+            follower,
+            max_waiting=limits.max_waiting,
+            is_heavy=lanes.is_heavy,
+            clock=clock,
+            name=name,
+        )
+        self.limiter = Limiter(
+            self.law,
+            name=name,
+            max_waiting=limits.max_waiting,
+            clock=clock,
+            shadow=limits.shadow,
+            gate=self.gate,
+        )
+        self._idle: deque[ConnectionPoolEntry] = deque()
+        self._expires_s: dict[ConnectionPoolEntry, float] = {}
+        self._opened = 0
+        self._waits = Histogram()
+        self._drained: asyncio.Event | None = None
+        self.keeper = Keeper(self)
+
+    # -- what Pool asks of us --
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        gate = self.gate
+        label = current_label()
+        taken_s = asked_s = self._clock()
+        if not gate.try_acquire(label):
+            self._wait(label, asked_s)
+            taken_s = self._clock()
+        try:
+            record = self._take() or self._open(taken_s)
+        except BaseException:
+            gate.release(label)
+            raise
+        gate.follower.demand(gate.inflight, taken_s)
+        self._waits.record(taken_s - asked_s)
+        self.holds[record] = Hold(
+            label=label,
+            taken_s=taken_s,
+            waited_s=taken_s - asked_s,
+            inflight=gate.inflight,
+            limit=gate.limit,
+        )
+        self.keeper.arm()
+        return record
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        loop = self.keeper.foreign_loop(threading.get_ident())
+        if loop is not None:
+            # The garbage collector may return a forgotten connection from any thread; the gate has one.
+            loop.call_soon_threadsafe(self._give_back, record)
+        else:
+            self._give_back(record)
+
+    def _give_back(self, record: ConnectionPoolEntry) -> None:
+        hold = self.holds.pop(record)
+        self._learn(hold)
+        if self._drained is None:
+            if record.dbapi_connection is None:
+                # The next caller would have to open it again: others first.
+                self._idle.appendleft(record)
+            else:
+                self._idle.append(record)
+            self.gate.release(hold.label)
+        else:
+            self.gate.release(hold.label)
+            if not self.holds:
+                self._drained.set()
+            self._forget(record).close()
+
+    def _learn(self, hold: Hold) -> None:
+        now_s = self._clock()
+        # The holder's own time is not the database's: a slow client does not make its label heavy.
+        taken_s = now_s - hold.database_s if self.observed else hold.taken_s
+        sample = Sample(hold.label, taken_s, now_s, hold.waited_s, hold.inflight, hold.limit)
+        self.lanes.observe(sample)
+        if not self.observed:
+            self.limiter.learn(sample)
+
+    def recreate(self) -> "AdaptivePool":
+        """Return a pool of the same kind that goes on with the same law."""
+        self.logger.info("Pool recreating")
+        return self.__class__(
+            self._creator,
+            timeout=self._timeout_s,
+            use_lifo=self._use_lifo,
+            limit=self.limits,
+            law=self.law,
+            clock=self._clock,
+            pre_ping=self._pre_ping,
+            recycle=self._recycle,
+            echo=self.echo,
+            logging_name=self._orig_logging_name,
+            reset_on_return=self._reset_on_return,
+            _dispatch=self.dispatch,
+            dialect=self._dialect,
+        )
+
+    def dispose(self) -> None:
+        """Close every idle connection. Those in use come back to this pool, which stays usable."""
+        self.keeper.disarm()
+        self.gate.rest()
+        while self._idle:
+            self._forget(self._idle.pop()).close()
+        self.logger.info("Pool disposed. %s", self.status())
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Refuse newcomers for good and wait until every connection came back; whether they did in time."""
+        self.gate.close()
+        if self._drained is None:
+            self._drained = asyncio.Event()
+        if not self.holds:
+            return True
+        try:
+            await asyncio.wait_for(self._drained.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def status(self) -> str:
+        """Describe the pool in the stock pool's words and ours."""
+        return (
+            f"Pool size: {self.size()}  Connections in pool: {self.checkedin()} "
+            f"Current Overflow: {self.overflow()} Current Checked out connections: {self.checkedout()} "
+            f"Limit: {self.gate.limit:g} Waiting: {self.gate.waiting}"
+        )
+
+    def stats(self) -> FlowStats:
+        """Everything one may want to know, at this moment; waits are those for a connection."""
+        stats = self.limiter.stats()
+        return replace(
+            stats,
+            kind="pool",
+            decisions=stats.decisions + tuple(self.lanes.log),
+            reasons={**stats.reasons, **self.lanes.log.reasons},
+            wait_ms_p50=self._waits.quantile(0.5) * 1e3,
+            wait_ms_p99=self._waits.quantile(0.99) * 1e3,
+        )
+
+    # -- the stock pool's numbers --
+
+    def size(self) -> int:
+        """How many connections are kept when nobody asks."""
+        return self.limits.min
+
+    def checkedin(self) -> int:
+        """How many connections are free."""
+        return len(self._idle)
+
+    def checkedout(self) -> int:
+        """How many connections are in use."""
+        return self._opened - len(self._idle)
+
+    def overflow(self) -> int:
+        """How many more connections are open than are kept; negative while they are not all open yet."""
+        return self._opened - self.limits.min
+
+    def timeout(self) -> float | None:
+        """Seconds a caller waits at most."""
+        return self._timeout_s
+
+    # -- connections --
+
+    def _wait(self, label: str, asked_s: float) -> None:
+        gate = self.gate
+        gate.grow()
+        if gate.try_acquire(label):
+            return
+        deadline_s = None if self._timeout_s is None else asked_s + self._timeout_s
+        try:
+            await_only(gate.acquire(label=label, deadline_s=deadline_s))
+        except WaitTimeout as error:
+            raise PoolTimeout(f"{error} ({self.status()})", waited_s=error.waited_s) from None
+        except LimitReached as error:
+            raise PoolQueueFull(
+                f"{error} ({self.status()})",
+                waiting=error.waiting,
+                predicted_wait_s=error.predicted_wait_s,
+                retry_after_s=error.retry_after_s,
+            ) from None
+
+    def _take(self) -> ConnectionPoolEntry | None:
+        if not self._idle:
+            return None
+        return self._idle.pop() if self._use_lifo else self._idle.popleft()
+
+    def _open(self, now_s: float) -> ConnectionPoolEntry:
+        self._opened += 1
+        try:
+            record = self._create_connection()
+        except BaseException:
+            self._opened -= 1
+            raise
+        self._expires_s[record] = now_s + self.gate.follower.next_lifetime_s()
+        return record
+
+    def _forget(self, record: ConnectionPoolEntry) -> ConnectionPoolEntry:
+        self._opened -= 1
+        del self._expires_s[record]
+        return record
+
+    # -- what the keeper does between the calls --
+
+    def retire(self) -> ConnectionPoolEntry | None:
+        """Take an idle connection out of the pool that is too old, or that nobody needed lately."""
+        now_s = self._clock()
+        retired = next((record for record in self._idle if self._expires_s[record] < now_s), None)
+        if retired is None and self._idle:
+            surplus = self.gate.follower.surplus(self._opened, self.gate.inflight, now_s)
+            retired = self._idle[0] if surplus else None
+        if retired is not None:
+            self._idle.remove(retired)
+            self._forget(retired)
+            self.gate.shrink()
+        return retired
+
+    def warm(self) -> None:
+        """Open one connection if fewer are open than are to be kept; runs in a greenlet."""
+        if self._opened < self.limits.min and self.gate.try_acquire():
+            try:
+                self._idle.appendleft(self._open(self._clock()))
+            finally:
+                self.gate.release()
+
+
+def _stock_limits(pool_size: int, max_overflow: int) -> Limits:
+    if pool_size < 0 or max_overflow < -1:
+        raise exc.ArgumentError(f"pool_size={pool_size} and max_overflow={max_overflow} must not be negative")
+    unbounded = pool_size == 0 or max_overflow == -1
+    return Limits(min=pool_size, max=UNBOUNDED if unbounded else pool_size + max_overflow)
