@@ -30,7 +30,10 @@ class Account:
         return all(self._passes(folder) for folder in (path.resolve(), *path.resolve().parents))
 
     def _passes(self, folder: Path) -> bool:
-        status = folder.stat()
+        try:
+            status = folder.stat()
+        except FileNotFoundError:
+            return True  # one that is made later is as open as DataFolder makes it
         if status.st_uid == self.uid:
             return bool(status.st_mode & 0o100)
         if status.st_gid == self.gid:

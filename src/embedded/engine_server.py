@@ -7,17 +7,15 @@ A script of its own, so that a crash of the native code ends this process and no
 import json
 import signal
 import sys
-import threading
+
+import xllamacpp
 
 
 def main() -> int:
     options = json.loads(sys.argv[1])
-    done = threading.Event()
+    # It has nothing to save: a signal ends it at once, also while it loads.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
-
-    import xllamacpp  # noqa: PLC0415  its native code takes the signals it finds; ours are set first
-
+        signal.signal(number, signal.SIG_DFL)
     params = xllamacpp.CommonParams()
     params.model.path = options.pop("model")
     threads = options.pop("threads")
@@ -29,9 +27,8 @@ def main() -> int:
         setattr(params, name, value)
     server = xllamacpp.Server(params)
     print(f"listening on {server.listening_address}", flush=True)
-    done.wait()
-    del server
-    return 0
+    while True:
+        signal.pause()
 
 
 if __name__ == "__main__":

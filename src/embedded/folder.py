@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from embedded.errors import GroundError
 
 NAME = "sentinel-fluido"
+SWEEP_AGE_S = 3600.0
 
 
 def cache_folder() -> Path:
@@ -96,12 +98,14 @@ class DataFolder:
     def take(self) -> Path:
         try:
             if self._wanted is None:
+                sweep(Path(tempfile.gettempdir()))
                 path = Path(tempfile.mkdtemp(prefix=f"{NAME}-"))
             else:
                 path = self._wanted.expanduser().absolute()
                 path.mkdir(parents=True, exist_ok=True)
-            # PostgreSQL runs under another account when we are root: it may pass, not look around.
-            path.chmod(0o711)
+            if os.geteuid() == 0:
+                # PostgreSQL runs under another account then: it may pass, not look around.
+                path.chmod(path.stat().st_mode | 0o111)
             descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise GroundError(f"The data folder {self._wanted} cannot be used: {error.strerror}.") from error
@@ -124,4 +128,23 @@ class DataFolder:
         if self.throwaway:
             shutil.rmtree(self.path, ignore_errors=True)
         with suppress(OSError):
+            os.close(descriptor)
+
+
+def sweep(temporary: Path, *, now_s: float | None = None) -> None:
+    """Remove throwaway folders whose run was killed: an hour old and held by nobody."""
+    oldest_s = (time.time() if now_s is None else now_s) - SWEEP_AGE_S
+    for lock in temporary.glob(f"{NAME}-*/lock"):
+        try:
+            if lock.stat().st_mtime > oldest_s:
+                continue
+            descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue  # another account's, or gone in the meantime
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
+        except BlockingIOError:
+            continue
+        finally:
             os.close(descriptor)

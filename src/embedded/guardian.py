@@ -1,11 +1,14 @@
 """Stand between a server and the process that started it. Run as a script, one for each server.
 
 `python -I -S guardian.py SPEC` starts the server that the JSON object SPEC describes, prints `started PID`
-and waits. The server is stopped when standard input ends, when the starter has died (seen by the changed
-parent as well, because a forked relative of the starter can hold the pipe open), or on SIGTERM. When the
-server ends, the guardian ends with its exit code. Only the standard library: it must start in a few ms.
+(or `failed REASON`) and waits. The server is stopped when standard input ends, when the starter has died
+(seen by the changed parent as well, because a forked relative of the starter can hold the pipe open), or on
+SIGTERM. When the server ends, the guardian ends with its exit code. Only the standard library: it must start
+in a few ms.
 
-On Linux the kernel stops the server too if the guardian itself is killed (PR_SET_PDEATHSIG).
+On Linux the kernel stops the server too if the guardian itself is killed (PR_SET_PDEATHSIG), and what a
+server leaves when it dies becomes the guardian's child and is ended (PR_SET_CHILD_SUBREAPER): a busy backend
+of PostgreSQL outlives its postmaster and would keep the next one from starting.
 """
 
 import ctypes
@@ -22,6 +25,7 @@ LOOK_S = 0.5
 LOG_BYTES_MAX = 16 << 20
 LOG_BYTES_KEPT = 1 << 20
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def become_server(spec: dict[str, Any], guardian: int) -> None:
@@ -33,7 +37,6 @@ def become_server(spec: dict[str, Any], guardian: int) -> None:
     os.dup2(nothing, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    os.closerange(3, 64)
     if spec["account"]:
         uid, gid = spec["account"]
         os.setgroups([gid])
@@ -70,17 +73,33 @@ def send(server: int, number: int) -> None:
         return
 
 
-def reaped(server: int, wait_s: float) -> int | None:
-    """The server's exit code, or None when it still runs after `wait_s`."""
+def reaped(pid: int, wait_s: float) -> int | None:
+    """The exit code of our child `pid`, or None when it still runs after `wait_s`."""
     until = time.monotonic() + wait_s
     while True:
-        pid, status = os.waitpid(server, os.WNOHANG)
-        if pid:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
         if time.monotonic() >= until:
             return None
         time.sleep(0.01)
+
+
+def end_rest(server: int) -> None:
+    """Kill what an ended server left: its process group, and on Linux the orphans that came to us."""
+    send(server, signal.SIGKILL)
+    us = str(os.getpid())
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # pid (name) state parent ...: a name may hold spaces and brackets
+            parent = status.read_text().rpartition(")")[2].split()[1]
+            if parent == us:
+                orphan = int(status.parent.name)
+                os.kill(orphan, signal.SIGKILL)
+                reaped(orphan, 1.0)
+        except OSError:
+            continue
 
 
 def stop(server: int, signals: list[tuple[int, float]]) -> int:
@@ -89,10 +108,11 @@ def stop(server: int, signals: list[tuple[int, float]]) -> int:
         send(server, number)
         code = reaped(server, wait_s)
         if code is not None:
-            send(server, signal.SIGKILL)
+            end_rest(server)
             return code
     send(server, signal.SIGKILL)
     os.waitpid(server, 0)
+    end_rest(server)
     return 128 + signal.SIGKILL
 
 
@@ -110,6 +130,9 @@ def main() -> int:
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(ignored, signal.SIG_IGN)
 
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    became, failure = os.pipe()  # closes by itself when the program runs
     server = os.fork()
     if server == 0:
         for default in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGTERM, signal.SIGCHLD):
@@ -117,8 +140,14 @@ def main() -> int:
         try:
             become_server(spec, guardian)
         except OSError as error:
-            os.write(2, f"{spec['argv'][0]}: {error}\n".encode())
+            os.write(failure, f"{spec['argv'][0]}: {error.strerror}".encode())
         os._exit(127)
+    os.close(failure)
+    # Only now may a signal be sent: before, it would reach this program's copy and be lost.
+    reason = os.read(became, 4096).decode()
+    if reason:
+        os.write(1, f"failed {reason}\n".encode())
+        return 127
 
     os.write(1, f"started {server}\n".encode())
     while True:
@@ -127,7 +156,7 @@ def main() -> int:
             os.read(woken, 512)
         code = reaped(server, 0)
         if code is not None:
-            send(server, signal.SIGKILL)
+            end_rest(server)
             return code
         if told or (0 in ready and not os.read(0, 512)) or os.getppid() != starter:
             return stop(server, spec["stop"])

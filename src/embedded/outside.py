@@ -66,4 +66,4 @@ def without_secret(url: str) -> str:
     if parts.password is None:
         return url
     host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{parts.username}:***@{host}" if parts.username else host).geturl()
+    return parts._replace(netloc=f"{parts.username or ''}:***@{host}").geturl()

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -201,24 +202,28 @@ class Postgres(Server):
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def _clear_stale_pid(self) -> None:
-        """Remove postmaster.pid when its process is gone or is a stranger; end it when it is ours.
+        """Remove postmaster.pid that a killed server left, after ending what still works on its data.
 
-        PostgreSQL itself would refuse to start while any process carries that number, which after a reboot of
-        a container is likely.
+        PostgreSQL itself would refuse to start while any process carries the number in that file, which is
+        likely after a reboot of a container, and while another server still works on the data.
         """
         noted = self.folder / "postmaster.pid"
-        try:
-            pid = int(noted.read_text().splitlines()[0])
-        except (OSError, ValueError, IndexError):
-            noted.unlink(missing_ok=True)
+        if not noted.exists():
             return
-        try:
-            process = psutil.Process(pid)
-            if str(self.folder) in process.cmdline():
-                process.send_signal(signal.SIGQUIT)
-                _, alive = psutil.wait_procs([process], timeout=5.0)
-                for stuck in alive:
-                    stuck.kill()
-        except psutil.Error:
-            pass
+        left = [process for process in psutil.process_iter() if works_in(process, self.folder)]
+        for number in (signal.SIGQUIT, signal.SIGKILL):
+            for process in left:
+                with suppress(psutil.Error):
+                    process.send_signal(number)
+            _, left = psutil.wait_procs(left, timeout=3.0)
         noted.unlink(missing_ok=True)
+
+
+def works_in(process: psutil.Process, folder: Path) -> bool:
+    """A postmaster names its data in its arguments; all its processes have it as their working folder."""
+    with suppress(psutil.Error, OSError):
+        if str(folder) in process.cmdline():
+            return True
+    with suppress(psutil.Error, OSError):
+        return bool(process.cwd() == str(folder.resolve()))
+    return False

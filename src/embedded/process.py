@@ -85,12 +85,12 @@ class Child:
             )
             self._guardian = guardian
             said = guardian.stdout.readline() if guardian.stdout is not None else b""
-            word, _, pid = said.decode().partition(" ")
+            word, _, rest = said.decode().strip().partition(" ")
             if word != "started":
-                raise GroundError(
-                    f"{command.name} could not be started: {sys.executable} does not run {GUARDIAN}."
-                )
-            self.pid = int(pid)
+                guardian.wait()
+                reason = rest or f"{sys.executable} does not run {GUARDIAN}"
+                raise GroundError(f"{command.name} could not be started: {reason}.")
+            self.pid = int(rest)
             record(command.run_file, guardian.pid, self.pid)
 
     def wait_until(
@@ -128,9 +128,15 @@ class Child:
         return "\n".join("  " + line for line in text.splitlines()[-lines:]) or "  (nothing)"
 
     def signal(self, number: int) -> None:
-        """Send a signal to the server itself: for tests that stop, pause or kill it."""
+        """Send a signal to the server itself: for tests that pause it or hurt it."""
         if self.running and self.pid is not None:
             os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End the server as a crash would, for tests, and return when nothing of it is left."""
+        self.signal(signal.SIGKILL)
+        if self._guardian is not None:
+            self._guardian.wait(10.0)
 
     def stop(self) -> None:
         """Ask the guardian to stop the server and wait until both are gone."""

@@ -1,0 +1,115 @@
+"""PostgreSQL starts over whatever a killed run left, and keeps its data."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from embedded import postgres
+from embedded.errors import GroundError
+from embedded.postgres import Postgres
+
+pytestmark = pytest.mark.servers
+
+
+def ask(server: Postgres, statement: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(server.url(driver=""), autocommit=True) as link:
+        cursor = link.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def test_data_survives_a_stop_a_kill_and_a_stale_note(open_folder: Path) -> None:
+    server = Postgres(open_folder)
+    try:
+        server.start()
+        ask(server, "CREATE TABLE kept AS SELECT 1 AS n")
+        server.stop()
+
+        # a note with the number of a living stranger, as after a reboot of a container
+        (server.folder / "postmaster.pid").write_text(f"{os.getppid()}\n{server.folder}\n")
+        server.start()
+        port = server.port
+        assert ask(server, "SELECT n FROM kept") == [(1,)]
+
+        # a backend outlives the killed postmaster because it is busy
+        with psycopg.connect(server.url(driver="")) as busy:
+            backend = psutil.Process(busy.info.backend_pid)
+            backend.suspend()
+            assert server.child is not None
+            server.child.kill()
+            assert not server.running
+            assert sys.platform != "linux" or not backend.is_running()
+            server.start()
+        assert server.port == port
+        assert ask(server, "SELECT n FROM kept") == [(1,)]
+    finally:
+        server.stop()
+        server.forget()
+    assert not server.folder.exists()
+
+
+def test_a_half_made_data_folder_is_made_again(open_folder: Path) -> None:
+    half = open_folder / ".postgres.part-killed"
+    (half / "base").mkdir(parents=True)
+    server = Postgres(open_folder, durable=False)
+    try:
+        server.start()
+        assert ask(server, "SELECT current_database(), current_user") == [("sentinel", "sentinel")]
+        assert not half.exists()
+    finally:
+        server.stop()
+
+
+def test_the_password_is_asked_for_and_only_loopback_listens(open_folder: Path) -> None:
+    server = Postgres(open_folder, durable=False)
+    try:
+        server.start()
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(server.url(driver="").replace(server.password, "wrong"))
+        assert server.child is not None
+        assert server.password not in " ".join(psutil.Process(server.child.pid).cmdline())
+        listening = [
+            link.laddr.ip
+            for link in psutil.net_connections("inet")
+            if link.pid == server.child.pid and link.status == psutil.CONN_LISTEN
+        ]
+        assert listening == ["127.0.0.1"]
+    finally:
+        server.stop()
+
+
+def test_a_busy_port_is_one_sentence(open_folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        server = Postgres(open_folder, port=taken.getsockname()[1], durable=False)
+        with pytest.raises(GroundError, match="is taken by another program: stop it or choose another port"):
+            server.start()
+        assert not server.running
+
+
+def test_a_port_that_is_lost_is_replaced(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = [taken.getsockname()[1]]
+        fresh = postgres.Server.start.__globals__["free_port"]
+        monkeypatch.setitem(
+            postgres.Server.start.__globals__, "free_port", lambda: ports.pop() if ports else fresh()
+        )
+        server = Postgres(open_folder, durable=False)
+        try:
+            server.start()
+            assert server.port != taken.getsockname()[1]
+        finally:
+            server.stop()
+
+
+def test_a_missing_wheel_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(GroundError, match=r"is not installed .* give DATABASE_URL of your own"):
+        postgres.program()
