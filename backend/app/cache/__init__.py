@@ -1,0 +1,1 @@
+"""What Sentinel remembers in Redis."""

@@ -1,0 +1,13 @@
+"""A drop-in for `redis.asyncio.Redis` that shares one connection between all tasks.
+
+Needs the extra `fluido[redis]` (redis-py 8.1 or newer 8.x, hiredis 3.2 or newer).
+"""
+
+from redis.exceptions import RedisError
+
+from fluido.redis.client import Redis
+from fluido.redis.counts import Counts
+from fluido.redis.retrying import once
+from fluido.redis.sharing import Sharing
+
+__all__ = ["Counts", "Redis", "RedisError", "Sharing", "once"]

@@ -1,0 +1,68 @@
+"""What happened on the shared connections of one pool."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Everything since the client was built. `batches` maps the upper bound of a size class (1, 2, 4, ...)
+    to the number of writes of that class; `events` maps what happened to a link, with its reason, to how
+    often.
+    """
+
+    shared: int = 0
+    ordinary: int = 0
+    blocking: int = 0
+    moved: int = 0
+    retried: int = 0
+    opened: int = 0
+    fallback: str | None = None
+    batches: Mapping[int, int] = field(default_factory=dict)
+    events: Mapping[str, int] = field(default_factory=dict)
+
+
+class Tally:
+    """The counters behind `Counts`."""
+
+    __slots__ = (
+        "batches",
+        "blocking",
+        "cancelled",
+        "completed",
+        "events",
+        "flushed",
+        "moved",
+        "opened",
+        "ordinary",
+        "refused",
+        "retried",
+    )
+
+    def __init__(self) -> None:
+        self.batches = [0] * 32  # by bit length of size - 1
+        self.events: Counter[str] = Counter()
+        self.blocking = 0
+        self.cancelled = 0
+        self.completed = 0
+        self.flushed = 0
+        self.moved = 0
+        self.opened = 0
+        self.ordinary = 0
+        self.refused = 0
+        self.retried = 0
+
+    def frozen(self, fallback: str | None) -> Counts:
+        """The counters at this moment."""
+        return Counts(
+            shared=self.flushed,
+            ordinary=self.ordinary,
+            blocking=self.blocking,
+            moved=self.moved,
+            retried=self.retried,
+            opened=self.opened,
+            fallback=fallback,
+            batches={1 << bits: count for bits, count in enumerate(self.batches) if count},
+            events=dict(self.events),
+        )

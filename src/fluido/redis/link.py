@@ -1,0 +1,386 @@
+"""One shared connection: commands of a tick leave in one write, replies come back in order."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from fluido.redis.adapter import NOT_ENOUGH_DATA, Reply, Wire, hiredis, observed
+from fluido.redis.lost import Elsewhere, Lost, copy_of
+from fluido.redis.pushes import Pushes
+
+READ_BYTES = 64 << 10
+# hiredis moves what it has not parsed yet to the front after every reply: the price of a reply grows with
+# the piece it is fed. 0.44 us a reply of 1 KB at 16 KiB, 3.2 us at 256 KiB (hiredis 3.5).
+FEED_BYTES = 16 << 10
+
+
+class Owner(Protocol):
+    """What a link tells the one who opened it."""
+
+    def on_room(self) -> None:
+        """Replies have come and there may be room for callers that wait."""
+
+    def on_flush(self, link: "Link", commands: int) -> None:
+        """So many commands left in one write."""
+
+    def on_batch(self, link: "Link", commands: int, sent_s: float) -> None:
+        """The replies of a write that left at `sent_s` are complete."""
+
+    def on_lost(self, link: "Link") -> None:
+        """The link is closed; its commands have got their results."""
+
+
+class Link(asyncio.BufferedProtocol):
+    """Full duplex over one transport. Every result is a value, errors too: a future nobody awaits stays
+    silent.
+
+    `open` says whether the next command may be submitted now; `submit` does not check it again. Cancelled
+    before its tick ends, a command never reaches the wire; cancelled later, its reply is dropped in its
+    turn.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        owner: Owner,
+        *,
+        window: int,
+        max_bytes: int,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.wire = wire
+        self.owner = owner
+        self.loop = asyncio.get_running_loop()
+        self.clock = clock
+        self.window = window
+        self.max_bytes = max_bytes
+        self.open = True
+        self.alive = True
+        self.retired: str | None = None
+        self.inflight = 0
+        self.granted = 0  # waiters that were woken and have not submitted yet
+        self.pack = wire.packer()
+        self.observed = observed()
+        self._create_future = self.loop.create_future
+        self._gets = wire.reader.gets
+        self._feed = wire.reader.feed
+        self._push_type = hiredis.PushNotification
+        self._buffer = memoryview(bytearray(READ_BYTES))
+        self._chunks: list[bytes] = []
+        self._futures: list[asyncio.Future[Reply]] = []
+        self._unsent_bytes = 0
+        self._runs: list[list[asyncio.Future[Reply]]] = []
+        self._raw_futures: set[asyncio.Future[Reply]] = set()
+        self._pending: deque[asyncio.Future[Reply]] = deque()
+        self._sent = 0
+        self._answered = 0
+        self._raw: deque[int] = deque()  # positions whose replies must stay bytes
+        self._marks: deque[tuple[int, int, float]] = deque()  # (position after a write, its commands, when)
+        self._heard_s = clock()
+        self._watch: asyncio.TimerHandle | None = None
+        self._extra_s: float | None = 0.0
+        self._paused = False
+        self._pushes = Pushes(self._handle_push, wire.transport)
+        self._closed = self.loop.create_future()
+
+    def start(self) -> None:
+        """Take the transport over."""
+        ahead = self.wire.take_over(self)
+        if ahead:
+            self._feed(ahead, 0, len(ahead))
+        if ahead or self.wire.reader.has_data():
+            self._read_replies()
+
+    # -- submitting --
+
+    def submit(self, packed: bytes, *, raw: bool = False) -> asyncio.Future[Reply]:
+        """Queue one packed command for this tick's write. The caller has seen `open`, in this very tick.
+
+        Raises Elsewhere when another loop runs than the link's. Asking which loop runs costs a system call
+        on CPython 3.11, so it is asked once a write.
+        """
+        if self._chunks:
+            if self.loop.is_closed():
+                raise Elsewhere
+        else:
+            if asyncio.get_running_loop() is not self.loop:
+                raise Elsewhere
+            self.loop.call_soon(self._flush)
+        future: asyncio.Future[Reply] = self._create_future()
+        self._chunks.append(packed)
+        self._futures.append(future)
+        self.inflight += 1
+        self._unsent_bytes += len(packed)
+        if raw:
+            self._raw_futures.add(future)
+        if self.inflight + self.granted >= self.window or self._unsent_bytes >= self.max_bytes:
+            self.open = False
+        return future
+
+    def submit_run(
+        self, packed: list[bytes], raw: frozenset[int] = frozenset()
+    ) -> list[asyncio.Future[Reply]]:
+        """Queue commands that no other may come between. Await and cancel only the last future."""
+        run = [self.submit(piece, raw=position in raw) for position, piece in enumerate(packed)]
+        self._runs.append(run)
+        return run
+
+    def set_window(self, window: int) -> None:
+        """Let so many commands be in flight from now on."""
+        self.window = window
+        self._make_room()
+
+    def claim(self) -> bool:
+        """A waiter that was granted room has come back; whether it may submit, now."""
+        self.granted -= 1
+        if self.alive and self.retired is None:
+            return True
+        if self.retired is not None:
+            self._close_when_drained()
+        return False
+
+    def has_room(self) -> int:
+        """How many more commands may be submitted now."""
+        if not self.alive or self.retired is not None or self._unsent_bytes >= self.max_bytes:
+            return 0
+        return max(0, self.window - self.inflight - self.granted)
+
+    def retire(self, reason: str) -> None:
+        """Take no more commands, answer those in flight, close. The first reason stands."""
+        if self.retired is None and self.alive:
+            self.retired = reason
+            self.open = False
+            self._close_when_drained()
+
+    def allow_silence(self, extra_s: float | None) -> None:
+        """Let the server be silent so much longer; None: for ever. Only a link that retires may wait so."""
+        self._extra_s = extra_s
+
+    async def wait_closed(self) -> None:
+        """Until the connection is closed."""
+        await asyncio.shield(self._closed)
+
+    def fail(self, error: Exception) -> None:
+        """Close now; whoever waits for a reply gets a copy of `error`."""
+        if self.alive:
+            self.alive = self.open = False
+            self._settle(error)
+            self.wire.transport.abort()
+
+    # -- writing --
+
+    def _flush(self) -> None:
+        if self._paused or not self.alive or not self._chunks or self.wire.transport.is_closing():
+            return  # a closing transport drops what it is given: what stays here is known to be unsent
+        self._drop_cancelled()
+        futures, chunks = self._futures, self._chunks
+        self._futures, self._chunks, self._unsent_bytes = [], [], 0
+        credentials = self.wire.take_credentials()
+        if credentials is not None:
+            futures.insert(0, self._credential_future())
+            chunks.insert(0, self.wire.pack_in_python(credentials))
+        if futures:
+            if self._raw_futures:
+                self._raw.extend(
+                    self._sent + position
+                    for position, future in enumerate(futures)
+                    if future in self._raw_futures
+                )
+                self._raw_futures.clear()
+            now_s = self.clock()
+            if not self._pending:
+                self._heard_s = now_s  # silence counts from the first question
+            self._sent += len(futures)
+            self._pending.extend(futures)
+            self._marks.append((self._sent, len(futures), now_s))
+            self._arm()
+            self.observed = observed()
+            self.owner.on_flush(self, len(futures))
+            self.wire.transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        if self.wire.marked_for_reconnect:
+            self.retire("maintenance")
+        if not self.open:
+            self._make_room()
+        if self.retired is not None:
+            self._close_when_drained()
+
+    def _drop_cancelled(self) -> None:
+        for run in self._runs:
+            if run[-1].done():
+                for future in run:
+                    future.cancel()
+        self._runs.clear()
+        if any(future.done() for future in self._futures):
+            kept = [
+                (future, chunk)
+                for future, chunk in zip(self._futures, self._chunks, strict=True)
+                if not future.done()
+            ]
+            self.inflight -= len(self._futures) - len(kept)
+            self._futures = [future for future, _ in kept]
+            self._chunks = [chunk for _, chunk in kept]
+
+    def _credential_future(self) -> asyncio.Future[Reply]:
+        future: asyncio.Future[Reply] = self._create_future()
+        future.add_done_callback(self._on_credentials)
+        self.inflight += 1
+        return future
+
+    def _on_credentials(self, future: asyncio.Future[Reply]) -> None:
+        if isinstance(future.result(), Exception):
+            self.retire("credentials refused")
+
+    def pause_writing(self) -> None:
+        """The transport has enough: keep what comes until it has sent some."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The transport can take more."""
+        self._paused = False
+        self._flush()
+
+    # -- reading --
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """The same memory every time. asyncio's TLS corrupts a bytearray here (cpython#156275)."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """`nbytes` have come."""
+        self._heard_s = self.clock()
+        base = self._buffer.obj
+        for start in range(0, nbytes, FEED_BYTES):
+            self._feed(base, start, min(FEED_BYTES, nbytes - start))
+            self._read_replies()
+            if not self.alive:
+                return
+
+    def _read_replies(self) -> None:
+        gets, pending, raw, push_type = self._gets, self._pending, self._raw, self._push_type
+        before = self._answered
+        while True:
+            try:
+                if raw and raw[0] == self._answered:
+                    reply = gets(False)
+                    if reply is not NOT_ENOUGH_DATA and reply.__class__ is not push_type:
+                        raw.popleft()
+                else:
+                    reply = gets()
+            except UnicodeDecodeError as error:
+                reply = error  # hiredis has taken the reply out: it belongs to its caller
+            except Exception as error:  # noqa: BLE001  # whatever hiredis raises, the stream is out of step
+                self._finish_reading(before)
+                self.fail(error)
+                return
+            if reply is NOT_ENOUGH_DATA:
+                break
+            if reply.__class__ is push_type:
+                self._pushes.take(reply)
+                continue
+            if not pending:
+                self.fail(self.wire.closed_error(ValueError("a reply without a question")))
+                return
+            self._answered += 1
+            future = pending.popleft()
+            if not future.done():
+                future.set_result(reply)
+        self._finish_reading(before)
+
+    def _finish_reading(self, before: int) -> None:
+        answered = self._answered
+        if answered == before:
+            return
+        self.inflight -= answered - before
+        marks = self._marks
+        while marks and marks[0][0] <= answered:
+            _, commands, sent_s = marks.popleft()
+            self.owner.on_batch(self, commands, sent_s)
+        if not self.open:
+            self._make_room()
+        if self.retired is not None:
+            self._close_when_drained()
+
+    def _make_room(self) -> None:
+        if self.alive and self.retired is None:
+            self.open = self.has_room() > 0
+            if self.open:
+                self.owner.on_room()
+
+    def eof_received(self) -> bool:
+        """The peer will send no more: let the transport close."""
+        return False
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The transport is closed; the stream that stood here before us wants to know too."""
+        self.alive = self.open = False
+        self._settle(self.wire.closed_error(exc))
+        self.wire.original.connection_lost(exc if isinstance(exc, Exception) else None)
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if not self._closed.done():
+            self._closed.set_result(None)
+        self.owner.on_lost(self)
+
+    def _settle(self, error: Exception) -> None:
+        # Each waiter gets its own exception: one instance raised by many grows a traceback without bound.
+        for future in self._pending:
+            if not future.done():
+                future.set_result(Lost(copy_of(error), sent=True))
+        for future in self._futures:
+            if not future.done():
+                future.set_result(Lost(copy_of(error), sent=False))
+        self.inflight = 0
+        self._pending.clear()
+        self._futures, self._chunks, self._unsent_bytes = [], [], 0
+        self._runs.clear()
+        self._raw_futures.clear()
+        self._raw.clear()
+        self._marks.clear()
+
+    def _close_when_drained(self) -> None:
+        if not self._pending and not self._futures and not self.granted and self.alive:
+            self.wire.transport.close()
+
+    async def _handle_push(self, push: Reply) -> None:
+        await self.wire.handle_push(push)
+        if self.wire.marked_for_reconnect:
+            self.retire("maintenance")
+
+    # -- silence --
+
+    def _timeout_s(self) -> float | None:
+        timeout_s = self.wire.timeout_s
+        return None if timeout_s is None or self._extra_s is None else timeout_s + self._extra_s
+
+    def _arm(self) -> None:
+        timeout_s = self._timeout_s()
+        if self._watch is None and timeout_s is not None:
+            self._watch = self.loop.call_later(timeout_s, self._look)
+
+    def _look(self) -> None:
+        """One timer a link: a write older than the timeout is late, a link that says nothing is dead."""
+        self._watch = None
+        timeout_s = self._timeout_s()
+        if not self.alive or not self._pending or timeout_s is None or not self._marks:
+            return
+        now_s = self.clock()
+        oldest_s = self._marks[0][2]
+        if now_s - oldest_s >= timeout_s:
+            if now_s - self._heard_s >= timeout_s:
+                self.fail(self.wire.timeout_error())
+                return
+            self._time_out_late(now_s - timeout_s)
+        later_s = [sent_s for _, _, sent_s in self._marks if sent_s > now_s - timeout_s]
+        due_s = (later_s[0] if later_s else self._heard_s) + timeout_s - now_s
+        self._watch = self.loop.call_later(max(due_s, timeout_s / 16), self._look)
+
+    def _time_out_late(self, before_s: float) -> None:
+        late = max((position for position, _, sent_s in self._marks if sent_s <= before_s), default=0)
+        for position, future in enumerate(self._pending, start=self._answered + 1):
+            if position > late:
+                break
+            if not future.done():
+                future.set_result(Lost(self.wire.timeout_error(), sent=True))

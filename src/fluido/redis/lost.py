@@ -1,0 +1,26 @@
+"""What becomes of a command whose link fails."""
+
+import copy
+
+
+class Lost(Exception):
+    """The result of a command whose link failed: set as a value, raised by nobody.
+
+    error: what the caller should see. sent: whether the command may have reached the server.
+    """
+
+    def __init__(self, error: Exception, *, sent: bool) -> None:
+        super().__init__(error)
+        self.error = error
+        self.sent = sent
+
+
+class Elsewhere(Exception):
+    """The link belongs to a loop that no longer runs."""
+
+
+def copy_of(error: Exception) -> Exception:
+    """Another instance of the same error, without its traceback."""
+    clone = copy.copy(error).with_traceback(None)
+    clone.__cause__ = error.__cause__
+    return clone

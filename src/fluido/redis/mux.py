@@ -1,0 +1,321 @@
+"""The shared connections of one pool: opened once for all who wait, bounded, replaced when they fail."""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from redis.asyncio.connection import ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MaxConnectionsError
+
+from fluido.metrics import DecisionLog, FlowStats, Histogram
+from fluido.redis.adapter import Unfit, take
+from fluido.redis.counts import Tally
+from fluido.redis.link import Link
+from fluido.redis.lost import copy_of
+from fluido.redis.sharing import Sharing
+from fluido.redis.window import DeliveryWindow
+from fluido.sample import Outcome, Sample
+
+OBSERVE_S = 0.02
+SECOND_LINK_PAUSE_S = 1.0
+_log = logging.getLogger("fluido.redis")
+
+
+class NotOpened(Exception):
+    """A value, raised by nobody outside: opening a link failed with `error`, after redis-py's own retries."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class Mux:
+    """Inert when built. Belongs to one pool and to one loop at a time; a new loop finds it empty.
+
+    `link` is where the next command goes if it is open; otherwise `ready` waits for one, in order.
+    """
+
+    def __init__(
+        self, pool: ConnectionPool, sharing: Sharing, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.pool = pool
+        self.sharing = sharing
+        self.clock = clock
+        self.link: Link | None = None
+        self.tally = Tally()
+        self.fallback: str | None = None
+        self.window = DeliveryWindow(floor=sharing.window_floor, ceiling=sharing.window)
+        self.decisions = DecisionLog()
+        self._links: list[Link] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiters: OrderedDict[asyncio.Future[Link | NotOpened], None] = OrderedDict()
+        self._opening: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._until_shutdown: AsyncGenerator[None, None] | None = None
+        self._wait = Histogram()
+        self._service = Histogram()
+        self._least_s = float("inf")
+        self._answered = 0
+        self._observed_s = 0.0
+        self._second_due_s = 0.0
+
+    async def ready(self) -> Link:
+        """A link with room for one command, which must be submitted before anything else is awaited.
+
+        Raises NotOpened, or MaxConnectionsError when too many wait already.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._move_to(loop)
+        while True:
+            link = self.link
+            if link is not None and link.open and not self._waiters:
+                return link
+            if len(self._waiters) >= self.sharing.max_waiting:
+                self.tally.refused += 1
+                raise MaxConnectionsError("Too many commands wait for the shared connection")
+            found = await self._wait_in_line(loop)
+            if isinstance(found, NotOpened):
+                raise found
+            if found.claim():
+                return found
+
+    async def _wait_in_line(self, loop: asyncio.AbstractEventLoop) -> Link | NotOpened:
+        waiter: asyncio.Future[Link | NotOpened] = loop.create_future()
+        self._waiters[waiter] = None
+        since_s = self.clock()
+        self._serve()
+        try:
+            found = await waiter
+        except asyncio.CancelledError:
+            self.tally.cancelled += 1
+            if waiter.done() and not waiter.cancelled():
+                result = waiter.result()
+                if isinstance(result, Link):
+                    result.claim()
+                    self._serve()  # the baton goes to the next in line
+            else:
+                self._waiters.pop(waiter, None)
+            raise
+        self._wait.record(self.clock() - since_s)
+        return found
+
+    def _serve(self) -> None:
+        """Give what room there is to those who wait; open a link if there is none. Choose the next link."""
+        usable = [link for link in self._links if link.alive and link.retired is None]
+        for link in usable:
+            room = link.has_room()
+            while room > 0 and self._waiters:
+                waiter, _ = self._waiters.popitem(last=False)
+                if not waiter.done():
+                    link.granted += 1
+                    room -= 1
+                    waiter.set_result(link)
+            link.open = not self._waiters and room > 0
+        self.link = min(usable, key=lambda link: link.inflight, default=None)
+        if self._waiters and not usable:
+            self._open()
+
+    # -- opening --
+
+    def _open(self) -> None:
+        if self._opening is None and self._loop is not None:
+            self._opening = self._loop.create_task(self._open_one())
+
+    async def _open_one(self) -> None:
+        error: Exception | None = None
+        try:
+            if self._until_shutdown is None:
+                self._until_shutdown = self._close_at_shutdown(asyncio.get_running_loop())
+                await anext(self._until_shutdown)
+            await self._connect()
+        except Unfit as reason:
+            self.fallback = str(reason)
+            _log.warning("commands are not multiplexed: %s", reason)
+            error = reason
+        except asyncio.CancelledError:
+            error = RedisConnectionError("the loop was stopped while the shared connection was opened")
+        except Exception as failure:  # noqa: BLE001  # whoever waits for the link gets it
+            error = failure
+        finally:
+            self._opening = None
+        if error is not None:
+            self._second_due_s = self.clock() + SECOND_LINK_PAUSE_S
+        if error is not None and not any(link.alive for link in self._links):
+            self.tally.events[f"not opened: {type(error).__name__}"] += 1
+            waiters, self._waiters = self._waiters, OrderedDict()
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(NotOpened(copy_of(error)))
+        self._serve()
+
+    async def _connect(self) -> None:
+        wire = await take(self.pool)
+        link = Link(
+            wire,
+            self,
+            window=int(self.window.value),
+            max_bytes=self.sharing.max_bytes,
+            clock=self.clock,
+        )
+        link.start()
+        self.tally.opened += 1
+        self._links.append(link)
+
+    # -- what links tell --
+
+    def on_room(self) -> None:
+        """A link may take more."""
+        if self._waiters:
+            self._serve()
+
+    def on_flush(self, link: Link, commands: int) -> None:
+        """Count a write, and let another link have the next one."""
+        tally = self.tally
+        tally.flushed += commands
+        tally.batches[(commands - 1).bit_length()] += 1
+        if self.sharing.links > 1:
+            if len(self._links) < self.sharing.links and self.clock() >= self._second_due_s:
+                self._open()
+            for other in self._links:
+                if other is not link and other.open:
+                    self.link = other
+
+    def on_batch(self, link: Link, commands: int, sent_s: float) -> None:
+        """Learn from the replies to one write."""
+        now_s = self.clock()
+        round_trip_s = now_s - sent_s
+        self._service.record(round_trip_s)
+        self._answered += commands
+        self._least_s = min(self._least_s, round_trip_s)
+        if now_s - self._observed_s >= OBSERVE_S:
+            self._observe(link, now_s)
+
+    def _observe(self, link: Link, now_s: float) -> None:
+        before = self.window.value
+        inflight = link.inflight + len(self._waiters)
+        decision = self.window.observe(
+            Sample(
+                "",
+                now_s - self._least_s,
+                now_s,
+                0.0,
+                min(inflight, link.window),
+                before,
+                Outcome.OK,
+                self._answered,
+            )
+        )
+        self.tally.completed += self._answered
+        self._observed_s, self._least_s, self._answered = now_s, float("inf"), 0
+        if decision.value != before:
+            self.decisions.record(now_s, decision.value, decision.reason, decision.inputs)
+            for each in self._links:
+                each.set_window(int(decision.value))
+
+    def on_lost(self, link: Link) -> None:
+        """A link is closed: return its connection, and open another if somebody waits."""
+        if link in self._links:
+            self._links.remove(link)
+        self.tally.events[f"closed: {link.retired or 'lost'}"] += 1
+        if self.link is link:
+            self._serve()
+        task = link.loop.create_task(link.wire.give_back())
+        self._closing.add(task)
+        task.add_done_callback(self._closed)
+        self._serve()
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        self._closing.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.debug("a shared connection did not close cleanly", exc_info=task.exception())
+
+    # -- closing --
+
+    def retire_all(self, reason: str) -> None:
+        """Let every link finish what is in flight and close; the next command opens a new one."""
+        for link in tuple(self._links):
+            link.retire(reason)
+        self._serve()
+
+    def detach(self, link: Link) -> None:
+        """Take a link out of use; it lives until it is drained."""
+        if link in self._links:
+            self._links.remove(link)
+        self._serve()
+
+    async def settle(self) -> None:
+        """Until the connections of closed links are back in the pool."""
+        while self._closing:
+            await asyncio.wait(tuple(self._closing))
+
+    async def _close_at_shutdown(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
+        """asyncio closes its asynchronous generators before a loop ends: the one hook it offers."""
+        try:
+            yield
+        finally:
+            for link in tuple(self._links):
+                if link.loop is loop:
+                    link.fail(link.wire.closed_error(None))
+                    await link.wait_closed()
+            await self.settle()
+
+    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Another loop runs now: what belonged to the last one is gone, or closes itself."""
+        for link in tuple(self._links):
+            if link.loop.is_closed():
+                link.wire.forget()
+            else:
+                link.loop.call_soon_threadsafe(link.retire, "another loop")
+        self._links.clear()
+        self._waiters.clear()
+        self._closing.clear()
+        self.link = self._opening = self._until_shutdown = None
+        self._loop = loop
+
+    @staticmethod
+    def abandon(mux: "Mux") -> None:
+        """The client was dropped without being closed: close its links when the loop next turns."""
+        loop = mux._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(mux.retire_all, "client dropped")
+
+    # -- telling --
+
+    def stats(self) -> FlowStats:
+        """The shared connections as a flow: in flight, waiting, the window and its reasons."""
+        tally = self.tally
+        return FlowStats(
+            name="redis",
+            kind="redis",
+            law=self.window.name,
+            value=self.window.value,
+            floor=self.window.floor,
+            ceiling=self.window.ceiling,
+            inflight=sum(link.inflight for link in self._links),
+            waiting=len(self._waiters),
+            admitted=tally.flushed,
+            refused=tally.refused,
+            cancelled=tally.cancelled,
+            completed=tally.completed + self._answered,
+            overloads=tally.events["closed: lost"],
+            wait_ms_p50=self._wait.quantile(0.5) * 1e3,
+            wait_ms_p99=self._wait.quantile(0.99) * 1e3,
+            service_ms_p50=self._service.quantile(0.5) * 1e3,
+            service_ms_p99=self._service.quantile(0.99) * 1e3,
+            decisions=tuple(self.decisions),
+            reasons=self.decisions.reasons,
+        )
+
+
+def mux_of(pool: ConnectionPool, sharing: Sharing) -> Mux:
+    """The one mux of a pool, whoever asks first: clients made for a request share the links of their pool."""
+    attributes: dict[str, Any] = vars(pool)
+    mux: Mux | None = attributes.get("_fluido_mux")
+    if mux is None:
+        mux = attributes["_fluido_mux"] = Mux(pool, sharing)
+    return mux

@@ -1,0 +1,169 @@
+"""Sending one command, or one run of them, until there is an answer or nothing left to try."""
+
+import copy
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from fluido.redis.adapter import Reply
+from fluido.redis.link import Link
+from fluido.redis.lost import Elsewhere, Lost
+from fluido.redis.mux import Mux, NotOpened
+from fluido.redis.routing import canonical, only_reads
+from fluido.redis.sharing import Sharing
+
+MAX_MOVES = 3
+# The server says no before it does anything: repeating these is safe.
+_REFUSALS = (AuthenticationError, BusyLoadingError, ReadOnlyError)
+
+
+@dataclass(slots=True)
+class Failure:
+    """Why an attempt has no answer.
+
+    again: whether another attempt could double nothing, since the command did not run or changes nothing.
+    """
+
+    error: Exception
+    link: Link | None
+    again: bool
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came back, one reply a command, and the link it came over."""
+
+    replies: list[Reply]
+    link: Link
+
+
+Attempt = Callable[[], Awaitable[Answer | Failure]]
+
+
+def failure_in(reply: Reply, link: Link, *, repeatable: bool) -> Failure | None:
+    """The failure that a reply stands for, if it is one that closes a connection in redis-py."""
+    if not isinstance(reply, Exception):
+        if reply.__class__ is list and reply and isinstance(reply[0], RedisConnectionError):
+            return Failure(reply[0], link, again=repeatable)
+        return None
+    if isinstance(reply, Lost):
+        return Failure(reply.error, link, again=repeatable or not reply.sent)
+    error = link.wire.translate(reply)
+    if isinstance(error, RedisConnectionError) or may_retry(link, error):
+        link.retire(f"refused: {type(reply).__name__}")
+        return Failure(error, link, again=repeatable or isinstance(reply, _REFUSALS))
+    return None
+
+
+def may_retry(link: Link, error: Exception) -> bool:
+    """Whether the user's Retry names this class of error."""
+    named = getattr(link.wire.connection.retry, "_supported_errors", (RedisConnectionError,))
+    return isinstance(error, named)
+
+
+def repeatable(sharing: Sharing, commands: Sequence[Sequence[object]]) -> bool:
+    """Whether all of these may be repeated even though they were sent."""
+    if sharing.delivery == "retry":
+        return True
+    return all(only_reads(args) or canonical(args[0]) in sharing.idempotent for args in commands)
+
+
+async def attempt(
+    mux: Mux,
+    packed: Callable[[Link], list[bytes]],
+    raw: frozenset[int],
+    *,
+    repeatable: bool,
+) -> Answer | Failure:
+    """Send once. A link that is lost before the write costs nothing: the next one gets the commands.
+
+    `packed` may raise what redis-py raises for arguments it refuses; MaxConnectionsError comes from the
+    mux.
+    """
+    moves = 0
+    while True:
+        try:
+            link = await mux.ready()
+        except NotOpened as refusal:
+            return Failure(refusal.error, None, again=False)
+        try:
+            futures = link.submit_run(packed(link), raw)
+        except Elsewhere:
+            continue
+        await futures[-1]
+        replies = [future.result() for future in futures]
+        last = replies[-1]
+        if isinstance(last, Lost) and not last.sent and moves < MAX_MOVES:
+            moves += 1
+            mux.tally.moved += 1
+            continue
+        for reply in replies:
+            failure = failure_in(reply, link, repeatable=repeatable)
+            if failure is not None:
+                return failure
+        return Answer(replies, link)
+
+
+async def persist(mux: Mux, first: Failure | Answer, again: Attempt) -> Answer:
+    """Repeat a failed attempt as the user's Retry says. Raises the last error.
+
+    A connection that could not be opened has been retried by redis-py already and is not retried here.
+    """
+    if isinstance(first, Answer):
+        return first
+    if first.link is None or not first.again or not isinstance(first.error, RedisError):
+        raise first.error
+    pending: Failure | None = first
+    refused: Failure | None = None
+
+    async def once() -> Answer | None:
+        nonlocal pending, refused
+        if pending is not None:
+            failure, pending = pending, None
+            raise failure.error
+        mux.tally.retried += 1
+        result = await again()
+        if isinstance(result, Answer):
+            return result
+        if result.link is None or not result.again:
+            refused = result
+            return None
+        raise result.error
+
+    async def failed(error: Exception, failures: int) -> None:
+        """The link is closed already; there is nothing to disconnect."""
+
+    retry: Retry = copy.deepcopy(first.link.wire.connection.retry)
+    answer = await retry.call_with_retry(once, cast("Any", failed), with_failure_count=True)
+    return answer if answer is not None else _raise(refused)
+
+
+def _raise(failure: Failure | None) -> Answer:
+    raise (
+        failure.error if failure is not None else RuntimeError("a Retry returned before the call it retries")
+    )
+
+
+def once() -> Retry:
+    """A Retry that does not try again, for callers who rather do without."""
+    return Retry(NoBackoff(), 0)
+
+
+def raise_or(reply: Reply, default: Reply, *, has_default: bool) -> Reply:
+    """A reply that is an error is raised, unless the command came with an answer for that case."""
+    if isinstance(reply, ResponseError) and has_default:
+        return default
+    if isinstance(reply, Exception):
+        raise reply from None
+    return reply

@@ -1,0 +1,43 @@
+"""What a user may choose about the shared connection."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Delivery = Literal["retry", "safe"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How the commands of one pool share its connection.
+
+    links: connections that ordinary commands share. Two overlap the work of server and client (about +15 %
+    at
+        64 to 256 tasks) and cost as much again with large values on plain asyncio.
+    window: most commands in flight on one link; callers above it wait in order.
+    window_floor: the window never adapts below this. Equal to `window`, it stands still.
+    max_bytes: most packed bytes a link holds before its transport has taken them; callers above it wait.
+    max_waiting: most callers waiting for room. One more raises `MaxConnectionsError`, as a full pool does.
+    delivery: "retry" repeats a failed command as the user's `Retry` says, whether it may have run or not,
+    which
+        is redis-py's contract. "safe" repeats it only if it was never sent, was refused by the server, only
+        reads, or is named in `idempotent`.
+    idempotent: upper-case names of commands that "safe" may also repeat after they were sent.
+    """
+
+    links: int = 1
+    window: int = 16_384
+    window_floor: int = 512
+    max_bytes: int = 4 << 20
+    max_waiting: int = 65_536
+    delivery: Delivery = "retry"
+    idempotent: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.links not in {1, 2}:
+            raise ValueError("links must be 1 or 2")
+        if not 1 <= self.window_floor <= self.window:
+            raise ValueError("window_floor must be between 1 and window")
+        if self.max_bytes < 1 or self.max_waiting < 0:
+            raise ValueError("max_bytes must be positive and max_waiting not negative")
+        if self.delivery not in {"retry", "safe"}:
+            raise ValueError('delivery must be "retry" or "safe"')
