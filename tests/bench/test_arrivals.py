@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+
 from bench.arrivals import Burst, Constant, Poisson, TraceTimed, spread_seed
 from bench.traces import Trace, load_trace
 

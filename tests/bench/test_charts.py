@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from bench.charts import bars, distribution, over_load, ratios, sheet
-from bench.samples import Block, Outcome, Results, Sample
 from matplotlib.figure import Figure
 from PIL import Image
+
+from bench.charts import bars, distribution, over_load, ratios, sheet
+from bench.samples import Block, Outcome, Results, Sample
 
 
 def block(arm: str, number: int, *, slow: float, timed: bool = True) -> Block:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from bench.load import FailedError, Load, RefusedError, Reply
 from bench.samples import Outcome
 from bench.workloads import Question, Session

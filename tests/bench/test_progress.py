@@ -2,8 +2,9 @@
 
 import io
 
-from bench.progress import Steps
 from rich.console import Console
+
+from bench.progress import Steps
 
 
 def test_time_left_follows_the_pace() -> None:

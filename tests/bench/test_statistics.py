@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from bench.statistics import (
     P50,
     P90,

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 
 import pytest
+
 from bench.traces import load_trace
 from bench.workloads import (
     Lengths,

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from app.db.dynamic_session import DynamicPostgreSQLSession
 from fastapi import Depends, FastAPI
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.dynamic_session import DynamicPostgreSQLSession
 from fluido.errors import Closed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]

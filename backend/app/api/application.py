@@ -23,13 +23,16 @@ _DESCRIPTION = "Chat with a language model behind buffers that tune themselves."
 def create_app(system: System, settings: Settings, pace: Pace | None = None) -> FastAPI:
     """Serve `system` under Sentinel's HTTP contract; the system is opened and closed with the app."""
     traffic = Traffic(system.flows)
+    pace = pace or Pace(slow_client_s=settings.slow_client_s)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await system.open()
+        pace.open()
         try:
+            await system.open()
             yield
         finally:
+            pace.close()
             await system.close()
 
     app = FastAPI(
@@ -48,7 +51,7 @@ def create_app(system: System, settings: Settings, pace: Pace | None = None) -> 
     )
     app.state.system = system
     app.state.traffic = traffic
-    app.state.pace = pace or Pace(slow_client_s=settings.slow_client_s)
+    app.state.pace = pace
     errors.install(app)
     door = Door([key.get_secret_value() for key in settings.api_keys], settings.requests_per_minute)
     app.include_router(chat_router(settings.max_message_chars), dependencies=[Depends(door)])

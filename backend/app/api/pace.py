@@ -1,24 +1,51 @@
-"""How an answer travels to its client: as it comes, with a sign of life while nothing comes."""
+"""How an answer travels to its client: as it comes, merged only while the client or the loop is busy."""
 
-import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import cast
 
-from app.core.ports import ChatEvent
+from app.core.ports import ChatEvent, TextDelta
+from fluido.flow.loop_lag import LoopLag
+from fluido.flow.stream import StreamCoalescer
+from fluido.laws.base import Law
 
 
 class Pace:
-    """Bounds of the stream to one client, and counts of how streams ended.
+    """Bounds of the stream to a client, the gap between two pieces, and counts of how streams ended.
 
     `heartbeat_s` is the longest silence on a stream; `slow_client_s` is how long one piece may wait
-    for a client that does not read.
+    for a client that does not read; `max_piece_chars` bounds what is merged into one event. `law`
+    decides the gap from the lateness of the event loop; None never waits.
     """
 
-    def __init__(self, *, heartbeat_s: float = 10.0, slow_client_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        *,
+        law: Law | None = None,
+        heartbeat_s: float = 10.0,
+        slow_client_s: float = 30.0,
+        max_piece_chars: int = 16_384,
+    ) -> None:
         self.heartbeat_s = heartbeat_s
         self.slow_client_s = slow_client_s
         self.left = 0
         self.too_slow = 0
+        self.lag = LoopLag(law, name="stream_gap") if law is not None else None
+        self._max_piece_chars = max_piece_chars
+
+    def open(self) -> None:
+        """Start to measure the loop's lag. Idempotent."""
+        if self.lag is not None:
+            self.lag.open()
+
+    def close(self) -> None:
+        """Stop measuring. Idempotent."""
+        if self.lag is not None:
+            self.lag.close()
+
+    def flows(self) -> list[LoopLag]:
+        """Return the flow whose law decides the gap; none where nothing adapts."""
+        return [self.lag] if self.lag is not None else []
 
     def client_left(self) -> None:
         """Count a client that closed its connection before the answer was complete."""
@@ -28,22 +55,29 @@ class Pace:
         """Count a stream that was cut because nobody read it."""
         self.too_slow += 1
 
-    async def paced(self, events: AsyncGenerator[ChatEvent, None]) -> AsyncGenerator[ChatEvent | None, None]:
-        """Yield what `events` yields, and None after each `heartbeat_s` of silence."""
-        following: asyncio.Future[ChatEvent] | None = None
-        try:
-            while True:
-                following = asyncio.ensure_future(anext(events))
-                while not (await asyncio.wait({following}, timeout=self.heartbeat_s))[0]:
-                    yield None
-                try:
-                    event = following.result()
-                except StopAsyncIteration:
-                    return
-                yield event
-        finally:
-            if following is not None:
-                following.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await following
-            await events.aclose()
+    async def paced(self, events: AsyncGenerator[ChatEvent, None]) -> AsyncGenerator[ChatEvent, None]:
+        """Yield what `events` yields; neighbouring text is one piece where it had to wait."""
+        coalescer: StreamCoalescer[ChatEvent] = StreamCoalescer(
+            _joined, size=_chars, is_event=_is_event, max_size=self._max_piece_chars, gap=self._gap_s
+        )
+        relayed = cast(
+            "AsyncGenerator[ChatEvent, None]", coalescer.relay(cast("AsyncIterator[ChatEvent]", events))
+        )
+        async with aclosing(relayed) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    def _gap_s(self) -> float:
+        return self.lag.value if self.lag is not None else 0.0
+
+
+def _joined(pieces: Sequence[ChatEvent]) -> ChatEvent:
+    return TextDelta("".join(piece.text for piece in pieces if isinstance(piece, TextDelta)))
+
+
+def _chars(event: ChatEvent) -> int:
+    return len(event.text) if isinstance(event, TextDelta) else 0
+
+
+def _is_event(event: ChatEvent) -> bool:
+    return not isinstance(event, TextDelta)

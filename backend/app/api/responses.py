@@ -81,23 +81,35 @@ class EventStream(_Generated):
     no stream. After that an error is an event, because the status has been sent.
     """
 
+    def __init__(self, events: Events, pace: Pace) -> None:
+        super().__init__(events, pace)
+        self._is_started = False
+        self._writing = asyncio.Lock()
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
+        beating = asyncio.ensure_future(self._beat(send))
+        try:
+            await self._relay(scope, receive, send)
+        except ClientTooSlow:
+            # Nobody reads: closing the connection is the only message that can arrive.
+            self._pace.client_too_slow()
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+
+    async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             async with aclosing(self._pace.paced(self._events)) as events:
                 async for event in events:
                     if isinstance(event, Accepted):
                         await self._start(event, send)
-                        started = True
                     else:
                         await self._write(send, _encode(event))
         except ClientTooSlow:
-            # Nobody reads: closing the connection is the only message that can arrive.
-            self._pace.client_too_slow()
-            return
+            raise
         except Exception as error:  # noqa: BLE001 - answer_to logs what nobody foresaw
             answer = answer_to(error)
-            if not started:
+            if not self._is_started:
                 await answer.response()(scope, receive, send)
                 return
             await self._write(send, _event("error", {**answer.body(), "status": answer.status}))
@@ -113,19 +125,25 @@ class EventStream(_Generated):
         }
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
+        self._is_started = True
         await self._write(send, b": accepted\n\n")
+
+    async def _beat(self, send: Send) -> None:
+        """Say something at least every `heartbeat_s`, so that no proxy takes a wait for a dead stream."""
+        while True:
+            await asyncio.sleep(self._pace.heartbeat_s)
+            if self._is_started and not self._writing.locked():
+                await self._write(send, b": waiting\n\n")
 
     async def _write(self, send: Send, data: bytes) -> None:
         try:
-            async with asyncio.timeout(self._pace.slow_client_s):
+            async with asyncio.timeout(self._pace.slow_client_s), self._writing:
                 await send({"type": "http.response.body", "body": data, "more_body": True})
         except TimeoutError:
             raise ClientTooSlow from None
 
 
-def _encode(event: TextDelta | Reply | None) -> bytes:
-    if event is None:
-        return b": waiting\n\n"
+def _encode(event: TextDelta | Reply) -> bytes:
     if isinstance(event, TextDelta):
         return _event("delta", {"text": event.text})
     return _event("done", ChatAnswer.of(event).model_dump(mode="json"))

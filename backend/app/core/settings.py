@@ -1,6 +1,7 @@
 """What depends on the deployment. The only reader of the environment; sealed once it is built."""
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +43,6 @@ class Settings(BaseSettings):
     slow_client_s: float = Field(default=30.0, gt=0)
     drain_s: float = Field(default=20.0, ge=0)
     log_level: str = "INFO"
-    ground: str = ""
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -74,6 +74,24 @@ class Settings(BaseSettings):
             )
             raise ValueError(msg)
         return self
+
+    def required_database_url(self) -> str:
+        """Return the database's address, or say how to get one."""
+        if self.database_url is None:
+            msg = (
+                "DATABASE_URL is not set: `python -m app` (or `make run`) brings a PostgreSQL along, "
+                "or set it to postgresql://user:password@host/database."
+            )
+            raise ValueError(msg)
+        return self.database_url
+
+    def publish(self) -> None:
+        """Write the addresses to the environment, for `app.main` to read when a server imports it."""
+        for name in ("database_url", "redis_url", "ollama_url", "openai_url"):
+            if (value := getattr(self, name)) is not None:
+                os.environ[name.upper()] = value
+        if self.model:
+            os.environ["SENTINEL_MODEL"] = self.model
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,8 +3,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from app.cache.dynamic_redis import CacheBounds, DynamicRedisCache, dynamic_redis_cache
 
+from app.cache.dynamic_redis import CacheBounds, DynamicRedisCache, dynamic_redis_cache
 from fluido.errors import Closed
 from fluido.redis import RedisError
 

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+
 from app.cache.entry import Entry
 
 

@@ -1,0 +1,140 @@
+"""`python -m app`: Sentinel on what the environment names, and on the embedded ground for the rest."""
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+import uvloop
+from pydantic import ValidationError
+from rich.console import Console
+
+import embedded
+from app.core.settings import Settings
+from app.db.dynamic_session import DynamicPostgreSQLSession
+from app.db.migrate import migrate as apply_migrations
+
+DATA = Path(__file__).parents[2] / ".sentinel"
+GRACE_S = 5
+
+cli = typer.Typer(add_completion=False, help="Sentinel: a chat backend whose buffers tune themselves.")
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@cli.callback(invoke_without_command=True)
+def run(
+    context: typer.Context,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the conversations of earlier runs.")] = False,
+) -> None:
+    """Serve Sentinel until Ctrl-C."""
+    if context.invoked_subcommand is not None:
+        return
+    settings = _settings()
+    _need_port(settings)
+    try:
+        uvloop.run(_serve(settings, is_fresh=fresh))
+    except embedded.GroundError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+@cli.command()
+def migrate() -> None:
+    """Apply the schema's migrations to DATABASE_URL."""
+    settings = _settings()
+    try:
+        db = DynamicPostgreSQLSession(settings.required_database_url())
+        asyncio.run(_migrate(db))
+    except (OSError, ValueError) as error:
+        _fail(str(error))
+    console.print("The schema is current.")
+
+
+async def _migrate(db: DynamicPostgreSQLSession) -> None:
+    try:
+        await apply_migrations(db.engine)
+    finally:
+        await db.close()
+
+
+async def _serve(settings: Settings, *, is_fresh: bool) -> None:
+    async with embedded.stack(
+        data_dir=settings.data_dir or DATA,
+        fresh=is_fresh,
+        database_url=settings.database_url,
+        redis_url=settings.redis_url,
+        engine_url=settings.openai_url or settings.ollama_url,
+        model=settings.model,
+        detect_ollama=True,
+        say=console.print,
+    ) as ground:
+        engine = {f"{'openai' if ground.engine_kind == 'llamacpp' else 'ollama'}_url": ground.engine_url}
+        ready = settings.model_copy(
+            update={
+                "database_url": settings.database_url or ground.database_url,
+                "redis_url": settings.redis_url or ground.redis_url,
+                "model": settings.model or ground.model,
+                **engine,
+            }
+        )
+        ready.publish()
+        console.print("[bold]Sentinel[/bold] runs on")
+        for line in ground.describe():
+            console.print(f"  {line}")
+        console.print(
+            f"Open [bold]http://{_shown(settings.host)}:{settings.port}/[/bold]   (Ctrl-C stops everything)"
+        )
+        server = uvicorn.Server(
+            uvicorn.Config(
+                "app.main:app",
+                host=settings.host,
+                port=settings.port,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=GRACE_S,
+                timeout_keep_alive=75,
+            )
+        )
+        await server.serve()
+    console.print("Sentinel has stopped.")
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            where = ".".join(str(part) for part in problem["loc"])
+            console.print(f"[red]{where or 'settings'}:[/red] {problem['msg'].removeprefix('Value error, ')}")
+        raise typer.Exit(2) from None
+
+
+def _need_port(settings: Settings) -> None:
+    """Say that the port is taken before any server is started."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            _fail(
+                f"Port {settings.port} on {settings.host} cannot be used ({error.strerror}): "
+                "stop what listens there, or choose another with PORT=8001."
+            )
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _fail(sentence: str) -> None:
+    console.print(f"[red]{sentence}[/red]")
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(cli())

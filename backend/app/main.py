@@ -1,0 +1,36 @@
+"""Sentinel, put together: the only module that knows every part.
+
+Served by any ASGI server as `app.main:app` with DATABASE_URL, REDIS_URL and OLLAMA_URL in the
+environment; `python -m app` brings what is missing along.
+"""
+
+from app.api import create_app
+from app.api.pace import Pace
+from app.cache.dynamic_redis import dynamic_redis_cache
+from app.core.adaptive_buffers import DataFlowType, adaptive_buffer_manager
+from app.core.logs import configure
+from app.core.settings import Settings
+from app.db.dynamic_session import DynamicPostgreSQLSession
+from app.services.sentinel_fluido_v2 import SentinelFluidoV2
+from app.services.system import SentinelSystem
+from fluido.laws.stream_gap import StreamGap
+
+settings = Settings()
+configure(settings.log_level)
+DATABASE_URL = settings.required_database_url()
+
+sentinel = SentinelFluidoV2()
+db = DynamicPostgreSQLSession(DATABASE_URL)
+
+system = SentinelSystem(
+    sentinel,
+    db,
+    dynamic_redis_cache,
+    adaptive_buffer_manager,
+    redis_url=settings.redis_url,
+    deadline_s=settings.deadline_s,
+    should_migrate=settings.migrate,
+)
+pace = Pace(law=StreamGap(), slow_client_s=settings.slow_client_s)
+adaptive_buffer_manager.attach(DataFlowType.NETWORK_PACKET, pace.flows)
+app = create_app(system, settings, pace)

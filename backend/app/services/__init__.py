@@ -1,0 +1,1 @@
+"""What Sentinel does with a message: history, prompt, engine, answer."""

@@ -1,0 +1,179 @@
+"""The LLM service under the customer's name: a question with its history in, an answer as it comes."""
+
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+
+from app.core.adaptive_buffers import DataFlowType, adaptive_buffer_manager
+from app.core.settings import Settings
+from fluido.errors import LimitReached
+from fluido.llm import (
+    Call,
+    Delta,
+    Dispatcher,
+    Engine,
+    Kind,
+    Message,
+    OllamaEngine,
+    OpenAIEngine,
+    Options,
+    Timings,
+    detect,
+)
+
+from .history import Transcript, Turn
+from .recall import Recall
+
+# The first line of every prompt. It never changes, so its tokens are computed once for everybody.
+SYSTEM_PROMPT = (
+    "You are Sentinel, a helpful assistant. Answer in the language of the question, correctly and briefly."
+)
+DEFAULT_OLLAMA_URL = "http://127.0.0.1:11434"
+
+
+class SentinelFluidoV2:
+    """Detects the kind of query, fills the request-level parameters, queues and streams.
+
+    The prompt is the system prompt, the turns in order, the question: only ever appended to, so that
+    the engine finds its own prefix again. When the window fills up it is cut in one step.
+
+    `ollama_url` and `model` default to what `Settings` says, `model` to what the engine serves.
+    """
+
+    def __init__(
+        self,
+        ollama_url: str | None = None,
+        model: str | None = None,
+        *,
+        engines: Sequence[Engine] | None = None,
+        settings: Settings | None = None,
+        system_prompt: str = SYSTEM_PROMPT,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        settings = settings or Settings()
+        policy = adaptive_buffer_manager.policy(DataFlowType.LLM_INFERENCE)
+        self.model = model or settings.model or ""
+        self._system = Message("system", system_prompt)
+        self._clock = clock
+        self._max_waiting = policy.max_waiting
+        self._recall = Recall(max_users=policy.cache_max_entries)
+        self._dispatcher = Dispatcher(
+            engines or [_engine(ollama_url, self.model, settings)],
+            model=self.model,
+            max_waiting=policy.max_waiting,
+            clock=clock,
+        )
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Make the connections. Called by the first question if nobody did."""
+        if not self._is_open:
+            self._is_open = True
+            adaptive_buffer_manager.attach(DataFlowType.LLM_INFERENCE, lambda: self._dispatcher.stations)
+            await self._dispatcher.open()
+
+    async def close(self) -> None:
+        """Refuse new questions, end the running ones, close the connections. May be called twice."""
+        self._is_open = False
+        await self._dispatcher.close()
+
+    def check_room(self) -> None:
+        """Raise what a question would meet now: `EngineUnavailable`, or `LimitReached` from full queues.
+
+        Asked before anything is stored, so that a refusal costs next to nothing.
+        """
+        stations = self._dispatcher.stations
+        up = [station for station in stations if station.health.up]
+        if not up:
+            raise stations[0].health.unavailable(stations[0].name)
+        waiting = min(len(station.queue) for station in up)
+        if waiting >= self._max_waiting:
+            service_ms = max(station.stats().service_ms_p50 for station in up)
+            wait_s = waiting * service_ms / 1e3 / max(1, sum(station.limit for station in up))
+            raise LimitReached(
+                f"{waiting} questions wait already",
+                waiting=waiting,
+                predicted_wait_s=wait_s,
+                retry_after_s=max(1.0, wait_s / 2),
+            )
+
+    async def check(self) -> str:
+        """Return which model answers on which engine; raise what keeps it from answering."""
+        await self.open()
+        self.check_room()
+        facts = [station.facts for station in self._dispatcher.stations if station.facts is not None]
+        return "; ".join(
+            f"{fact.model} on {fact.kind} {fact.version}".strip()
+            + (f", {fact.slots} slots" if fact.slots else "")
+            for fact in facts
+        )
+
+    def kind_of(self, message: str, hint: str | None = None) -> Kind:
+        """Return the kind of a query; a hint wins."""
+        return Kind(hint) if hint else detect(message)
+
+    async def stream(
+        self,
+        history: Sequence[Turn],
+        message: str,
+        *,
+        kind: Kind | None = None,
+        conversation: str = "",
+        key: str = "",
+        max_output_tokens: int | None = None,
+        deadline_s: float | None = None,
+    ) -> AsyncGenerator[Delta | Timings, None]:
+        """Answer `message` after `history`: deltas, then one `Timings`. Closing it stops the engine.
+
+        `deadline_s` is the latest time for the first token, on this service's clock.
+        """
+        await self.open()
+        turns = tuple(Message(turn.role, turn.content) for turn in history)
+        call = Call(
+            messages=(self._system, *turns, Message("user", message)),
+            model=self.model,
+            options=Options(num_predict=max_output_tokens),
+            kind=kind,
+            key=key,
+            conversation=conversation,
+            deadline_s=deadline_s,
+        )
+        async with aclosing(self._dispatcher.stream(call)) as events:
+            async for event in events:
+                yield event
+
+    async def responder(self, user_id: str, mensaje: str) -> AsyncGenerator[tuple[str, float], None]:
+        """Yield `(chunk, ttfb_ms)`: the pieces of the answer, each with the time to the first one.
+
+        What was said before with this user is remembered in this process, bounded.
+        """
+        began = self._clock()
+        ttfb_ms = 0.0
+        pieces: list[str] = []
+        before = self._recall.of(user_id)
+        async with aclosing(self.stream(before.turns, mensaje, conversation=user_id, key=user_id)) as events:
+            async for event in events:
+                if isinstance(event, Delta) and event.text:
+                    ttfb_ms = ttfb_ms or (self._clock() - began) * 1e3
+                    pieces.append(event.text)
+                    yield event.text, ttfb_ms
+        answered = Transcript.followed_by(
+            before, None, Turn("user", mensaje), Turn("assistant", "".join(pieces))
+        )
+        self._recall.keep(user_id, answered)
+
+    async def responder_simple(self, user_id: str, mensaje: str) -> tuple[str, float]:
+        """Return `(text, ttfb_ms)` once the answer is complete."""
+        pieces: list[str] = []
+        ttfb_ms = 0.0
+        async with aclosing(self.responder(user_id, mensaje)) as chunks:
+            async for chunk, ttfb in chunks:
+                pieces.append(chunk)
+                ttfb_ms = ttfb
+        return "".join(pieces), ttfb_ms
+
+
+def _engine(ollama_url: str | None, model: str, settings: Settings) -> Engine:
+    if ollama_url is None and settings.ollama_url is None and settings.openai_url is not None:
+        return OpenAIEngine(settings.openai_url, model=model)
+    return OllamaEngine(ollama_url or settings.ollama_url or DEFAULT_OLLAMA_URL, model=model)

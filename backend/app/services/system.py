@@ -1,0 +1,151 @@
+"""Sentinel as one thing that can be opened, closed and asked how it is (the port `System`)."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+
+import structlog
+
+from app.cache.bounds import CacheBounds
+from app.cache.dynamic_redis import DynamicRedisCache
+from app.core.adaptive_buffers import AdaptiveBufferManager, DataFlowType, Flow
+from app.core.failures import StorageUnavailable
+from app.core.ports import DependencyHealth
+from app.db.conversations import ConversationStore
+from app.db.dynamic_session import DynamicPostgreSQLSession
+from app.db.failures import storage
+from app.db.ledger import RequestLedger
+from app.db.migrate import migrate
+
+from .conversation import ConversationService
+from .history import History
+from .sentinel_fluido_v2 import SentinelFluidoV2
+
+log = structlog.get_logger(__name__)
+
+HEALTH_TIMEOUT_S = 1.0
+MIGRATE_AGAIN_S = 1.0
+HISTORY_MESSAGES = 200
+HISTORY_CHARS = 64_000
+
+
+class SentinelSystem:
+    """Joins the LLM service, the database and the cache. Inert until `open`."""
+
+    def __init__(
+        self,
+        sentinel: SentinelFluidoV2,
+        db: DynamicPostgreSQLSession,
+        cache: DynamicRedisCache,
+        buffers: AdaptiveBufferManager,
+        *,
+        redis_url: str | None,
+        deadline_s: float,
+        should_migrate: bool = True,
+    ) -> None:
+        self._redis_url = redis_url
+        self._sentinel = sentinel
+        self._db = db
+        self._cache = cache
+        self._buffers = buffers
+        self._should_migrate = should_migrate
+        self._migrating: asyncio.Task[None] | None = None
+        self._schema_fault: str | None = "the schema has not been looked at yet" if should_migrate else None
+        store = ConversationStore(db.engine)
+        history = History(store, cache, max_messages=HISTORY_MESSAGES, max_chars=HISTORY_CHARS)
+        self.assistant = ConversationService(
+            sentinel, store, RequestLedger(db.engine), history, deadline_s=deadline_s
+        )
+
+    async def open(self) -> None:
+        """Open every part. A dependency that is away now is waited for in the background."""
+        await self._open_cache()
+        self._buffers.attach(DataFlowType.DATABASE_QUERY, lambda: [self._db])
+        await self._sentinel.open()
+        if self._should_migrate and not await self._migrate():
+            self._migrating = asyncio.create_task(self._migrate_until_done())
+
+    async def close(self) -> None:
+        """End what runs, store what was said, close every part."""
+        if self._migrating is not None:
+            self._migrating.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._migrating
+        await self._sentinel.close()
+        await self.assistant.drain()
+        await self._cache.close()
+        await self._db.close()
+
+    async def health(self) -> Sequence[DependencyHealth]:
+        """Ask every dependency at once; an answer later than a second counts as none."""
+        return await asyncio.gather(self._postgres(), self._redis(), self._engine())
+
+    def buffers(self) -> Mapping[str, object]:
+        """Return every flow with its live values."""
+        return self._buffers.get_buffer_stats()
+
+    def flows(self) -> Iterable[Flow]:
+        """Return every live flow."""
+        return (flow for kind in DataFlowType for flow in self._buffers.flows(kind))
+
+    async def _open_cache(self) -> None:
+        if self._redis_url is None:
+            log.warning("no REDIS_URL: histories are read from PostgreSQL")
+            return
+        policy = self._buffers.policy(DataFlowType.CACHE_OPERATION)
+        bounds = CacheBounds(ttl_s=policy.cache_ttl_s, max_entries=policy.cache_max_entries)
+        await self._cache.open(self._redis_url, bounds=bounds)
+        self._buffers.attach(
+            DataFlowType.CACHE_OPERATION, lambda: [self._cache.client] if self._cache.client else []
+        )
+
+    async def _migrate(self) -> bool:
+        try:
+            with storage():
+                await migrate(self._db.engine)
+        except StorageUnavailable as error:
+            self._schema_fault = f"{error} The schema is applied as soon as it does."
+            return False
+        self._schema_fault = None
+        return True
+
+    async def _migrate_until_done(self) -> None:
+        log.warning("PostgreSQL is away; Sentinel waits for it", reason=self._schema_fault)
+        while True:
+            await asyncio.sleep(MIGRATE_AGAIN_S)
+            if await self._migrate():
+                break
+        log.info("PostgreSQL is back; the schema is current")
+
+    async def _postgres(self) -> DependencyHealth:
+        fault = self._schema_fault
+        if fault is None:
+            try:
+                async with asyncio.timeout(HEALTH_TIMEOUT_S):
+                    with storage():
+                        await self._db.check()
+            except (StorageUnavailable, TimeoutError) as error:
+                fault = str(error) or f"no answer within {HEALTH_TIMEOUT_S:g} s"
+        return DependencyHealth("postgresql", fault is None, True, fault or "answers")
+
+    async def _redis(self) -> DependencyHealth:
+        fault = None if self._redis_url else "REDIS_URL is not set"
+        if self._cache.client is not None:
+            try:
+                async with asyncio.timeout(HEALTH_TIMEOUT_S):
+                    await self._cache.client.ping()
+            except Exception as error:  # noqa: BLE001 - whatever Redis does wrong is the answer here
+                fault = str(error) or f"no answer within {HEALTH_TIMEOUT_S:g} s"
+        detail = "answers" if fault is None else f"{fault}: histories are read from PostgreSQL"
+        return DependencyHealth("redis", fault is None, False, detail)
+
+    async def _engine(self) -> DependencyHealth:
+        try:
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):
+                detail = await self._sentinel.check()
+        except TimeoutError as error:
+            detail = f"the engine did not answer within {HEALTH_TIMEOUT_S:g} s"
+            return DependencyHealth("engine", False, True, str(error) or detail)
+        except Exception as error:  # noqa: BLE001 - whatever the engine does wrong is the answer here
+            return DependencyHealth("engine", False, True, str(error))
+        return DependencyHealth("engine", True, True, detail)
