@@ -5,6 +5,7 @@ from contextlib import aclosing
 import pytest
 
 from fluido.errors import Closed, EngineUnavailable, LimitReached, WaitTimeout
+from fluido.laws.fixed import Fixed
 from fluido.llm import (
     Call,
     CallRejected,
@@ -57,7 +58,7 @@ async def test_an_answer_and_its_timings(engine) -> None:
 async def test_never_more_in_flight_than_the_slots(engine) -> None:
     scripted = engine(slots=2)
     scripted.go.clear()
-    async with Dispatcher([scripted]) as dispatcher:
+    async with Dispatcher([scripted], law=lambda facts: Fixed(facts.slots)) as dispatcher:
         tasks = [asyncio.create_task(answer(dispatcher)) for _ in range(10)]
         await ticks()
         assert scripted.inflight == 2

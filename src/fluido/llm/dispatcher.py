@@ -9,18 +9,22 @@ from typing import Self
 
 from fluido.errors import Closed, EngineUnavailable, FluidoError, WaitTimeout
 from fluido.laws.base import Law
-from fluido.llm.budget import Budget, TokenEstimate
+from fluido.llm.budget import Budget
 from fluido.llm.call import Call, Delta, Kind, Timings
+from fluido.llm.compose import Composer, Prompt
 from fluido.llm.engine import Engine, EngineFacts
 from fluido.llm.errors import CallRejected, EngineBusy, StreamBroken
 from fluido.llm.kind import detect
 from fluido.llm.presets import Bound, Presets
 from fluido.llm.relay import Relay
-from fluido.llm.station import Seat, Station
+from fluido.llm.station import Order, Seat, Station
 from fluido.metrics import FlowStats
 from fluido.sample import Outcome
 
 ATTEMPTS = 2
+COLD_PREFILL_S = 0.5
+CROWDED_S = 0.05
+CROWDED_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,6 @@ class _Job:
     call: Call
     kind: Kind
     came_s: float
-    prompt_tokens: int
-    dropped: int = 0
     retries: int = 0
     tried: set[str] = field(default_factory=set)
 
@@ -65,8 +67,10 @@ class _Job:
 class Dispatcher:
     """Admits calls to engines, in the order of their worth, and streams what they answer.
 
-    `law` makes the law of an engine's in-flight limit; without it the limit is the engine's declared slots
-    (one where it declares none). `max_waiting` bounds each engine's queue. Inert until `open`.
+    `law` makes the law of an engine's in-flight limit from its facts; the default finds the knee inside the
+    slots (`Knee`). A conversation that lost its place in the engine is sent with as much history as can be
+    computed again in `cold_prefill_s`, and grows from there. `max_waiting` bounds each engine's queue. Inert
+    until `open`.
     """
 
     def __init__(
@@ -74,24 +78,22 @@ class Dispatcher:
         engines: Sequence[Engine],
         *,
         model: str = "",
-        law: Callable[[], Law] | None = None,
+        law: Callable[[EngineFacts], Law] | None = None,
         max_waiting: int = 256,
         presets: Presets | None = None,
         budget: Budget | None = None,
         patience: Patience | None = None,
+        cold_prefill_s: float = COLD_PREFILL_S,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         if not engines:
             raise ValueError("a dispatcher needs at least one engine")
         self.stations = tuple(
-            Station(
-                engine, model=model, law=None if law is None else law(), max_waiting=max_waiting, clock=clock
-            )
-            for engine in engines
+            Station(engine, model=model, law=law, max_waiting=max_waiting, clock=clock) for engine in engines
         )
         self.presets = presets or Presets()
-        self._budget = budget or Budget()
-        self._tokens = TokenEstimate()
+        self._composer = Composer(self.presets, budget or Budget())
+        self._cold_prefill_s = cold_prefill_s
         self._patience = patience or Patience()
         self._clock = clock
         self._pumps: set[asyncio.Task[None]] = set()
@@ -153,7 +155,7 @@ class Dispatcher:
             raise CallRejected("a call needs at least one message", field="messages")
         question = next((m.content for m in reversed(call.messages) if m.role == "user"), "")
         kind = call.kind or detect(question)
-        return _Job(replace(call, kind=kind), kind, self._clock(), self._tokens.of_all(call.messages))
+        return _Job(call, kind, self._clock())
 
     def _station(self, job: _Job) -> Station:
         """The engine to ask: of those that answer, one not tried before, with the least work before it."""
@@ -192,36 +194,15 @@ class Dispatcher:
                     raise
                 self._retried += 1
 
-    def _fitted(self, job: _Job, station: Station) -> Call:
-        """The call as this engine gets it: options filled, history within the window."""
-        facts = station.facts
-        author = facts.defaults if facts else job.call.options
-        thinks = job.call.think is not False and facts is not None and facts.thinks
-        options = self.presets.filled(job.call.options, job.kind, author=author, thinks=thinks)
-        fitted = self._budget.fit(
-            job.call.messages,
-            conversation=job.call.conversation,
-            window_tokens=facts.context_tokens if facts else 0,
-            output_tokens=options.num_predict or 0,
-            estimate=self._tokens,
-            trim=job.call.trim,
-        )
-        job.dropped, job.prompt_tokens = fitted.dropped, fitted.tokens
-        return replace(job.call, options=options, messages=fitted.messages)
-
     async def _served(self, job: _Job, station: Station, relay: Relay) -> Timings:
-        call = self._fitted(job, station)
-        output = station.estimate.output_tokens(job.kind, call.options.num_predict)
-        seat = await station.admit(
-            cost_s=station.estimate.cost_s(job.prompt_tokens, output),
-            lane=call.lane,
-            key=call.key,
-            label=call.label or job.kind.value,
-            deadline_s=call.deadline_s,
-            first_token_s=station.estimate.prefill_s(job.prompt_tokens),
-        )
+        prompt = self._composer.compose(job.call, job.kind, station.facts)
+        seat = await station.admit(self._order(job, prompt, station))
         try:
-            timings = await self._streamed(call, station, seat, relay)
+            if job.call.trim and self._is_dear(prompt, seat, station):
+                cold_tokens = self._cold_prefill_s * station.estimate.prefill_per_s
+                prompt = self._composer.compose(job.call, job.kind, station.facts, cold_tokens=cold_tokens)
+            timings, text = await self._streamed(prompt.call, station, seat, relay)
+            seat.leaves = self._composer.answered(prompt, text)
         except FluidoError as error:
             seat.outcome = (
                 Outcome.OVERLOAD if isinstance(error, EngineBusy | WaitTimeout) else Outcome.IGNORED
@@ -230,10 +211,7 @@ class Dispatcher:
             raise
         finally:
             station.release(seat)
-        station.health.succeeded()
-        station.estimate.learn(timings, job.kind, job.prompt_tokens)
-        self._tokens.learn(call.messages, timings.prompt_tokens)
-        self.presets.learn(job.kind, timings.output_tokens, timings.finish_reason)
+        self._learn(job, prompt, station, seat, timings)
         waited_s = seat.started_s - job.came_s
         return replace(
             timings,
@@ -241,26 +219,61 @@ class Dispatcher:
             ttft_s=timings.ttft_s + waited_s,
             total_s=self._clock() - job.came_s,
             engine=station.name,
-            model=call.model or (station.facts.model if station.facts else ""),
+            model=job.call.model or (station.facts.model if station.facts else ""),
             kind=job.kind,
             retries=job.retries,
-            dropped_messages=job.dropped,
+            dropped_messages=prompt.dropped,
         )
 
-    async def _streamed(self, call: Call, station: Station, seat: Seat, relay: Relay) -> Timings:
+    def _order(self, job: _Job, prompt: Prompt, station: Station) -> Order:
+        call, estimate = prompt.call, station.estimate
+        uncached = prompt.tokens - station.residency.lookup(prompt.prefix).cached_tokens
+        output = estimate.output_tokens(job.kind, call.options.num_predict)
+        return Order(
+            cost_s=estimate.cost_s(uncached, output),
+            first_token_s=estimate.prefill_s(uncached),
+            prefix=prompt.prefix,
+            lane=call.lane,
+            key=call.key,
+            label=call.label or job.kind.value,
+            deadline_s=call.deadline_s,
+        )
+
+    def _is_dear(self, prompt: Prompt, seat: Seat, station: Station) -> bool:
+        """Whether a conversation lost its slot, and computing it again takes longer than it is worth."""
+        if not prompt.call.conversation or seat.place.warm or not station.tells_residency:
+            return False
+        uncached = prompt.tokens - seat.place.cached_tokens
+        return station.estimate.prefill_s(uncached) > self._cold_prefill_s
+
+    def _learn(self, job: _Job, prompt: Prompt, station: Station, seat: Seat, timings: Timings) -> None:
+        station.health.succeeded()
+        cached = timings.cached_tokens
+        if cached is None:
+            computed = timings.prefill_s * station.estimate.prefill_per_s
+            cached = max(0, timings.prompt_tokens - int(computed))
+        station.estimate.learn(timings, job.kind, timings.prompt_tokens - seat.place.cached_tokens)
+        station.residency.learn(prompt.prefix, seat.place, cached)
+        self._composer.learn(prompt, timings.prompt_tokens)
+        self.presets.learn(job.kind, timings.output_tokens, timings.finish_reason)
+
+    async def _streamed(self, call: Call, station: Station, seat: Seat, relay: Relay) -> tuple[Timings, str]:
         loop = asyncio.get_running_loop()
         patience_s = self._patience.first_token_s
         if call.deadline_s is not None:
             patience_s = min(patience_s, max(0.0, call.deadline_s - self._clock()))
         timings: Timings | None = None
+        said: list[str] = []
+        slot = seat.place.slot if station.residency.pins else None
         try:
             async with asyncio.timeout(patience_s) as guard:
-                async with aclosing(station.engine.stream(call, slot=seat.slot)) as upstream:
+                async with aclosing(station.engine.stream(call, slot=slot)) as upstream:
                     async for item in upstream:
                         if isinstance(item, Timings):
                             timings = item
                             continue
                         relay.put(item)
+                        said.append(item.text)
                         if relay.full:
                             guard.reschedule(None)
                             await relay.room(self._patience.slow_reader_s)
@@ -275,8 +288,9 @@ class Dispatcher:
         if timings is None:
             raise StreamBroken(f"{station.name} ended without timings")
         seat.outcome = Outcome.OK
-        seat.units = max(1.0, float(timings.output_tokens))
-        return timings
+        seat.units = station.estimate.work(timings)
+        seat.crowded = station.hides_slots and timings.queue_s > CROWDED_S + CROWDED_SHARE * timings.total_s
+        return timings, "".join(said)
 
     def flows(self) -> tuple[Station, ...]:
         """One flow per engine, each with `stats()`, `pin` and `unpin`."""

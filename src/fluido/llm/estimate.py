@@ -50,6 +50,11 @@ class Estimate:
         """Seconds of engine time for one call."""
         return uncached_tokens * self._prefill_s + output_tokens * self._decode_s
 
+    def work(self, timings: Timings) -> float:
+        """What a call was, in prompt tokens: an output token counts as many as it takes longer."""
+        computed = timings.prompt_tokens - (timings.cached_tokens or 0)
+        return max(1.0, computed + timings.output_tokens * self._decode_s / self._prefill_s)
+
     def learn(self, timings: Timings, kind: Kind, uncached_tokens: int) -> None:
         """A call ended. `uncached_tokens` is what was predicted, used where the engine does not tell."""
         computed = uncached_tokens

@@ -119,19 +119,23 @@ class CallQueue:
         self._cost_s[ticket.lane] += ticket.cost_s
         heapq.heappush(self._heaps[ticket.lane], (ticket.order, next(self._serial), ticket))
 
-    def pop(self) -> Ticket | None:
+    def peek(self) -> Ticket | None:
         """The next one to serve, or None when nobody waits."""
         busy = [lane for lane in Lane if self._waiting[lane]]
         if not busy:
             return None
-        lane = min(busy, key=lambda candidate: (self._passes[candidate], candidate))
-        heap = self._heaps[lane]
-        while True:
-            ticket = heapq.heappop(heap)[2]
-            if ticket.queued:
-                break
-        self._passes[lane] += self._strides[lane] * max(ticket.cost_s, 1e-3)
-        self._leave(ticket)
+        heap = self._heaps[min(busy, key=lambda lane: (self._passes[lane], lane))]
+        while not heap[0][2].queued:
+            heapq.heappop(heap)
+        return heap[0][2]
+
+    def pop(self) -> Ticket | None:
+        """Take the next one out; its lane has used a share of its cost."""
+        ticket = self.peek()
+        if ticket is not None:
+            heapq.heappop(self._heaps[ticket.lane])
+            self._passes[ticket.lane] += self._strides[ticket.lane] * max(ticket.cost_s, 1e-3)
+            self._leave(ticket)
         return ticket
 
     def discard(self, ticket: Ticket) -> bool:

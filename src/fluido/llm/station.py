@@ -3,34 +3,58 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fluido.errors import Closed, FluidoError, LimitReached, WaitTimeout
 from fluido.flow.obeyed import Obeyed
 from fluido.laws.base import Law
-from fluido.laws.fixed import Fixed
 from fluido.llm.call import Lane
 from fluido.llm.engine import Engine, EngineFacts
 from fluido.llm.estimate import Estimate
 from fluido.llm.health import Health
+from fluido.llm.knee import Knee
+from fluido.llm.prefix import Prefix
 from fluido.llm.queue import CallQueue, Ticket
+from fluido.llm.residency import Placement, Residency
 from fluido.metrics import FlowStats, Histogram
 from fluido.sample import Outcome, Sample
 
 UNKNOWN_SLOTS = 1
+SHORT_RATIO = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What admission needs to know of a call.
+
+    `cost_s` of engine time are expected, of which `first_token_s` until the first token.
+    """
+
+    cost_s: float
+    first_token_s: float = 0.0
+    prefix: Prefix = field(default_factory=Prefix)
+    lane: Lane = Lane.INTERACTIVE
+    key: str = ""
+    label: str = ""
+    deadline_s: float | None = None
 
 
 @dataclass(slots=True)
 class Seat:
-    """A right to be in flight. `outcome` and `units` are what the law is told at the end."""
+    """A right to be in flight, in a slot.
 
-    label: str
-    cost_s: float
+    `outcome` and `units` are what the law is told at the end, `crowded` that the engine had no slot for it at
+    once; `leaves` is what the slot holds afterwards (None: unknown).
+    """
+
+    order: Order
+    place: Placement
     waited_s: float
     started_s: float
     inflight: int
     limit: float
-    slot: int | None = None
+    leaves: Prefix | None = None
+    crowded: bool = False
     outcome: Outcome = Outcome.IGNORED
     units: float = 1.0
 
@@ -46,7 +70,7 @@ class Station:
         engine: Engine,
         *,
         model: str = "",
-        law: Law | None = None,
+        law: Callable[[EngineFacts], Law] | None = None,
         max_waiting: int = 256,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -55,9 +79,10 @@ class Station:
         self.facts: EngineFacts | None = None
         self.estimate = Estimate()
         self.queue = CallQueue(max_waiting=max_waiting)
+        self.residency = Residency()
         self.health = Health(self._probe, self._changed)
-        self._given_law = law
-        self._obeyed = Obeyed(law or Fixed(UNKNOWN_SLOTS))
+        self._make_law = law or _knee
+        self._obeyed = Obeyed(Knee(UNKNOWN_SLOTS))
         self._pinned: float | None = None
         self._clock = clock
         self._closed = False
@@ -81,6 +106,16 @@ class Station:
         """How many may be."""
         return max(1, int(self._obeyed.value if self._pinned is None else self._pinned))
 
+    @property
+    def tells_residency(self) -> bool:
+        """Whether what the engine holds can be known: it has slots, told or found."""
+        return self.facts is not None and self.facts.kind != "openai"
+
+    @property
+    def hides_slots(self) -> bool:
+        """Whether the engine does not say how many calls it runs at once."""
+        return self.facts is not None and self.facts.slots is None
+
     async def open(self) -> None:
         """Connect and ask the engine about itself; an engine that is away is waited for in the background."""
         self._closed = False
@@ -99,9 +134,11 @@ class Station:
         await self.engine.close()
 
     async def _probe(self) -> None:
-        self.facts = await self.engine.facts(self.model)
-        if self._given_law is None:
-            self._obeyed = Obeyed(Fixed(self.facts.slots or UNKNOWN_SLOTS))
+        before, self.facts = self.facts, await self.engine.facts(self.model)
+        if before is None or before.instance != self.facts.instance or before.slots != self.facts.slots:
+            self.residency = Residency(self.facts.slots or UNKNOWN_SLOTS, pins=self.facts.pins_slots)
+        if before is None or before.slots != self.facts.slots:
+            self._obeyed = Obeyed(self._make_law(self.facts))
 
     def _changed(self, up: bool) -> None:
         if up:
@@ -130,22 +167,12 @@ class Station:
         free = self.limit - self.inflight
         if free > 0 and not len(self.queue):
             return 0.0
-        now_s = self._clock()
-        running_s = sum(max(0.0, seat.cost_s - (now_s - seat.started_s)) for seat in self._seats.values())
-        _, ahead_s = self.queue.ahead(ticket, now_s)
+        running_s = sum(self._left_s(seat) for seat in self._seats.values())
+        _, ahead_s = self.queue.ahead(ticket, self._clock())
         return (running_s + ahead_s) / self.limit
 
-    async def admit(
-        self,
-        *,
-        cost_s: float,
-        lane: Lane = Lane.INTERACTIVE,
-        key: str = "",
-        label: str = "",
-        deadline_s: float | None = None,
-        first_token_s: float = 0.0,
-    ) -> Seat:
-        """Wait for a seat. `first_token_s`, what the engine will then need, must fit the deadline too.
+    async def admit(self, order: Order) -> Seat:
+        """Wait for a seat.
 
         Raises LimitReached at once (queue full, or the deadline cannot be met), WaitTimeout when the deadline
         passes after all, EngineUnavailable when the engine goes down, Closed.
@@ -155,14 +182,14 @@ class Station:
         if not self.health.up:
             raise self.health.unavailable(self.name)
         came_s = self._clock()
-        if self.inflight < self.limit and not len(self.queue):
-            return self._sit(label, cost_s, came_s)
+        if not len(self.queue) and self._has_room(order.cost_s):
+            return self._sit(order, came_s)
         seat: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
 
         def grant() -> bool:
             if seat.done():
                 return False
-            seat.set_result(self._sit(label, cost_s, came_s))
+            seat.set_result(self._sit(order, came_s))
             return True
 
         def shed(error: FluidoError) -> None:
@@ -170,15 +197,20 @@ class Station:
                 self._refused += 1
                 seat.set_exception(error)
 
-        ticket = Ticket(cost_s, grant, shed, lane, key)
-        self._queue_up(ticket, deadline_s, first_token_s)
-        return await self._wait(ticket, seat, deadline_s, came_s)
+        ticket = Ticket(order.cost_s, grant, shed, order.lane, order.key)
+        self._queue_up(ticket, order)
+        self._grant()
+        claimed = self.residency.claim(order.prefix)
+        try:
+            return await self._wait(ticket, seat, order.deadline_s, came_s)
+        finally:
+            self.residency.unclaim(claimed)
 
-    def _queue_up(self, ticket: Ticket, deadline_s: float | None, first_token_s: float) -> None:
+    def _queue_up(self, ticket: Ticket, order: Order) -> None:
         now_s = self._clock()
         wait_s = self.predicted_wait_s(ticket)
         try:
-            if deadline_s is not None and now_s + wait_s + first_token_s > deadline_s:
+            if order.deadline_s is not None and now_s + wait_s + order.first_token_s > order.deadline_s:
                 raise LimitReached("the first token cannot come before the deadline")
             self.queue.push(ticket, now_s)
         except LimitReached as error:
@@ -214,11 +246,11 @@ class Station:
         if seat.done() and not seat.cancelled() and seat.exception() is None:
             self.release(seat.result())
 
-    def _sit(self, label: str, cost_s: float, came_s: float) -> Seat:
+    def _sit(self, order: Order, came_s: float) -> Seat:
         now_s = self._clock()
         seat = Seat(
-            label=label,
-            cost_s=cost_s,
+            order=order,
+            place=self.residency.place(order.prefix, {taken.place.slot for taken in self._seats.values()}),
             waited_s=now_s - came_s,
             started_s=now_s,
             inflight=self.inflight + 1,
@@ -232,6 +264,10 @@ class Station:
     def release(self, seat: Seat) -> None:
         """Give the seat back, tell the law, and let the next ones in. Once per seat."""
         del self._seats[id(seat)]
+        if seat.leaves is None:
+            self.residency.lost(seat.place.slot)
+        else:
+            self.residency.served(seat.place.slot, seat.leaves)
         now_s = self._clock()
         if seat.outcome is Outcome.OK:
             self._completed += 1
@@ -240,21 +276,37 @@ class Station:
             self._overloads += 1
         self._obeyed.observe(
             Sample(
-                seat.label,
+                seat.order.label,
                 seat.started_s,
                 now_s,
                 seat.waited_s,
                 seat.inflight,
                 seat.limit,
-                seat.outcome,
+                Outcome.OVERLOAD if seat.crowded else seat.outcome,
                 seat.units,
             )
         )
         self._grant()
 
     def _grant(self) -> None:
-        while self.inflight < self.limit and (ticket := self.queue.pop()) is not None:
+        while (ticket := self.queue.peek()) is not None and self._has_room(ticket.cost_s):
+            self.queue.pop()
             ticket.grant()
+
+    def _has_room(self, cost_s: float) -> bool:
+        """Whether one more may be in flight: under the limit, or a short one beside long ones that hold it.
+
+        With a limit of one, a long answer would keep everybody waiting for half a minute.
+        """
+        if self.inflight < self.limit:
+            return True
+        spare = self.inflight == self.limit < len(self.residency) and self._pinned is None
+        return spare and SHORT_RATIO * cost_s < min(self._left_s(seat) for seat in self._seats.values())
+
+    def _left_s(self, seat: Seat) -> float:
+        """What a running call has still to go. Who is over the estimate has some quarter of its age to go."""
+        age_s = self._clock() - seat.started_s
+        return max(seat.order.cost_s - age_s, age_s / 4)
 
     def stats(self) -> FlowStats:
         """Figures of this engine's queue and limit."""
@@ -281,3 +333,7 @@ class Station:
             decisions=tuple(self._obeyed.log),
             reasons=self._obeyed.log.reasons,
         )
+
+
+def _knee(facts: EngineFacts) -> Law:
+    return Knee(facts.slots)

@@ -1,0 +1,60 @@
+"""What a prompt begins with, comparable in a few nanoseconds.
+
+One hash per message, each over all before it.
+"""
+
+from dataclasses import dataclass
+
+from fluido.llm.call import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """`chain[i]` stands for all up to message i, `tokens[i]` long; `head` messages are the system's."""
+
+    chain: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
+    head: int = 0
+
+    @classmethod
+    def of(cls, messages: tuple[Message, ...], sizes: list[int], *, seed: object = None) -> "Prefix":
+        """The prefix of `messages` with their sizes in tokens.
+
+        `seed` is what else changes the rendered prompt.
+        """
+        chain, tokens = [], []
+        value, total = hash(seed), 0
+        for message, size in zip(messages, sizes, strict=True):
+            value = hash((value, message.role, message.content))
+            total += size
+            chain.append(value)
+            tokens.append(total)
+        head = 0
+        while head < len(messages) and messages[head].role == "system":
+            head += 1
+        return cls(tuple(chain), tuple(tokens), head)
+
+    def followed_by(self, message: Message, size: int) -> "Prefix":
+        """This prefix with one more message: the answer that was generated."""
+        last = self.chain[-1] if self.chain else hash(None)
+        return Prefix(
+            (*self.chain, hash((last, message.role, message.content))),
+            (*self.tokens, self.total_tokens + size),
+            self.head,
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        """The length of the whole."""
+        return self.tokens[-1] if self.tokens else 0
+
+    def shared(self, other: "Prefix") -> int:
+        """How many leading messages both have in common."""
+        low, high = 0, min(len(self.chain), len(other.chain))
+        while low < high:  # equal up to a point and never after it: each hash covers all before it
+            middle = (low + high + 1) // 2
+            if self.chain[middle - 1] == other.chain[middle - 1]:
+                low = middle
+            else:
+                high = middle - 1
+        return low

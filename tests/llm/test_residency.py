@@ -1,0 +1,113 @@
+from fluido.llm.call import Message
+from fluido.llm.prefix import Prefix
+from fluido.llm.residency import Residency
+
+SYSTEM = Message("system", "s" * 40)
+
+
+def talk(name: str, turns: int) -> Prefix:
+    messages = [SYSTEM]
+    for turn in range(turns):
+        messages += [Message("user", f"{name}{turn}" * 20), Message("assistant", f"{name}{turn}" * 20)]
+    messages.append(Message("user", f"{name}{turns}" * 20))
+    return Prefix.of(tuple(messages), [len(m.content) for m in messages])
+
+
+def serve(index: Residency, prefix: Prefix, busy: tuple[int, ...] = ()):
+    place = index.place(prefix, busy)
+    index.served(place.slot, prefix)
+    return place
+
+
+def test_pinned_conversations_in_turn_keep_their_slots() -> None:
+    index = Residency(4, pins=True)
+    for turn in range(3):
+        places = [serve(index, talk(name, turn)) for name in "abcd"]
+        assert {place.slot for place in places} == {0, 1, 2, 3}
+        if turn:
+            assert all(place.warm for place in places)
+
+
+def test_unpinned_engines_are_modelled_as_they_behave() -> None:
+    """The free slot with the longest common beginning: with one system prompt that is somebody else's."""
+    index = Residency(4, pins=False)
+    for _ in range(3):
+        assert {serve(index, talk(name, 0)).slot for name in "abcd"} == {0}
+
+
+def test_the_least_recently_used_slot_is_given_away() -> None:
+    index = Residency(2, pins=True)
+    serve(index, talk("a", 0))
+    serve(index, talk("b", 0))
+    serve(index, talk("a", 1))
+    assert serve(index, talk("c", 0)).slot == 1
+    assert serve(index, talk("a", 2)).warm
+
+
+def test_a_slot_that_somebody_waits_for_is_given_away_last() -> None:
+    index = Residency(2, pins=True)
+    serve(index, talk("a", 0))
+    serve(index, talk("b", 0))
+    claim = index.claim(talk("a", 1))
+    assert claim == 0
+    assert serve(index, talk("c", 0)).slot == 1
+    index.unclaim(claim)
+    assert serve(index, talk("d", 0)).slot == 0
+
+
+def test_a_busy_slot_is_never_chosen() -> None:
+    index = Residency(2, pins=True)
+    serve(index, talk("a", 0))
+    assert index.place(talk("a", 1), {0}).slot == 1
+
+
+def test_nobody_claims_a_system_prompt() -> None:
+    index = Residency(1, pins=True)
+    serve(index, talk("a", 0))
+    assert index.claim(talk("b", 0)) is None
+    index.unclaim(None)
+
+
+def test_after_a_restart_nothing_is_found() -> None:
+    index = Residency(2, pins=True)
+    serve(index, talk("a", 0))
+    assert index.lookup(talk("a", 1)).warm
+    index.clear()
+    assert index.lookup(talk("a", 1)).cached_tokens == 0
+
+
+def test_a_failed_call_leaves_nothing_to_rely_on() -> None:
+    index = Residency(1, pins=True)
+    place = serve(index, talk("a", 0))
+    index.lost(place.slot)
+    assert not index.lookup(talk("a", 1)).warm
+
+
+def test_a_tier_behind_the_slots_is_believed_once_it_was_seen() -> None:
+    index = Residency(1, pins=True)
+    for turn in range(8):
+        for name in "ab":
+            prefix = talk(name, turn)
+            place = index.place(prefix, ())
+            found = prefix.tokens[-3] if turn else 0
+            index.served(place.slot, prefix)
+            index.learn(prefix, place, found)
+    assert index.lookup(talk("a", 8)).cached_tokens > 0.5 * talk("a", 8).tokens[-3]
+
+
+def test_an_engine_without_that_tier_is_not_credited() -> None:
+    index = Residency(1, pins=True)
+    for turn in range(8):
+        for name in "ab":
+            prefix = talk(name, turn)
+            place = index.place(prefix, ())
+            index.served(place.slot, prefix)
+            index.learn(prefix, place, 40)
+    assert index.lookup(talk("a", 8)).cached_tokens < 0.3 * talk("a", 8).tokens[-3]
+
+
+def test_memory_is_bounded() -> None:
+    index = Residency(2, pins=True)
+    for number in range(2000):
+        serve(index, talk(str(number), 1))
+    assert len(index._second) <= 256
