@@ -1,0 +1,138 @@
+"""V1's way to the engine: one HTTP request an answer, streamed, sent at once."""
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import aiohttp
+from app.core.failures import EngineFailed
+
+Dialect = Literal["llamacpp", "ollama"]
+READ_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some text of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What the engine told at the end. Times in milliseconds, by the engine's own clock."""
+
+    finish_reason: str
+    output_tokens: int
+    prompt_tokens: int
+    cached_tokens: int
+    prefill_ms: float
+    decode_ms: float
+
+
+class StaticEngine:
+    """llama.cpp's server or Ollama, with aiohttp's default pool. Inert until `open`."""
+
+    def __init__(self, url: str, dialect: Dialect, model: str) -> None:
+        self.model = model
+        self._url = url.rstrip("/")
+        self._dialect: Dialect = dialect
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the session."""
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=READ_TIMEOUT_S)
+            self._session = aiohttp.ClientSession(timeout=timeout)
+
+    async def close(self) -> None:
+        """Close all connections. May be called twice."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def check(self) -> str:
+        """Version line of a server that answers; raises `EngineFailed`."""
+        path = "/health" if self._dialect == "llamacpp" else "/api/version"
+        try:
+            async with self._ready().get(self._url + path) as reply:
+                if reply.status == 200:
+                    return f"{self._dialect} answers"
+                raise EngineFailed(f"The engine answers {reply.status} to {path}.")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise EngineFailed(f"The engine cannot be reached: {error}.") from error
+
+    async def stream(
+        self, messages: list[dict[str, str]], num_predict: int
+    ) -> AsyncGenerator[Piece | End, None]:
+        """Pieces as they come, then one `End`. `EngineFailed` when it breaks off or says no."""
+        path, body = self._request(messages, num_predict)
+        try:
+            async with self._ready().post(self._url + path, json=body) as reply:
+                if reply.status != 200:
+                    text = (await reply.text())[:300]
+                    raise EngineFailed(f"The engine answers {reply.status}: {text}")
+                ended = False
+                async for line in reply.content:
+                    item = self._read(line)
+                    if item is not None:
+                        ended = ended or isinstance(item, End)
+                        yield item
+                if not ended:
+                    raise EngineFailed("The engine closed the stream without an end.")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise EngineFailed(f"The engine broke off: {type(error).__name__}.") from error
+
+    def _ready(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise EngineFailed("The engine's session is not open.")
+        return self._session
+
+    def _request(self, messages: list[dict[str, str]], num_predict: int) -> tuple[str, dict[str, Any]]:
+        body: dict[str, Any] = {"model": self.model, "messages": messages, "stream": True}
+        if self._dialect == "ollama":
+            return "/api/chat", {**body, "options": {"num_predict": num_predict}}
+        usage = {"stream_options": {"include_usage": True}}
+        return "/v1/chat/completions", {**body, **usage, "max_tokens": num_predict, "cache_prompt": True}
+
+    def _read(self, line: bytes) -> Piece | End | None:
+        """One line of the reply: NDJSON from Ollama, `data: ...` from llama.cpp."""
+        text = line.strip().removeprefix(b"data:").strip()
+        if not text or text == b"[DONE]":
+            return None
+        chunk = json.loads(text)
+        if "error" in chunk:
+            raise EngineFailed(f"The engine broke off: {chunk['error']}.")
+        return _ollama(chunk) if self._dialect == "ollama" else _llamacpp(chunk)
+
+
+def _ollama(chunk: Mapping[str, Any]) -> Piece | End | None:
+    if chunk.get("done"):
+        return End(
+            finish_reason=chunk.get("done_reason", "stop"),
+            output_tokens=chunk.get("eval_count", 0),
+            prompt_tokens=chunk.get("prompt_eval_count", 0),
+            cached_tokens=chunk.get("prompt_eval_cached_count", 0),
+            prefill_ms=chunk.get("prompt_eval_duration", 0) / 1e6,
+            decode_ms=chunk.get("eval_duration", 0) / 1e6,
+        )
+    text = chunk.get("message", {}).get("content", "")
+    return Piece(text) if text else None
+
+
+def _llamacpp(chunk: Mapping[str, Any]) -> Piece | End | None:
+    timings = chunk.get("timings")
+    choices = chunk.get("choices") or [{}]
+    if timings:
+        cached = int(timings.get("cache_n", 0))
+        return End(
+            finish_reason=choices[0].get("finish_reason") or "stop",
+            output_tokens=int(timings.get("predicted_n", 0)),
+            prompt_tokens=cached + int(timings.get("prompt_n", 0)),
+            cached_tokens=cached,
+            prefill_ms=float(timings.get("prompt_ms", 0.0)),
+            decode_ms=float(timings.get("predicted_ms", 0.0)),
+        )
+    text = choices[0].get("delta", {}).get("content")
+    return Piece(text) if text else None

@@ -1,0 +1,85 @@
+"""V1 as one thing that the HTTP layer can open, close and ask (the port `System`)."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from app.core.failures import EngineFailed, StorageUnavailable
+from app.core.ports import DependencyHealth
+
+from .assistant import StaticAssistant
+from .cache import StaticCache
+from .engine import Dialect, StaticEngine
+from .storage import StaticStore
+
+HEALTH_TIMEOUT_S = 1.0
+
+
+class StaticSystem:
+    """Joins V1's parts. Every size in it is a constant, so its buffers are the same at any time."""
+
+    def __init__(
+        self,
+        *,
+        database_url: str,
+        redis_url: str,
+        engine_url: str,
+        dialect: Dialect,
+        model: str,
+        deadline_s: float = 60.0,
+    ) -> None:
+        self._store = StaticStore(database_url)
+        self._cache = StaticCache(redis_url)
+        self._engine = StaticEngine(engine_url, dialect, model)
+        self.assistant = StaticAssistant(self._store, self._cache, self._engine, deadline_s=deadline_s)
+
+    async def open(self) -> None:
+        """Make the tables and the sessions."""
+        await self._store.open()
+        await self._engine.open()
+
+    async def close(self) -> None:
+        """Close every part."""
+        await self._engine.close()
+        await self._cache.close()
+        await self._store.close()
+
+    async def health(self) -> Sequence[DependencyHealth]:
+        """Ask every dependency at once."""
+        return await asyncio.gather(self._postgres(), self._redis(), self._llm())
+
+    def buffers(self) -> Mapping[str, object]:
+        """The constants."""
+        return {
+            "database_query": {"pool_size": 5, "max_overflow": 10},
+            "cache_operation": {"max_connections": 100},
+            "llm_inference": {"in_flight": None},
+        }
+
+    def flows(self) -> Iterable[Any]:
+        """None: nothing in V1 measures or adapts."""
+        return ()
+
+    async def _postgres(self) -> DependencyHealth:
+        try:
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):
+                await self._store.check()
+        except (StorageUnavailable, TimeoutError) as error:
+            return DependencyHealth("postgresql", False, True, str(error) or "no answer in time")
+        return DependencyHealth("postgresql", True, True, "answers")
+
+    async def _redis(self) -> DependencyHealth:
+        try:
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):
+                is_ready = await self._cache.check()
+        except TimeoutError:
+            is_ready = False
+        return DependencyHealth("redis", is_ready, False, "answers" if is_ready else "no answer")
+
+    async def _llm(self) -> DependencyHealth:
+        try:
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):
+                detail = await self._engine.check()
+        except (EngineFailed, TimeoutError) as error:
+            return DependencyHealth("engine", False, True, str(error) or "no answer in time")
+        return DependencyHealth("engine", True, True, detail)
