@@ -27,9 +27,13 @@ class FailedError(Exception):
 class Reply:
     """A complete answer. `first_at` is on the clock of the load, None where there is no first token."""
 
-    first_at: float | None
+    first_at: float | None = None
     output_tokens: int = 0
     label: str = ""
+    database_s: float | None = None
+    cache_s: float | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
 
 
 Send = Callable[[Question], Awaitable[Reply]]
@@ -108,12 +112,12 @@ class Load:
 
     async def _ask(self, question: Question, due: float, origin: float) -> Sample:
         started = self._clock()
-        first_at, tokens, label = None, 0, ""
+        reply, label = Reply(), ""
         try:
             async with asyncio.timeout(self._deadline_s):
                 reply = await self._send(question)
             outcome = Outcome.ANSWERED
-            first_at, tokens, label = reply.first_at, reply.output_tokens, reply.label
+            label = reply.label
         except RefusedError as error:
             outcome, label = Outcome.REFUSED, str(error)
         except FailedError as error:
@@ -125,7 +129,11 @@ class Load:
             started_s=started - origin,
             finished_s=self._clock() - origin,
             outcome=outcome,
-            first_s=None if first_at is None else first_at - origin,
-            output_tokens=tokens,
+            first_s=None if reply.first_at is None else reply.first_at - origin,
+            output_tokens=reply.output_tokens,
             label=label,
+            database_s=reply.database_s,
+            cache_s=reply.cache_s,
+            prompt_tokens=reply.prompt_tokens,
+            cached_tokens=reply.cached_tokens,
         )

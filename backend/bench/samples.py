@@ -35,6 +35,11 @@ class Sample:
     first_s: float | None = None
     output_tokens: int = 0
     label: str = ""
+    database_s: float | None = None
+    """Time the server spent on PostgreSQL for this request, where it says so; `cache_s` for Redis."""
+    cache_s: float | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
 
     @property
     def total_s(self) -> float:
@@ -67,7 +72,7 @@ class Block:
     samples: tuple[Sample, ...]
 
     def latencies(self, metric: str) -> list[float]:
-        """`total_s` or `ttft_s` of the answered requests."""
+        """`total_s`, `ttft_s`, `database_s` or `cache_s` of the answered requests that have it."""
         found = (getattr(s, metric) for s in self.samples if s.outcome is Outcome.ANSWERED)
         return [value for value in found if value is not None]
 

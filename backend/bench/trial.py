@@ -64,12 +64,16 @@ class Trial:
         self._clock = clock
         self._sleep = sleep
 
-    async def rounds(self) -> AsyncIterator[list[Block]]:
-        """Complete rounds only: a round has one block of every arm, or it does not count."""
+    async def rounds(self, done: int = 0) -> AsyncIterator[list[Block]]:
+        """Complete rounds only: a round has one block of every arm, or it does not count.
+
+        Warm-up rounds have numbers below 0. `done` measured rounds are skipped (a resumed run); the warm-up
+        is never skipped.
+        """
         repeats = self._plan.quiet.repeats
-        for index in range(self._plan.warm_up + self._plan.rounds):
+        for index in (*range(-self._plan.warm_up, 0), *range(done, self._plan.rounds)):
             blocks = await self._round(index, attempt=0)
-            while repeats and any(block.busy for block in blocks) and index >= self._plan.warm_up:
+            while repeats and any(block.busy for block in blocks) and index >= 0:
                 repeats -= 1
                 blocks = await self._round(index, attempt=self._plan.quiet.repeats - repeats)
             yield blocks
@@ -94,7 +98,7 @@ class Trial:
             level=self._plan.level,
             round=index,
             position=position,
-            warm_up=index < self._plan.warm_up,
+            warm_up=index < 0,
             busy=before.busy > quiet.max_busy or max(before.steal, during.steal) > quiet.max_steal,
             busy_before=before.busy,
             steal=max(before.steal, during.steal),

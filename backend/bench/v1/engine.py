@@ -73,9 +73,11 @@ class StaticEngine:
                 if reply.status != 200:
                     text = (await reply.text())[:300]
                     raise EngineFailed(f"The engine answers {reply.status}: {text}")
-                ended = False
+                finish, ended = "stop", False
                 async for line in reply.content:
-                    item = self._read(line)
+                    chunk = _decoded(line)
+                    finish = _finish(chunk) or finish
+                    item = _ollama(chunk) if self._dialect == "ollama" else _llamacpp(chunk, finish)
                     if item is not None:
                         ended = ended or isinstance(item, End)
                         yield item
@@ -96,15 +98,22 @@ class StaticEngine:
         usage = {"stream_options": {"include_usage": True}}
         return "/v1/chat/completions", {**body, **usage, "max_tokens": num_predict, "cache_prompt": True}
 
-    def _read(self, line: bytes) -> Piece | End | None:
-        """One line of the reply: NDJSON from Ollama, `data: ...` from llama.cpp."""
-        text = line.strip().removeprefix(b"data:").strip()
-        if not text or text == b"[DONE]":
-            return None
-        chunk = json.loads(text)
-        if "error" in chunk:
-            raise EngineFailed(f"The engine broke off: {chunk['error']}.")
-        return _ollama(chunk) if self._dialect == "ollama" else _llamacpp(chunk)
+
+def _decoded(line: bytes) -> Mapping[str, Any]:
+    """One line of the reply: NDJSON from Ollama, `data: ...` from llama.cpp; {} when there is nothing in it."""
+    text = line.strip().removeprefix(b"data:").strip()
+    if not text or text == b"[DONE]":
+        return {}
+    chunk: dict[str, Any] = json.loads(text)
+    if "error" in chunk:
+        raise EngineFailed(f"The engine broke off: {chunk['error']}.")
+    return chunk
+
+
+def _finish(chunk: Mapping[str, Any]) -> str | None:
+    """llama.cpp says why it stopped in the chunk before the one with the timings."""
+    choices = chunk.get("choices")
+    return choices[0].get("finish_reason") if choices else None
 
 
 def _ollama(chunk: Mapping[str, Any]) -> Piece | End | None:
@@ -121,13 +130,13 @@ def _ollama(chunk: Mapping[str, Any]) -> Piece | End | None:
     return Piece(text) if text else None
 
 
-def _llamacpp(chunk: Mapping[str, Any]) -> Piece | End | None:
+def _llamacpp(chunk: Mapping[str, Any], finish: str) -> Piece | End | None:
     timings = chunk.get("timings")
     choices = chunk.get("choices") or [{}]
     if timings:
         cached = int(timings.get("cache_n", 0))
         return End(
-            finish_reason=choices[0].get("finish_reason") or "stop",
+            finish_reason=finish,
             output_tokens=int(timings.get("predicted_n", 0)),
             prompt_tokens=cached + int(timings.get("prompt_n", 0)),
             cached_tokens=cached,

@@ -1,0 +1,126 @@
+"""The arms, each on a ground of its own: PostgreSQL, Redis, engine and a Sentinel process.
+
+One engine an arm, because an engine remembers prompts: arms that shared one would steal each other's prefix,
+and the one that ran first in a block would pay for it. Whoever does not run uses no processor.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, Self
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import asyncpg
+
+import embedded
+from bench.http import HttpSender
+from bench.server import ArmServer
+
+EngineChoice = Literal["smollm2", "synthetic"]
+APPLICATIONS = {"v1": "bench.v1.main:app", "v1_again": "bench.v1.main:app", "v2": "app.main:app"}
+"""`v1_again` is V1 a second time: the A/A comparison that must find nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """An arm that is up: its door, and the URLs of its own servers."""
+
+    name: str
+    sender: HttpSender
+    database_url: str
+    redis_url: str
+
+
+class Stage:
+    """`async with Stage(arms, engine=...) as stage:` gives `stage.contestants` by name."""
+
+    def __init__(
+        self, arms: Sequence[str], *, engine: EngineChoice, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._arms = tuple(arms)
+        self._engine: EngineChoice = engine
+        self._say = say
+        self._exit = AsyncExitStack()
+        self.contestants: dict[str, Contestant] = {}
+        self.ground: tuple[str, ...] = ()
+
+    async def __aenter__(self) -> Self:
+        try:
+            folder = Path(self._exit.enter_context(TemporaryDirectory(prefix="sentinel-bench-")))
+            for arm in self._arms:
+                self._say(f"starting {arm}")
+                await self._start(arm, folder)
+        except BaseException:
+            await self._exit.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._exit.aclose()
+
+    async def settle(self, arm: str, histories: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+        """Give an arm conversations that already exist: by name, pairs of question and answer.
+
+        They go straight into its PostgreSQL, as if the process had been restarted since.
+        """
+        contestant = self.contestants[arm]
+        ids = {name: uuid5(NAMESPACE_URL, name) for name in histories}
+        connection = await asyncpg.connect(contestant.database_url.replace("+asyncpg", ""))
+        try:
+            async with connection.transaction():
+                for name, exchanges in histories.items():
+                    await _insert(connection, ids[name], name, exchanges)
+        finally:
+            await connection.close()
+        contestant.sender.know({name: str(conversation) for name, conversation in ids.items()})
+
+    async def _start(self, arm: str, folder: Path) -> None:
+        data = folder / arm
+        data.mkdir()
+        ground = await self._exit.enter_async_context(embedded.stack(data_dir=data, engine=self._engine))
+        self.ground = self.ground or tuple(_public(line) for line in ground.describe())
+        environment = {
+            "DATABASE_URL": ground.database_url,
+            "REDIS_URL": ground.redis_url,
+            "OPENAI_URL" if ground.engine_kind == "llamacpp" else "OLLAMA_URL": ground.engine_url,
+            "SENTINEL_MODEL": ground.model or "",
+        }
+        server = ArmServer(APPLICATIONS[arm], environment, folder / f"{arm}.log")
+        await self._exit.enter_async_context(server)
+        sender = HttpSender(server.url)
+        await sender.open()
+        self._exit.push_async_callback(sender.close)
+        self.contestants[arm] = Contestant(arm, sender, ground.database_url, ground.redis_url)
+
+
+async def _insert(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    conversation: UUID,
+    user: str,
+    exchanges: Sequence[tuple[str, str]],
+) -> None:
+    await connection.execute(
+        "INSERT INTO conversations (id, user_id, title) VALUES ($1, $2, $3)", conversation, user, user
+    )
+    rows = [
+        (conversation, role, text)
+        for exchange in exchanges
+        for role, text in zip(("user", "assistant"), exchange, strict=True)
+    ]
+    await connection.executemany(
+        "INSERT INTO messages (conversation_id, role, content) VALUES ($1, $2, $3)", rows
+    )
+
+
+def _public(line: str) -> str:
+    """A line about a server without its address: ports and folders of this machine help nobody."""
+    kept: list[str] = []
+    for word in line.split():
+        if "://" in word or word.startswith("/"):
+            if kept and kept[-1] in {"at", "in"}:
+                kept.pop()
+            continue
+        kept.append(word)
+    return " ".join(kept)
