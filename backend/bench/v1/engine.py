@@ -100,7 +100,7 @@ class StaticEngine:
 
 
 def _decoded(line: bytes) -> Mapping[str, Any]:
-    """One line of the reply: NDJSON from Ollama, `data: ...` from llama.cpp; {} when there is nothing in it."""
+    """One line of the reply: NDJSON from Ollama, `data: ...` from llama.cpp; {} for an empty one."""
     text = line.strip().removeprefix(b"data:").strip()
     if not text or text == b"[DONE]":
         return {}
