@@ -1,8 +1,19 @@
-"""Drop-in for SQLAlchemy's async engine: a fair pool that finds its own size."""
+"""Drop-in for SQLAlchemy's async engine: a fair pool that finds its own size, and group writes."""
 
 from fluido.sqlalchemy.engine import close_engine, create_async_engine
-from fluido.sqlalchemy.errors import PoolQueueFull, PoolTimeout
+from fluido.sqlalchemy.errors import OutcomeUnknown, PoolQueueFull, PoolTimeout
 from fluido.sqlalchemy.limits import Limits
 from fluido.sqlalchemy.pool import AdaptivePool
+from fluido.sqlalchemy.writer import GroupWriter, write_behind
 
-__all__ = ["AdaptivePool", "Limits", "PoolQueueFull", "PoolTimeout", "close_engine", "create_async_engine"]
+__all__ = [
+    "AdaptivePool",
+    "GroupWriter",
+    "Limits",
+    "OutcomeUnknown",
+    "PoolQueueFull",
+    "PoolTimeout",
+    "close_engine",
+    "create_async_engine",
+    "write_behind",
+]

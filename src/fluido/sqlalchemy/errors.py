@@ -2,7 +2,7 @@
 
 from sqlalchemy import exc
 
-from fluido.errors import LimitReached, WaitTimeout
+from fluido.errors import FluidoError, LimitReached, WaitTimeout
 
 
 class PoolTimeout(WaitTimeout, exc.TimeoutError):
@@ -11,3 +11,14 @@ class PoolTimeout(WaitTimeout, exc.TimeoutError):
 
 class PoolQueueFull(LimitReached, exc.TimeoutError):
     """So many callers wait for a connection that one more is refused at once."""
+
+
+class OutcomeUnknown(FluidoError):
+    """The connection was lost while the rows were on their way: all are stored, or none. Look, then decide.
+
+    A writer that was given an idempotency key finds out by itself and does not raise this before `retry_s`.
+    """
+
+    def __init__(self, message: str, *, rows: int) -> None:
+        super().__init__(message)
+        self.rows = rows
