@@ -9,9 +9,23 @@
 from embedded.engine import Engine, EngineOptions
 from embedded.errors import GroundError
 from embedded.ground import Stack
+from embedded.ollama import Ollama
 from embedded.postgres import Postgres
 from embedded.redis import Redis
+from embedded.redis_sentinel import RedisSentinel
+from embedded.standby import Standby
 
 stack = Stack  # reads as what it does in `async with embedded.stack() as ground:`
 
-__all__ = ["Engine", "EngineOptions", "GroundError", "Postgres", "Redis", "Stack", "stack"]
+__all__ = [
+    "Engine",
+    "EngineOptions",
+    "GroundError",
+    "Ollama",
+    "Postgres",
+    "Redis",
+    "RedisSentinel",
+    "Stack",
+    "Standby",
+    "stack",
+]

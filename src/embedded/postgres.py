@@ -97,13 +97,34 @@ class Postgres(Server):
             shutil.rmtree(self.folder.parent, ignore_errors=True)
 
     def make(self, place: Path) -> None:
-        """initdb into a folder that takes its name only when everything in it is there."""
+        """The data, in a folder that takes its name only when everything in it is there."""
         outside = self.folder.parent
         outside.mkdir(parents=True, exist_ok=True)
         if outside != self.data_dir:
             outside.chmod(0o711)
         need_space(outside, 300, "a new PostgreSQL")
-        whole_folder(self.folder, lambda part: self._fill(place, part))
+
+        def fill(part: Path) -> None:
+            if self.account:
+                os.chown(part, *self.account.ids)
+            self.fill(place, part)
+
+        whole_folder(self.folder, fill)
+
+    def query(self, statement: str, *, database: str = DATABASE) -> str:
+        """The rows of a statement as psql prints them bare: columns by `|`, rows by line."""
+        where = ("--host=127.0.0.1", f"--port={self.port}", f"--username={USER}", f"--dbname={database}")
+        return self.run(
+            program(self.account),
+            "psql",
+            *where,
+            "--no-psqlrc",
+            "--tuples-only",
+            "--no-align",
+            "--quiet",
+            f"--command={statement}",
+            environment={"PGPASSWORD": self.password},
+        ).strip()
 
     def run(
         self,
@@ -112,8 +133,8 @@ class Postgres(Server):
         *arguments: str,
         feed: str | None = None,
         environment: Mapping[str, str] | None = None,
-    ) -> None:
-        """Run one of PostgreSQL's programs to its end under the server's account."""
+    ) -> str:
+        """Run one of PostgreSQL's programs to its end under the server's account; what it printed."""
         account = self.account
         result = subprocess.run(
             [str(place / "bin" / tool), *arguments],
@@ -131,10 +152,10 @@ class Postgres(Server):
         if result.returncode:
             said = "\n".join("  " + line for line in (result.stderr or result.stdout).splitlines()[-8:])
             raise GroundError(f"{tool} of PostgreSQL ended with code {result.returncode}:\n{said}")
+        return result.stdout
 
-    def _fill(self, place: Path, part: Path) -> None:
-        if self.account:
-            os.chown(part, *self.account.ids)
+    def fill(self, place: Path, part: Path) -> None:
+        """Make the data in the empty folder `part`."""
         # 192 random bits need no stretching: one iteration keeps a connection's cost that of a static secret.
         secret = secrets.token_hex(24)
         given = part.parent / f"{part.name}.password"

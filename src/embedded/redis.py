@@ -130,12 +130,21 @@ class Redis(Server):
     def arguments(self) -> tuple[str, ...]:
         return ()
 
+    def place(self) -> list[str]:
+        return ["bind 127.0.0.1", f"port {self.port}", f"dir {quoted(str(self.folder))}", 'logfile ""']
+
+    def replica(self, *, folder: str = "redis-replica") -> "Redis":
+        """A second server, not yet started, that follows this one and has its password."""
+        follow = {"replicaof": f"127.0.0.1 {self.port}", "repl-diskless-sync": "yes"}
+        settings = {**self._settings, **follow, "repl-diskless-sync-delay": "0"}
+        return Redis(self.data_dir, password=self.password, settings=settings, folder=folder)
+
     def configuration(self) -> list[str]:
         # An empty logfile is standard output, which the guardian keeps. A password in the argument list could
         # be read by every account of this machine.
-        lines = ["bind 127.0.0.1", f"port {self.port}", f"dir {quoted(str(self.folder))}", 'logfile ""']
+        lines = self.place()
         if self.password:
-            lines.append(f"requirepass {self.password}")
+            lines += [f"requirepass {self.password}", f"masterauth {self.password}"]
         return lines + [
             f"{name} {value}" if value else f'{name} ""' for name, value in self._settings.items()
         ]

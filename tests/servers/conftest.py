@@ -11,9 +11,11 @@ import redis
 import embedded
 from embedded.folder import DataFolder
 from embedded.model import smollm2
+from embedded.ollama import built
 from embedded.synthetic import synthetic
 
 NUMBERS = count(1)
+NO_OLLAMA = "the real Ollama is not built here; `make ollama` builds it"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,6 +23,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.servers)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("ollama") is not None and built() is None:
+        pytest.skip(NO_OLLAMA)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tests that were not run must not look like tests that passed."""
+    skipped = [
+        report for report in terminalreporter.getreports("skipped") if NO_OLLAMA in str(report.longrepr)
+    ]
+    if skipped:
+        terminalreporter.section("real Ollama", yellow=True, bold=True)
+        terminalreporter.line(f"{len(skipped)} tests did NOT run: {NO_OLLAMA}.", yellow=True)
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +104,17 @@ def smollm2_engine(ground_folder: Path) -> Iterator[embedded.Engine]:
 def synthetic_engine(ground_folder: Path) -> Iterator[embedded.Engine]:
     """llama.cpp's server with random weights: ten times cheaper, the same for whoever schedules it."""
     server = embedded.Engine(ground_folder, synthetic(), folder="synthetic")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def ollama_engine(ground_folder: Path) -> Iterator[embedded.Ollama]:
+    """The real Ollama with the synthetic model, for tests with the marker `ollama`."""
+    server = embedded.Ollama(ground_folder, synthetic())
     try:
         server.start()
         yield server
