@@ -8,8 +8,10 @@ from sqlalchemy.ext.asyncio import create_async_engine as create_stock_engine
 from sqlalchemy.util import greenlet_spawn
 
 from fluido.laws.base import Law
+from fluido.sqlalchemy.capacity import Capacity
 from fluido.sqlalchemy.limits import Limits
 from fluido.sqlalchemy.pool import AdaptivePool
+from fluido.sqlalchemy.statements import Statements
 
 
 def create_async_engine(
@@ -40,7 +42,13 @@ def create_async_engine(
         stock["limit"] = limit
     if law is not None:
         stock["law"] = law
-    return create_stock_engine(parsed, poolclass=poolclass, **stock)
+    engine = create_stock_engine(parsed, poolclass=poolclass, **stock)
+    if isinstance(engine.pool, AdaptivePool):
+        engine.pool.observed = True
+        Statements(engine.sync_engine)
+        if engine.dialect.name == "postgresql":
+            Capacity(engine.sync_engine)
+    return engine
 
 
 async def close_engine(engine: AsyncEngine, *, drain_s: float = 5.0) -> bool:

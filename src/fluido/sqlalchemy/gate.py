@@ -27,6 +27,7 @@ class ConnectionGate(LanedGate):
     ) -> None:
         self.wanted = wanted
         self.follower = follower
+        self.cap = math.inf
         self._growth: asyncio.TimerHandle | None = None
         super().__init__(
             self._permitted(), max_waiting=max_waiting, is_heavy=is_heavy, clock=clock, name=name
@@ -41,7 +42,7 @@ class ConnectionGate(LanedGate):
 
     def grow(self) -> bool:
         """Let one more connection be opened if it is time, else set the timer that does."""
-        wait_s = self.follower.grow(self.wanted, self._clock())
+        wait_s = self.follower.grow(min(self.wanted, self.cap), self._clock())
         if wait_s == 0.0:
             super().resize(self._permitted())
             return True
@@ -66,4 +67,4 @@ class ConnectionGate(LanedGate):
             pass
 
     def _permitted(self) -> float:
-        return max(1.0, min(self.wanted, float(self.follower.allowed)))
+        return max(1.0, min(self.wanted, self.cap, float(self.follower.allowed)))

@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any
 
+from fluido.flow.limiter import Limiter
+
+# Under this key of `record_info` whoever has the connection finds the checkout.
+HOLD = "fluido.hold"
+
 
 class Hold:
     """Who holds a connection since when, and how much of that time the database was working."""
@@ -14,6 +19,7 @@ class Hold:
         "inflight",
         "label",
         "limit",
+        "limiter",
         "reported",
         "statements",
         "taken_s",
@@ -22,17 +28,32 @@ class Hold:
         "working_since_s",
     )
 
-    def __init__(self, *, label: str, taken_s: float, waited_s: float, inflight: int, limit: float) -> None:
+    def __init__(self, limiter: Limiter, *, label: str, taken_s: float, waited_s: float) -> None:
+        self.limiter = limiter
         self.label = label
         self.taken_s = taken_s
         self.waited_s = waited_s
-        self.inflight = inflight
-        self.limit = limit
+        self.inflight = limiter.gate.inflight
+        self.limit = limiter.gate.limit
         self.task = _current_task()
         self.database_s = 0.0
         self.statements = 0
         self.working_since_s: float | None = None
         self.reported = False
+
+    def begin(self) -> None:
+        """The database starts to work for the holder."""
+        gate = self.limiter.gate
+        self.inflight = gate.inflight
+        self.limit = gate.limit
+        self.working_since_s = self.limiter.clock()
+
+    def end(self, now_s: float) -> None:
+        """The database has answered."""
+        if self.working_since_s is not None:
+            self.database_s += now_s - self.working_since_s
+            self.working_since_s = None
+            self.statements += 1
 
     def idle_s(self, now_s: float) -> float:
         """Seconds in which the connection was held and the database had nothing to do for the holder."""

@@ -18,16 +18,18 @@ from fluido.flow.label import current_label
 from fluido.flow.limiter import Limiter
 from fluido.flow.obeyed import Obeyed
 from fluido.laws.base import Law
+from fluido.laws.brake import Brake
 from fluido.laws.fixed import Fixed
 from fluido.laws.lanes import Lanes
 from fluido.metrics import FlowStats, Histogram
-from fluido.sample import Sample
+from fluido.sample import Outcome, Sample
 from fluido.sqlalchemy.errors import PoolQueueFull, PoolTimeout
 from fluido.sqlalchemy.follower import Follower
 from fluido.sqlalchemy.gate import ConnectionGate
-from fluido.sqlalchemy.hold import Hold
+from fluido.sqlalchemy.hold import HOLD, Hold
 from fluido.sqlalchemy.keeper import Keeper
 from fluido.sqlalchemy.limits import Limits
+from fluido.sqlalchemy.outcome import outcome_of_connect
 
 # What SQLAlchemy means by max_overflow=-1 or pool_size=0: as many as are asked for.
 UNBOUNDED = 1_000_000
@@ -79,7 +81,7 @@ class AdaptivePool(Pool):
         lanes = Lanes()
         self.lanes = Obeyed(lanes)
         self.gate = ConnectionGate(
-            self.law.value,
+            limits.max if limits.shadow else self.law.value,
             follower,
             max_waiting=limits.max_waiting,
             is_heavy=lanes.is_heavy,
@@ -92,8 +94,11 @@ class AdaptivePool(Pool):
             max_waiting=limits.max_waiting,
             clock=clock,
             shadow=limits.shadow,
+            brake=Brake(),
             gate=self.gate,
         )
+        if limits.pinned:
+            self.limiter.pin(limits.max)
         self._idle: deque[ConnectionPoolEntry] = deque()
         self._expires_s: dict[ConnectionPoolEntry, float] = {}
         self._opened = 0
@@ -117,13 +122,11 @@ class AdaptivePool(Pool):
             raise
         gate.follower.demand(gate.inflight, taken_s)
         self._waits.record(taken_s - asked_s)
-        self.holds[record] = Hold(
-            label=label,
-            taken_s=taken_s,
-            waited_s=taken_s - asked_s,
-            inflight=gate.inflight,
-            limit=gate.limit,
-        )
+        hold = Hold(self.limiter, label=label, taken_s=taken_s, waited_s=taken_s - asked_s)
+        self.holds[record] = hold
+        info = record.record_info
+        if info is not None:
+            info[HOLD] = hold
         self.keeper.arm()
         return record
 
@@ -163,7 +166,7 @@ class AdaptivePool(Pool):
     def recreate(self) -> "AdaptivePool":
         """Return a pool of the same kind that goes on with the same law."""
         self.logger.info("Pool recreating")
-        return self.__class__(
+        pool = self.__class__(
             self._creator,
             timeout=self._timeout_s,
             use_lifo=self._use_lifo,
@@ -178,6 +181,9 @@ class AdaptivePool(Pool):
             _dispatch=self.dispatch,
             dialect=self._dialect,
         )
+        pool.observed = self.observed
+        pool.cap(self.gate.cap)
+        return pool
 
     def dispose(self) -> None:
         """Close every idle connection. Those in use come back to this pool, which stays usable."""
@@ -219,6 +225,19 @@ class AdaptivePool(Pool):
             wait_ms_p50=self._waits.quantile(0.5) * 1e3,
             wait_ms_p99=self._waits.quantile(0.99) * 1e3,
         )
+
+    def pin(self, value: float) -> None:
+        """Let `value` callers work at a time, whatever the law says, until `unpin()`. `stats()` tells it."""
+        self.limiter.pin(min(max(value, 1.0), self.limits.max))
+
+    def unpin(self) -> None:
+        """Let the law decide again."""
+        self.limiter.unpin()
+
+    def cap(self, connections: float) -> None:
+        """Never let more callers work than the server grants connections, whatever the law says."""
+        self.gate.cap = connections
+        self.gate.resize(self.gate.wanted)
 
     # -- the stock pool's numbers --
 
@@ -271,11 +290,20 @@ class AdaptivePool(Pool):
         self._opened += 1
         try:
             record = self._create_connection()
-        except BaseException:
+        except BaseException as error:
             self._opened -= 1
+            self._learn_refusal(now_s, error)
             raise
         self._expires_s[record] = now_s + self.gate.follower.next_lifetime_s()
         return record
+
+    def _learn_refusal(self, asked_s: float, error: BaseException) -> None:
+        outcome = outcome_of_connect(error)
+        if outcome is Outcome.OVERLOAD:
+            gate = self.gate
+            self.limiter.learn(
+                Sample("connect", asked_s, self._clock(), 0.0, gate.inflight, gate.limit, outcome)
+            )
 
     def _forget(self, record: ConnectionPoolEntry) -> ConnectionPoolEntry:
         self._opened -= 1
