@@ -69,6 +69,25 @@ def reachable_program(account: Account | None, folder: Path, version: str) -> Pa
     return copy
 
 
+def settle(outside: Path, data_dir: Path) -> None:
+    """Make `outside` belong to `data_dir`, which tells where its data is.
+
+    When `data_dir` was removed, its data outside goes too: at the next start in the same place or, for a
+    clone that is gone, at the next start of any.
+    """
+    for origin in OPEN_GROUND.glob("data-*/origin"):
+        if not Path(origin.read_text()).exists():
+            shutil.rmtree(origin.parent, ignore_errors=True)
+    note = data_dir / "data-is-elsewhere.txt"
+    if not note.exists():
+        shutil.rmtree(outside, ignore_errors=True)
+    outside.mkdir(parents=True, exist_ok=True)
+    for folder in (OPEN_GROUND, outside):
+        folder.chmod(0o711)
+    (outside / "origin").write_text(str(data_dir.resolve()))
+    note.write_text(f"PostgreSQL cannot work below this folder as root; its data is in {outside}\n")
+
+
 def _copy(folder: Path, part: Path) -> None:
     shutil.copytree(folder, part, symlinks=True, dirs_exist_ok=True)
     part.chmod(0o755)

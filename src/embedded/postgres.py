@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from embedded.account import Account, reachable_data, reachable_program, service_account
+from embedded.account import Account, reachable_data, reachable_program, service_account, settle
 from embedded.errors import GroundError
 from embedded.folder import need_space, whole_folder
 from embedded.process import Command
@@ -86,6 +86,8 @@ class Postgres(Server):
 
     def prepare(self) -> None:
         place = program(self.account)
+        if self.folder.parent != self.data_dir:
+            settle(self.folder.parent, self.data_dir)
         if not self.folder.exists():
             self.make(place)
         self._clear_stale_pid()
@@ -98,11 +100,7 @@ class Postgres(Server):
 
     def make(self, place: Path) -> None:
         """The data, in a folder that takes its name only when everything in it is there."""
-        outside = self.folder.parent
-        outside.mkdir(parents=True, exist_ok=True)
-        if outside != self.data_dir:
-            outside.chmod(0o711)
-        need_space(outside, 300, "a new PostgreSQL")
+        need_space(self.folder.parent, 300, "a new PostgreSQL")
 
         def fill(part: Path) -> None:
             if self.account:

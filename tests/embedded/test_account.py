@@ -1,12 +1,13 @@
 """As root PostgreSQL runs under an account without rights, which must reach its program and its data."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from embedded import account
-from embedded.account import Account, reachable_data, reachable_program, service_account
+from embedded.account import Account, reachable_data, reachable_program, service_account, settle
 from embedded.errors import GroundError
 
 STRANGER = Account("stranger", 54_321, 54_321)
@@ -57,3 +58,24 @@ def test_root_is_given_an_account_without_rights(monkeypatch: pytest.MonkeyPatch
 def test_others_run_servers_as_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account.os, "geteuid", lambda: 1000)
     assert service_account() is None
+
+
+def test_data_outside_goes_with_the_folder_that_it_belongs_to(
+    open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "OPEN_GROUND", open_folder)
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    for number, owner in enumerate((mine, theirs)):
+        owner.mkdir()
+        settle(open_folder / f"data-{number}", owner)
+        (open_folder / f"data-{number}" / "postgres").mkdir()
+    assert str(open_folder / "data-0") in (mine / "data-is-elsewhere.txt").read_text()
+
+    settle(open_folder / "data-0", mine)
+    assert (open_folder / "data-0" / "postgres").exists()
+    for owner in (mine, theirs):
+        shutil.rmtree(owner)
+    mine.mkdir()
+    settle(open_folder / "data-0", mine)
+    assert not (open_folder / "data-0" / "postgres").exists()
+    assert not (open_folder / "data-1").exists()

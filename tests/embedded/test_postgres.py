@@ -9,7 +9,7 @@ import psutil
 import psycopg
 import pytest
 
-from embedded import postgres
+from embedded import account, postgres
 from embedded.errors import GroundError
 from embedded.postgres import Postgres
 
@@ -113,3 +113,21 @@ def test_a_missing_wheel_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(postgres.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(GroundError, match=r"is not installed .* give DATABASE_URL of your own"):
         postgres.program()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to work under another account")
+def test_root_may_keep_its_data_folder_to_itself(
+    tmp_path: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "OPEN_GROUND", open_folder)
+    tmp_path.chmod(0o700)
+    server = Postgres(tmp_path, durable=False)
+    try:
+        server.start()
+        assert server.folder.is_relative_to(open_folder)
+        assert ask(server, "SELECT 1") == [(1,)]
+    finally:
+        server.stop()
+        server.forget()
+    assert not list(open_folder.glob("data-*"))
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
