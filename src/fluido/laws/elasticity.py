@@ -1,0 +1,267 @@
+"""How many calls at once are worth it: the limit at which one more in flight still adds throughput.
+
+By Little's law N = X R. The elasticity of latency, eps = dlnR/dlnN = 1 - dlnX/dlnN, is 0 where capacity is
+idle, 1 on a plateau, and above 1 where more in flight does less. When the limit binds there is a queue in
+front of it, so the caller's total time is N/X and throughput is what the caller wants: the law steers eps to
+`target`, the largest limit whose last increase was still worth it. It needs no latency of an idle server,
+the estimate that drifts in the laws that use one.
+
+eps is measured by paired slots (pairs.py): the limit is L(1+delta) in one and L(1-delta) in the other, and
+1 - ln(X+/X-) / ln(N+/N-) goes into a forgetting regression. While the limit does not bind nothing is learned
+and nothing is probed.
+"""
+
+import math
+
+from fluido.laws.base import Decision
+from fluido.laws.mix import OTHERS, Mix
+from fluido.laws.pairs import FEWEST, Evidence, Tally, sign
+from fluido.laws.ramp import Ramp
+from fluido.measure import Ewma, clip
+from fluido.sample import Outcome, Sample
+
+DELTA = 0.12
+LEAST_STEP = 0.4  # calls: below 4 in flight a share of the limit would be no step
+KEEP = 0.7
+GAIN, FLEET_GAIN = 0.15, 0.08
+UP, DOWN = 0.5, 0.25  # the largest move of ln L per pair
+FORGET = 0.15
+SHORTEST_SLOT_S, LONGEST_SLOT_S, FLEET_SLOT_S = 0.125, 4.0, 0.5
+PER_SLOT = 100  # calls
+ROUNDS_PER_SLOT = 6.0  # mean service times
+IDLE_S = 600.0
+COLLAPSE_SERVICE, COLLAPSE_RATE, HOLD_S = 6.0, 0.7, 1.0
+FAIRNESS = 0.04
+
+
+class Elasticity:
+    """Decides an in-flight limit between `floor` and `ceiling`. See docs/laws.md for when it is wrong.
+
+    `target` is 0.75 when the server is ours alone and 0.5 when it is shared: on a plateau eps is our share of
+    what is in flight, so the target is also our greed. With `fleet`, all replicas of one server must have the
+    same `key` and `slot_s`; `wall_offset_s` turns the times of the samples into wall-clock time.
+    ValueError unless 1 <= floor <= start <= ceiling and 0 < target < 1.
+    """
+
+    name = "elasticity"
+
+    def __init__(
+        self,
+        *,
+        start: float = 8.0,
+        floor: float = 2.0,
+        ceiling: float,
+        target: float = 0.75,
+        key: str = "",
+        fleet: bool = False,
+        slot_s: float | None = None,
+        wall_offset_s: float = 0.0,
+        fair_limit: float = 8.0,
+    ) -> None:
+        if not (1 <= floor <= start <= ceiling < math.inf):
+            raise ValueError(f"need 1 <= floor <= start <= ceiling, not {floor}, {start}, {ceiling}")
+        if not 0 < target < 1 or (slot_s is not None and not 0 < slot_s < math.inf):
+            raise ValueError(f"need 0 < target < 1 and a finite slot_s above zero, not {target}, {slot_s}")
+        self.floor = float(floor)
+        self.ceiling = float(ceiling)
+        self.target = target
+        self.limit = float(start)
+        self._start = float(start)
+        self._key = key
+        self._fleet = fleet
+        self._fair_limit = fair_limit
+        self._offset_s = wall_offset_s
+        self._fixed_slot = slot_s is not None or fleet
+        self._slot_s = slot_s or (FLEET_SLOT_S if fleet else SHORTEST_SLOT_S)
+        self._index: int | None = None
+        self._slot: Tally | None = None
+        self._first: Tally | None = None
+        self._ramp: Ramp | None = None if fleet else Ramp(self.limit, self.floor, self.ceiling, target)
+        self._probing = False
+        self._evidence = Evidence(KEEP)
+        self._mix = Mix()
+        self._weights: dict[str, float] = {}
+        self._service_s = 0.0
+        self._call_rate = Ewma(0.3)
+        self._bound_s = -math.inf
+        self._peak = 0
+        self._hold_until_s = -math.inf
+        self._usual_rate = Ewma(0.1)
+        self._usual_service = Ewma(0.1)
+        self._decision = Decision(self.limit, "start")
+
+    @property
+    def value(self) -> float:
+        """The limit in force: L, or one of the two probes around it."""
+        return self._decision.value
+
+    def observe(self, sample: Sample, /) -> Decision:
+        """Learn from one call that ended."""
+        now_s = sample.finished_s + self._offset_s
+        service_s = sample.finished_s - sample.started_s
+        if not (math.isfinite(now_s) and 0 <= service_s < math.inf):
+            return self._decision
+        self._roll(now_s)
+        if sample.outcome is not Outcome.OK:
+            return self._decision
+        units = sample.units if 0 < sample.units < math.inf else 1.0
+        self._mix.add(sample.label, service_s / units)
+        self._peak = max(self._peak, sample.inflight)
+        slot = self._slot
+        if slot is not None and now_s >= slot.start_s:
+            weight = self._weights.get(sample.label) or self._weights.get(OTHERS, 0.0)
+            if weight > 0:
+                started_s = sample.started_s + self._offset_s
+                slot.finished(weight * units, started_s, sample.inflight, sample.limit)
+        return self._decision
+
+    def tick(self, now_s: float, /) -> Decision:
+        """Time passed without news: close the slots that ended."""
+        if math.isfinite(now_s):
+            self._roll(now_s + self._offset_s)
+        return self._decision
+
+    # -- slots --
+
+    def _roll(self, now_s: float) -> None:
+        index = math.floor(now_s / self._slot_s)
+        if index == self._index:
+            return
+        slot, self._slot = self._slot, None
+        neighbour = self._index is not None and index == self._index + 1
+        self._index = index
+        if slot is None or slot.spoiled or not neighbour:
+            # A gap without calls, a clock that jumped, a limit that is not ours: half a pair is no pair.
+            self._first = None
+        else:
+            self._close(slot, index - 1, now_s)
+        self._open(now_s)
+
+    def _close(self, slot: Tally, index: int, now_s: float) -> None:
+        self._call_rate.add(slot.call_rate)
+        if slot.binding:
+            self._bound_s = now_s
+        elif now_s - self._bound_s > IDLE_S:
+            self._forget_idle(now_s)
+        if self._ramp is not None:
+            self._climb(self._ramp, slot)
+        elif self._collapsed(slot, now_s):
+            self._first = None
+        elif not self._probing:
+            self._probing = slot.binding
+        elif index % 2 == 0:
+            self._first = slot
+        elif self._first is not None:
+            first, self._first = self._first, None
+            if first.limit > slot.limit:
+                self._judge(first, slot)
+            else:
+                self._judge(slot, first)
+
+    def _open(self, now_s: float) -> None:
+        """Start the slot that `now_s` lies in; the weights and the length hold for a whole pair."""
+        if self._index is None:
+            return
+        if self._index % 2 == 0 or self._ramp is not None or not self._weights:
+            weights, self._service_s = self._mix.weights(self._slot_s / 3 if not self._ramp else math.inf)
+            self._weights = dict(weights)
+            if self._resize_slot(now_s):
+                return
+        limit = self._limit_of_slot(now_s)
+        if limit != self.value:
+            self._decision = Decision(limit, "probe", {"centre": self.limit})
+        settle_s = min(0.3 * self._slot_s, 1.5 * self._service_s)
+        start_s = self._index * self._slot_s
+        self._slot = Tally(start_s + settle_s, start_s + self._slot_s, limit)
+
+    def _limit_of_slot(self, now_s: float) -> float:
+        if self._ramp is not None:
+            return self._ramp.candidate
+        if not self._probing or now_s < self._hold_until_s or self._index is None:
+            return self.limit
+        step = max(LEAST_STEP, DELTA * self.limit) * sign(self._key, self._slot_s, self._index)
+        return clip(self.limit + step, self.floor, self.ceiling)
+
+    def _resize_slot(self, now_s: float) -> bool:
+        """Long enough for a hundred calls and six mean service times; shorter only when far too long."""
+        if self._fixed_slot or not self._call_rate.value:
+            return False
+        wanted_s = max(PER_SLOT / (0.7 * self._call_rate.value), ROUNDS_PER_SLOT * self._service_s)
+        slot_s = SHORTEST_SLOT_S
+        while slot_s < min(wanted_s, LONGEST_SLOT_S):
+            slot_s *= 2
+        if not (slot_s > self._slot_s or (wanted_s < self._slot_s / 3 and slot_s < self._slot_s)):
+            return False
+        self._slot_s = slot_s
+        # The slot of the new length that we are in began without us: measure from the next one.
+        self._index = math.floor(now_s / slot_s)
+        return True
+
+    # -- moves --
+
+    def _climb(self, ramp: Ramp, slot: Tally) -> None:
+        if slot.count < FEWEST:
+            return
+        if not slot.binding:
+            if ramp.accepted != ramp.candidate:
+                # The demand ends below the candidate: there is nothing to learn up there.
+                self._ramp = None
+                self._set(ramp.accepted, "demand_ends", {"rate": slot.rate})
+            return
+        if ramp.measured(slot.rate) is None:
+            self._ramp = None
+            self._probing = True
+        self._set(ramp.accepted, "ramp", {"rate": slot.rate, "tried": slot.limit})
+
+    def _judge(self, high: Tally, low: Tally) -> None:
+        fewest = min(high.count, low.count)
+        self._probing = high.binding and high.mean_inflight >= 0.85 * high.limit
+        if not self._probing or fewest < FEWEST or low.mean_inflight <= 0 or low.rate <= 0 or high.rate <= 0:
+            return
+        d_n = math.log(high.mean_inflight / low.mean_inflight)
+        if d_n < 0.02:
+            return
+        self._evidence.add(math.log(high.rate / low.rate), d_n, fewest / PER_SLOT)
+        eps = self._evidence.elasticity
+        miss = self.target - clip(eps, -0.3, 2.0)
+        if abs(miss) < 0.3:
+            self._usual_rate.add(0.5 * (high.rate + low.rate))
+            self._usual_service.add((high.mean_inflight + low.mean_inflight) / (high.rate + low.rate))
+        certainty = clip(abs(miss) / (self._evidence.error + 0.02) - 0.5, 0.6, 4.0)
+        gain = FLEET_GAIN if self._fleet else GAIN
+        move = clip(gain * certainty * miss, -DOWN, UP)
+        limit = self.limit * math.exp(move)
+        if self._fleet:
+            limit += FAIRNESS * (self._fair_limit - limit)
+        self._evidence.fade(math.exp(-abs(move) / FORGET))
+        inputs = {"eps": eps, "error": self._evidence.error, "rate": high.rate, "N": high.mean_inflight}
+        self._set(limit, "worth_more" if move > 0 else "worth_less", inputs)
+
+    def _collapsed(self, slot: Tally, now_s: float) -> bool:
+        """Little's law gives the new size in one jump when service times explode and throughput falls."""
+        usual_s, usual_rate = self._usual_service.value, self._usual_rate.value
+        if slot.count < 2 * FEWEST or not usual_rate or slot.rate >= COLLAPSE_RATE * usual_rate:
+            return False
+        service_s = slot.limit / slot.rate
+        if service_s <= COLLAPSE_SERVICE * usual_s:
+            return False
+        limit = min(1.2 * slot.rate * usual_s, self.limit / 2)
+        self._set(limit, "collapse", {"service_s": service_s, "usual_s": usual_s, "rate": slot.rate})
+        self._evidence.fade(0.0)
+        self._usual_rate.reset()
+        self._usual_service.reset()
+        self._hold_until_s = now_s + HOLD_S
+        return True
+
+    def _forget_idle(self, now_s: float) -> None:
+        """A limit that did not bind for ten minutes was learned from a server that may have changed."""
+        if math.isfinite(self._bound_s):
+            limit = max(min(self._start, self.limit), min(self.limit, 2.0 * self._peak))
+            if limit != self.limit:
+                self._set(limit, "idle", {"peak": float(self._peak)})
+        self._bound_s = now_s
+        self._peak = 0
+
+    def _set(self, limit: float, reason: str, inputs: dict[str, float]) -> None:
+        self.limit = clip(limit, self.floor, self.ceiling)
+        self._decision = Decision(self.limit, reason, inputs)

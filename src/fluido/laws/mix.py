@@ -1,0 +1,48 @@
+"""What one call of each class weighs, so that a slot that drew more of the dear ones did not do less work."""
+
+from collections.abc import Mapping
+
+from fluido.measure import Ewma
+
+MAX_CLASSES = 64
+FADE = 0.5  # of every class's share at each weighing
+OTHERS = "\0others"
+
+
+class _Class:
+    __slots__ = ("cost", "share")
+
+    def __init__(self) -> None:
+        self.cost = Ewma(0.02)
+        self.share = 0.0
+
+
+class Mix:
+    """Mean seconds of service per unit of work of at most 64 classes; later ones share one place."""
+
+    __slots__ = ("_classes",)
+
+    def __init__(self) -> None:
+        self._classes: dict[str, _Class] = {}
+
+    def add(self, label: str, cost_s: float) -> None:
+        """One call of this class took `cost_s` per unit."""
+        known = self._classes.get(label)
+        if known is None:
+            name = label if len(self._classes) < MAX_CLASSES else OTHERS
+            known = self._classes.setdefault(name, _Class())
+        known.cost.add(cost_s)
+        known.share += 1
+
+    def weights(self, longest_s: float) -> tuple[Mapping[str, float], float]:
+        """Weight of each class that takes at most `longest_s`, mean 1 over the calls, and their mean seconds.
+
+        Longer classes get no weight: they end too rarely to be seen in a slot, and only use up capacity.
+        """
+        short = {name: known for name, known in self._classes.items() if known.cost.value <= longest_s}
+        total = sum(known.share for known in short.values())
+        mean_s = sum(known.share * known.cost.value for known in short.values()) / total if total else 0.0
+        weights = {name: known.cost.value / mean_s if mean_s else 1.0 for name, known in short.items()}
+        for known in self._classes.values():
+            known.share *= FADE
+        return weights, mean_s

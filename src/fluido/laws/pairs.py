@@ -1,0 +1,110 @@
+"""Paired slots: two neighbouring pieces of wall-clock time, one with a little more in flight than the other.
+
+What a slow trend does to one slot it does to its neighbour, so the difference shows what the limit did.
+Which of the two comes first is drawn from a hash of the server's key, the slot's length and the pair's
+number: the same on every replica, so that all of them move together and see the effect of their *common*
+step on the server they share, and without a period that load could fall into step with.
+"""
+
+import math
+import zlib
+
+MASK = (1 << 64) - 1
+FEWEST = 10  # calls in a slot: below, it says nothing
+
+
+def mixed(number: int) -> int:
+    """A number spread over 64 bits (the finaliser of splitmix64)."""
+    number = (number ^ (number >> 30)) * 0xBF58476D1CE4E5B9 & MASK
+    number = (number ^ (number >> 27)) * 0x94D049BB133111EB & MASK
+    return number ^ (number >> 31)
+
+
+def sign(key: str, slot_s: float, index: int) -> int:
+    """+1 or -1 for slot `index`; the two slots of a pair (2m, 2m+1) have opposite signs."""
+    seed = zlib.crc32(f"{key}/{slot_s!r}".encode())
+    first = 1 if mixed(seed ^ (index // 2) * 0x9E3779B97F4A7C15 & MASK) & 1 else -1
+    return first if index % 2 == 0 else -first
+
+
+class Tally:
+    """What happened in one slot after its first moments, in which the in-flight still moves to its limit."""
+
+    __slots__ = ("bound", "count", "end_s", "inflight", "limit", "spoiled", "start_s", "starts", "work")
+
+    def __init__(self, start_s: float, end_s: float, limit: float) -> None:
+        self.start_s = start_s
+        self.end_s = end_s
+        self.limit = limit
+        self.count = 0
+        self.work = 0.0
+        self.bound = 0
+        self.starts = 0
+        self.inflight = 0
+        self.spoiled = False
+
+    def finished(self, work: float, started_s: float, inflight: int, limit: float) -> None:
+        """A call ended in the window; it was admitted at `started_s` as number `inflight` under `limit`."""
+        self.count += 1
+        self.work += work
+        self.bound += inflight >= limit - 1
+        if started_s >= self.start_s:
+            self.starts += 1
+            self.inflight += inflight
+            # Somebody else's limit was in force (pinned, shadow, brake): this slot measures that, not ours.
+            self.spoiled = self.spoiled or abs(limit - self.limit) > 1e-6
+
+    @property
+    def mean_inflight(self) -> float:
+        """As the starters saw it; 0 when none started."""
+        return self.inflight / self.starts if self.starts else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Work a second."""
+        return self.work / (self.end_s - self.start_s)
+
+    @property
+    def call_rate(self) -> float:
+        """Calls a second."""
+        return self.count / (self.end_s - self.start_s)
+
+    @property
+    def binding(self) -> bool:
+        """Whether the limit, and not the demand, decided how many were inside."""
+        return self.count >= FEWEST and 2 * self.bound >= self.count
+
+
+class Evidence:
+    """Weighted regression of ln(throughput) on ln(in-flight) over pairs, forgetting the old ones."""
+
+    __slots__ = ("keep", "sum_nn", "sum_xn", "variance")
+
+    def __init__(self, keep: float) -> None:
+        self.keep = keep
+        self.sum_xn = 0.0
+        self.sum_nn = 0.0
+        self.variance = 0.1
+
+    def add(self, d_x: float, d_n: float, weight: float) -> None:
+        """One pair: the differences of the two logarithms."""
+        if self.sum_nn > 0:
+            residual = 1.0 - d_x / d_n - self.elasticity
+            self.variance += 0.1 * (min(residual * residual, 1.0) - self.variance)
+        self.sum_xn = self.keep * self.sum_xn + weight * d_x * d_n
+        self.sum_nn = self.keep * self.sum_nn + weight * d_n * d_n
+
+    @property
+    def elasticity(self) -> float:
+        """1 - dlnX/dlnN: 0 where capacity is idle, 1 on a plateau, above 1 where more in flight does less."""
+        return 1.0 - self.sum_xn / self.sum_nn if self.sum_nn > 0 else math.nan
+
+    @property
+    def error(self) -> float:
+        """Standard error of the elasticity, from the scatter of the pairs."""
+        return math.sqrt(self.variance * (1 - self.keep) / (1 + self.keep))
+
+    def fade(self, factor: float) -> None:
+        """Believe the past less: it was measured at another limit."""
+        self.sum_xn *= factor
+        self.sum_nn *= factor

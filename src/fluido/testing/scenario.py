@@ -1,0 +1,122 @@
+"""What a scenario file says: a server, its load, what happens to it, and the lines a law must pass."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fluido.testing.curve import Curve
+
+
+@dataclass(frozen=True, slots=True)
+class JobClass:
+    """A kind of call. `work` in mean jobs; `sigma` > 0 makes it lognormal, 0 exponential, < 0 constant.
+
+    With probability `lock_share` a call also waits for a lock: a Pareto time of at least `lock_s`, index 1.5.
+    """
+
+    label: str = "get"
+    share: float = 1.0
+    work: float = 1.0
+    sigma: float = 0.0
+    lock_share: float = 0.0
+    lock_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """From `at_s` on: what is set replaces what was in force."""
+
+    at_s: float
+    curve: Curve | None = None
+    delay_s: float | None = None
+    factor: float | None = None
+    rate: float | None = None
+    clients: int | None = None
+    poison_work: float = 0.0
+    measure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`count` replicas alike. `law` is empty for the law under test, or "fixed:24".
+
+    Closed load: `clients` tasks that call again at once. Open load: `rate` calls a second (Poisson), times
+    `burst` during `burst_s` of every `period_s`. `starts` are the initial limits, in turn; `skew_s` spreads
+    their clocks evenly over +- that much.
+    """
+
+    count: int = 1
+    law: str = ""
+    clients: int = 100
+    rate: float = 0.0
+    burst: float = 1.0
+    burst_s: float = 0.0
+    period_s: float = 0.0
+    starts: tuple[float, ...] = (8.0,)
+    floor: float = 2.0
+    ceiling: float = 200.0
+    skew_s: float = 0.0
+    fleet: bool = False
+    board: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A figure and the line it must pass. `better` is "more" or "less"; `quantile` over the seeds."""
+
+    figure: str
+    better: str
+    line: float
+    quantile: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One file. `noise` is the sd of a slow lognormal factor on the rate, redrawn about every `noise_s`."""
+
+    name: str
+    text: str
+    duration_s: float
+    phases: tuple[Phase, ...]
+    groups: tuple[Group, ...]
+    classes: tuple[JobClass, ...] = (JobClass(),)
+    lines: tuple[Line, ...] = ()
+    noise: float = 0.0
+    noise_s: float = 0.3
+    timeout_s: float = 0.0
+    short_s: float = 0.0
+    control: str = ""
+
+
+def load(path: Path) -> Scenario:
+    """Read a scenario file. ValueError or TypeError names what is wrong in it."""
+    data = tomllib.loads(path.read_text())
+    try:
+        return _scenario(path.stem, data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path.name}: {error}") from error
+
+
+def _scenario(name: str, data: dict[str, Any]) -> Scenario:
+    phases = tuple(_phase(entry) for entry in data.pop("phase"))
+    if not phases or phases[0].at_s != 0 or phases[0].curve is None:
+        raise ValueError("the first [[phase]] must start at 0 and have a curve")
+    classes = tuple(JobClass(**entry) for entry in data.pop("class", [{}]))
+    groups = tuple(_group(entry) for entry in data.pop("group", [{}]))
+    lines = tuple(Line(**entry) for entry in data.pop("line", []))
+    return Scenario(name=name, phases=phases, classes=classes, groups=groups, lines=lines, **data)
+
+
+def _group(entry: dict[str, Any]) -> Group:
+    starts = tuple(entry.pop("starts", (8.0,)))
+    return Group(starts=starts, **entry)
+
+
+def _phase(entry: dict[str, Any]) -> Phase:
+    points = entry.pop("points", None)
+    knee = entry.pop("knee", None)
+    curve = Curve.through(points) if points else Curve.knee(**knee) if knee else None
+    return Phase(curve=curve, **entry)
