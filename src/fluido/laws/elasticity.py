@@ -20,14 +20,16 @@ from fluido.laws.ramp import Ramp
 from fluido.measure import Ewma, clip
 from fluido.sample import Outcome, Sample
 
-DELTA = 0.12
+DELTA, WIDEST = 0.12, 0.18  # the probes: L(1 +- delta), wider while the answer is uncertain
+WANTED_ERROR = 0.10
+REST_PAIRS = 7  # at a bound that holds
 LEAST_STEP = 0.4  # calls: below 4 in flight a share of the limit would be no step
 KEEP = 0.7
 GAIN, FLEET_GAIN = 0.15, 0.08
 UP, DOWN = 0.5, 0.25  # the largest move of ln L per pair
 FORGET = 0.15
 SHORTEST_SLOT_S, LONGEST_SLOT_S, FLEET_SLOT_S = 0.125, 4.0, 0.5
-PER_SLOT = 100  # calls
+PER_SLOT, PER_RAMP_SLOT = 100, 30  # calls
 ROUNDS_PER_SLOT = 6.0  # mean service times
 IDLE_S = 600.0
 COLLAPSE_SERVICE, COLLAPSE_RATE, HOLD_S = 6.0, 0.7, 1.0
@@ -37,7 +39,7 @@ FAIRNESS = 0.04
 class Elasticity:
     """Decides an in-flight limit between `floor` and `ceiling`. See docs/laws.md for when it is wrong.
 
-    `target` is 0.75 when the server is ours alone and 0.5 when it is shared: on a plateau eps is our share of
+    `target` is 0.85 when the server is ours alone and 0.5 when it is shared: on a plateau eps is our share of
     what is in flight, so the target is also our greed. With `fleet`, all replicas of one server must have the
     same `key` and `slot_s`; `wall_offset_s` turns the times of the samples into wall-clock time.
     ValueError unless 1 <= floor <= start <= ceiling and 0 < target < 1.
@@ -51,7 +53,7 @@ class Elasticity:
         start: float = 8.0,
         floor: float = 2.0,
         ceiling: float,
-        target: float = 0.75,
+        target: float = 0.85,
         key: str = "",
         fleet: bool = False,
         slot_s: float | None = None,
@@ -72,12 +74,15 @@ class Elasticity:
         self._fair_limit = fair_limit
         self._offset_s = wall_offset_s
         self._fixed_slot = slot_s is not None or fleet
-        self._slot_s = slot_s or (FLEET_SLOT_S if fleet else SHORTEST_SLOT_S)
+        self._slot_s = slot_s or (FLEET_SLOT_S if fleet else 2 * SHORTEST_SLOT_S)
         self._index: int | None = None
         self._slot: Tally | None = None
         self._first: Tally | None = None
         self._ramp: Ramp | None = None if fleet else Ramp(self.limit, self.floor, self.ceiling, target)
         self._probing = False
+        self._delta = DELTA
+        self._rest_until = 0
+        self._bounced = 0
         self._evidence = Evidence(KEEP)
         self._mix = Mix()
         self._weights: dict[str, float] = {}
@@ -155,7 +160,7 @@ class Elasticity:
             first, self._first = self._first, None
             if first.limit > slot.limit:
                 self._judge(first, slot)
-            else:
+            elif first.limit < slot.limit:
                 self._judge(slot, first)
 
     def _open(self, now_s: float) -> None:
@@ -179,15 +184,18 @@ class Elasticity:
             return self._ramp.candidate
         if not self._probing or now_s < self._hold_until_s or self._index is None:
             return self.limit
-        step = max(LEAST_STEP, DELTA * self.limit) * sign(self._key, self._slot_s, self._index)
+        if self._index // 2 < self._rest_until:
+            return self.limit
+        step = max(LEAST_STEP, self._delta * self.limit) * sign(self._key, self._slot_s, self._index)
         return clip(self.limit + step, self.floor, self.ceiling)
 
     def _resize_slot(self, now_s: float) -> bool:
         """Long enough for a hundred calls and six mean service times; shorter only when far too long."""
         if self._fixed_slot or not self._call_rate.value:
             return False
-        wanted_s = max(PER_SLOT / (0.7 * self._call_rate.value), ROUNDS_PER_SLOT * self._service_s)
-        slot_s = SHORTEST_SLOT_S
+        calls = PER_RAMP_SLOT if self._ramp is not None else PER_SLOT
+        wanted_s = max(calls / (0.7 * self._call_rate.value), ROUNDS_PER_SLOT * self._service_s)
+        slot_s = 2 * SHORTEST_SLOT_S if self._ramp is not None else SHORTEST_SLOT_S
         while slot_s < min(wanted_s, LONGEST_SLOT_S):
             slot_s *= 2
         if not (slot_s > self._slot_s or (wanted_s < self._slot_s / 3 and slot_s < self._slot_s)):
@@ -234,8 +242,19 @@ class Elasticity:
         if self._fleet:
             limit += FAIRNESS * (self._fair_limit - limit)
         self._evidence.fade(math.exp(-abs(move) / FORGET))
+        self._choose_next(limit, miss)
         inputs = {"eps": eps, "error": self._evidence.error, "rate": high.rate, "N": high.mean_inflight}
         self._set(limit, "worth_more" if move > 0 else "worth_less", inputs)
+
+    def _choose_next(self, limit: float, miss: float) -> None:
+        """How wide to probe next, and whether to: at a bound that the evidence presses against, seldom."""
+        error = self._evidence.error
+        if not self._fleet:
+            self._delta = clip(self._delta * (1.1 if error > WANTED_ERROR else 0.9), DELTA, WIDEST)
+        outside = (limit >= self.ceiling and miss > error) or (limit <= self.floor and -miss > error)
+        self._bounced = min(self._bounced + 1, REST_PAIRS) if outside else 0
+        if self._bounced > 1 and self._index is not None:
+            self._rest_until = self._index // 2 + self._bounced
 
     def _collapsed(self, slot: Tally, now_s: float) -> bool:
         """Little's law gives the new size in one jump when service times explode and throughput falls."""
