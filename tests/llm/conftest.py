@@ -10,6 +10,8 @@ from aiohttp import web
 from fluido.errors import EngineUnavailable, FluidoError
 from fluido.llm import Call, Delta, EngineFacts, Timings
 
+PREFILL_PER_S = 300.0
+
 Script = Callable[[Call], AsyncGenerator[Delta | Timings, None]]
 
 
@@ -40,9 +42,8 @@ class ScriptedEngine:
         self, name: str = "scripted", *, slots: int | None = 1, context_tokens: int = 4096, **facts: object
     ) -> None:
         self.name = name
-        self.known = EngineFacts(
-            name, "scripted", "m", slots, context_tokens, "1", pins_slots=slots is not None, **facts
-        )
+        facts = {"pins_slots": slots is not None, **facts}
+        self.known = EngineFacts(name, "scripted", "m", slots, context_tokens, "1", **facts)
         self.go = asyncio.Event()
         self.go.set()
         self.inflight = self.peak = self.started = self.closed = 0
@@ -51,6 +52,9 @@ class ScriptedEngine:
         self.dead: FluidoError | None = None
         self.script: Script | None = None
         self.held: dict[int, tuple] = {}
+        self.loads: list[str] = []
+        self.loading = asyncio.Event()
+        self.loading.set()
 
     async def open(self) -> None:
         pass
@@ -62,6 +66,12 @@ class ScriptedEngine:
         if self.dead is not None:
             raise self.dead
         return self.known
+
+    async def load(self, model: str) -> None:
+        self.loads.append(model)
+        await self.loading.wait()
+        if self.dead is not None:
+            raise self.dead
 
     async def stream(self, call: Call, *, slot: int | None = None) -> AsyncGenerator[Delta | Timings, None]:
         if self.dead is not None:
@@ -80,7 +90,8 @@ class ScriptedEngine:
             cached, prompt = self._reuse(call, slot)
             yield Delta("a")
             yield Delta("b")
-            yield ended(cached_tokens=cached, prompt_tokens=prompt, slot=slot)
+            prefill_s = (prompt - cached) / PREFILL_PER_S
+            yield ended(cached_tokens=cached, prompt_tokens=prompt, prefill_s=prefill_s, slot=slot)
         finally:
             self.inflight -= 1
 

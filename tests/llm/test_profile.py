@@ -1,4 +1,4 @@
-from fluido.llm.profile import Profiles, RunnerProfile, runner_part
+from fluido.llm.profile import Profiles, RunnerProfile, runner_notes, runner_part
 
 
 def test_a_profile_is_settled_once() -> None:
@@ -17,10 +17,10 @@ def test_configuration_then_resident_then_modelfile() -> None:
 
 
 def test_who_asks_otherwise_is_told() -> None:
-    profile = RunnerProfile(num_ctx=2048)
+    runner = RunnerProfile(num_ctx=2048).given()
     asked = runner_part({"num_ctx": 4096, "temperature": 1, "num_gpu": 0})
     assert asked == {"num_ctx": 4096, "num_gpu": 0}
-    notes = profile.notes(asked)
+    notes = runner_notes(asked, runner)
     assert len(notes) == 2
     assert "num_ctx=4096 was not applied" in notes[0]
-    assert profile.notes({"num_ctx": 2048}) == ()
+    assert runner_notes({"num_ctx": 2048}, runner) == ()

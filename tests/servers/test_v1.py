@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+
+import embedded
 from app.api import create_app
 from app.core.settings import Settings
 from bench.v1.system import StaticSystem
-
-import embedded
 
 pytestmark = pytest.mark.anyio
 

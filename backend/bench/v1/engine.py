@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import aiohttp
+
 from app.core.failures import EngineFailed
 
 Dialect = Literal["llamacpp", "ollama"]

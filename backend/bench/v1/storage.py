@@ -5,11 +5,12 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import sqlalchemy as sa
-from app.core.failures import NotFound, StorageUnavailable
-from app.core.ports import Conversation, ConversationSummary, StoredMessage
 from sqlalchemy import exc
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+
+from app.core.failures import NotFound, StorageUnavailable
+from app.core.ports import Conversation, ConversationSummary, StoredMessage
 
 from .prompt import Fragment
 

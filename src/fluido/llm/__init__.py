@@ -1,8 +1,9 @@
 """Language models behind one queue: engines in, deltas and timings out. Needs `fluido[llm]` (aiohttp)."""
 
+from fluido.llm.answers import Answers
 from fluido.llm.budget import Budget
 from fluido.llm.call import Call, Delta, Kind, Lane, Message, Options, Timings
-from fluido.llm.dispatcher import Dispatcher, LlmStats, Patience
+from fluido.llm.dispatcher import Dispatcher, LlmStats
 from fluido.llm.engine import Engine, EngineFacts
 from fluido.llm.errors import CallRejected, EngineBusy, ModelMissing, PromptTooLong, StreamBroken
 from fluido.llm.kind import detect
@@ -10,9 +11,11 @@ from fluido.llm.ollama import OllamaEngine
 from fluido.llm.openai import OpenAIEngine
 from fluido.llm.presets import DEFAULT_PRESETS, Presets
 from fluido.llm.profile import RunnerProfile, runner_part
+from fluido.llm.serving import Patience
 
 __all__ = [
     "DEFAULT_PRESETS",
+    "Answers",
     "Budget",
     "Call",
     "CallRejected",

@@ -48,13 +48,24 @@ class TokenEstimate:
 
     def learn(self, messages: tuple[Message, ...], prompt_tokens: int) -> None:
         """The engine counted `prompt_tokens` in `messages`."""
-        chars = sum(len(message.content) for message in messages)
-        text_tokens = prompt_tokens - MESSAGE_OVERHEAD_TOKENS * len(messages)
-        if chars < 40 or text_tokens <= 0:
+        ratio = _tokens_per_char(messages, prompt_tokens)
+        if ratio is None:
             return
-        self._measured += LEARN_SHARE * (min(2.0, text_tokens / chars) - self._measured)
+        self._measured += LEARN_SHARE * (ratio - self._measured)
         if abs(self._measured - self._in_force) > RATIO_STEP * self._in_force:
             self._in_force = self._measured
+
+    def outgrown(self, messages: tuple[Message, ...], prompt_tokens: int) -> None:
+        """The engine refused `messages` as too long: believe its count at once, it errs on our safe side."""
+        ratio = _tokens_per_char(messages, prompt_tokens)
+        if ratio is not None and ratio > self._in_force:
+            self._measured = self._in_force = ratio
+
+
+def _tokens_per_char(messages: tuple[Message, ...], prompt_tokens: int) -> float | None:
+    chars = sum(len(message.content) for message in messages)
+    text_tokens = prompt_tokens - MESSAGE_OVERHEAD_TOKENS * len(messages)
+    return min(2.0, text_tokens / chars) if chars >= 40 and text_tokens > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,9 +40,7 @@ class Composer:
         `cold_tokens`: nothing of this conversation is resident, and so many tokens of history are worth
         computing again.
         """
-        thinks = call.think is not False and facts is not None and facts.thinks
-        author = facts.defaults if facts else Options()
-        options = self.presets.filled(call.options, kind, author=author, thinks=thinks)
+        options = self.options(call, kind, facts)
         fitted = self._budget.fit(
             call.messages,
             conversation=call.conversation,
@@ -72,6 +70,16 @@ class Composer:
         """What the engine holds after it generated `answer`."""
         message = Message("assistant", answer)
         return prompt.prefix.followed_by(message, self._tokens.of(message))
+
+    def outgrown(self, prompt: Prompt, prompt_tokens: int) -> None:
+        """The engine counted more tokens than its window holds."""
+        self._tokens.outgrown(prompt.call.messages, prompt_tokens)
+
+    def options(self, call: Call, kind: Kind, facts: EngineFacts | None) -> Options:
+        """The options in effect: the caller's, and the kind's where neither caller nor author spoke."""
+        thinks = call.think is not False and facts is not None and facts.thinks
+        author = facts.defaults if facts else Options()
+        return self.presets.filled(call.options, kind, author=author, thinks=thinks)
 
     def learn(self, prompt: Prompt, prompt_tokens: int) -> None:
         """The engine counted the prompt's tokens."""

@@ -1,6 +1,7 @@
 """What the dispatcher needs from an engine."""
 
-from collections.abc import AsyncGenerator
+import math
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,7 +14,9 @@ class EngineFacts:
 
     `context_tokens` is the window of one slot (0: unknown). `pins_slots` tells that a call may name its slot.
     `defaults` is what the model's author set: nobody fills over it. `instance` changes when the engine was
-    restarted or the model reloaded, and everything that was resident is gone.
+    restarted or the model reloaded, and everything that was resident is gone. `loads`: models come and go,
+    and this one is `resident` or not; unused it stays for `idle_s`. `ends_prefill`: a call that is closed
+    during its prefill frees its slot at once. `runner` is how the model is loaded.
     """
 
     name: str
@@ -26,6 +29,11 @@ class EngineFacts:
     thinks: bool = False
     defaults: Options = field(default_factory=Options)
     instance: str = ""
+    loads: bool = False
+    resident: bool = True
+    idle_s: float = math.inf
+    ends_prefill: bool = True
+    runner: Mapping[str, object] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -43,6 +51,9 @@ class Engine(Protocol):
 
     async def facts(self, model: str = "") -> EngineFacts:
         """Ask the server. Raises EngineUnavailable in under a second when nobody answers."""
+
+    async def load(self, model: str) -> None:
+        """Load `model` and return when it can answer; nothing to do for an engine that serves one model."""
 
     def stream(self, call: Call, *, slot: int | None = None) -> AsyncGenerator[Delta | Timings, None]:
         """Answer one call: deltas, then exactly one Timings.

@@ -1,5 +1,6 @@
 """Ollama through its native API: the /v1 surface can neither hold the window nor tell an error mid-stream."""
 
+import math
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ from fluido.llm.wire import mapping, ndjson, number, text
 
 NANO = 1e-9
 BUSY_RETRY_S = 1.0
+UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 DEFAULT_WINDOW_TOKENS = 4096
 TOO_LONG = ("exceeds the available context", "exceed context", "prompt too long", "exceeds maximum context")
 
@@ -71,6 +73,7 @@ class OllamaEngine:
             raise EngineUnavailable(f"{self.name} answers {status} to /api/show")
         parameters = modelfile_parameters(text(show.get("parameters")))
         resident = await self._resident_tokens(model)
+        digest = await self._digest(model)
         profile = self._profiles.settle(
             model,
             resident_tokens=resident,
@@ -86,7 +89,30 @@ class OllamaEngine:
             version=text(version.get("version")),
             thinks=isinstance(capabilities, list) and "thinking" in capabilities,
             defaults=Options.parse(parameters),
+            instance=digest,
+            loads=True,
+            resident=resident > 0 and resident == profile.num_ctx,
+            idle_s=seconds_of(self._keep_alive),
+            ends_prefill=False,
+            runner=profile.given(),
         )
+
+    async def _digest(self, model: str) -> str:
+        _, tags = await self._transport.ask("GET", "/api/tags")
+        models = tags.get("models")
+        for entry in models if isinstance(models, list) else []:
+            if text(mapping(entry).get("name")) in {model, f"{model}:latest"}:
+                return text(mapping(entry).get("digest"))
+        return ""
+
+    async def load(self, model: str) -> None:
+        """Load by a call without messages: the options are the same as in every call."""
+        body = self.body(Call((), model=model))
+        status, reply = await self._transport.ask(
+            "POST", "/api/chat", {**body, "stream": False}, timeout_s=None
+        )
+        if status != 200:
+            raise self._refusal(status, text(reply.get("error")), Call((), model=model))
 
     async def _first_model(self) -> str:
         _, tags = await self._transport.ask("GET", "/api/tags")
@@ -202,6 +228,23 @@ def modelfile_parameters(listing: str) -> dict[str, object]:
         elif name:
             found[name] = value
     return found
+
+
+def seconds_of(keep_alive: str | int) -> float:
+    """Ollama's keep_alive in seconds: a number, or a text like "30m", "1h30m", "-1"; negative is for ever."""
+    if isinstance(keep_alive, int):
+        return float(keep_alive) if keep_alive >= 0 else math.inf
+    total, digits = 0.0, ""
+    for character in keep_alive.strip():
+        if character.isdigit() or character in ".-":
+            digits += character
+        elif character in UNIT_S and digits:
+            total += float(digits) * UNIT_S[character]
+            digits = ""
+        else:
+            raise ValueError(f"keep_alive is a number of seconds or like '30m', not {keep_alive!r}")
+    total += float(digits or 0)
+    return total if total >= 0 else math.inf
 
 
 def _value(raw: str) -> object:

@@ -72,6 +72,7 @@ class OpenAIEngine:
             context_tokens=window,
             version=text(props.get("build_info")),
             pins_slots=True,
+            runner={"num_ctx": window},
             instance=text(props.get("media_marker")) or text(props.get("build_info")),
         )
 
@@ -89,6 +90,9 @@ class OpenAIEngine:
             context_tokens=int(number(first.get("max_model_len"))),
             version="",
         )
+
+    async def load(self, model: str) -> None:
+        """Such a server has its model."""
 
     def body(self, call: Call, slot: int | None) -> dict[str, object]:
         """The request for one call: only what is set, and llama.cpp's own fields only to llama.cpp."""

@@ -40,15 +40,6 @@ class RunnerProfile:
         """Only what is set, under Ollama's names."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
 
-    def notes(self, asked: Mapping[str, object]) -> tuple[str, ...]:
-        """What to tell a caller who asked for other runner options than the ones in force."""
-        mine = self.given()
-        return tuple(
-            f"{name}={value} was not applied: the loaded model keeps {name}={mine.get(name, 'its own')}"
-            for name, value in sorted(asked.items())
-            if name in RUNNER_FIELDS and mine.get(name) != value
-        )
-
 
 class Profiles:
     """The profile of each model, settled once.
@@ -78,3 +69,12 @@ class Profiles:
 def runner_part(raw: Mapping[str, object]) -> dict[str, object]:
     """The runner options among what a caller sent as Ollama's `options`."""
     return {name: value for name, value in raw.items() if name in RUNNER_FIELDS}
+
+
+def runner_notes(asked: Mapping[str, object], runner: Mapping[str, object]) -> tuple[str, ...]:
+    """What to tell a caller who asked for other runner options than the ones in force."""
+    return tuple(
+        f"{name}={value} was not applied: the loaded model keeps {name}={runner.get(name, 'its own')}"
+        for name, value in sorted(asked.items())
+        if name in RUNNER_FIELDS and runner.get(name) != value
+    )

@@ -75,23 +75,22 @@ class CallQueue:
         """How many wait in `lane`."""
         return self._waiting[lane]
 
-    def order_of(self, ticket: Ticket, now_s: float) -> float:
-        """Where `ticket` would stand if it came now."""
-        turn = self._turns.get(ticket.key, now_s) if ticket.key else now_s
-        return max(now_s, turn) + min(self._ageing * ticket.cost_s, self._ageing_bound_s)
+    def _order_of(self, cost_s: float, key: str, now_s: float) -> float:
+        turn = self._turns.get(key, now_s) if key else now_s
+        return max(now_s, turn) + min(self._ageing * cost_s, self._ageing_bound_s)
 
-    def ahead(self, ticket: Ticket, now_s: float) -> tuple[int, float]:
-        """How many would be served before `ticket` if it came now, and what they cost in seconds. O(n)."""
-        order = ticket.order if ticket.queued else self.order_of(ticket, now_s)
-        count, cost_s = 0, 0.0
-        for lane, heap in self._heaps.items():
-            if lane > ticket.lane:
+    def ahead(self, cost_s: float, lane: Lane, key: str, now_s: float) -> tuple[int, float]:
+        """How many would be served before such a call if it came now, and what they cost in seconds. O(n)."""
+        order = self._order_of(cost_s, key, now_s)
+        count, before_s = 0, 0.0
+        for other_lane, heap in self._heaps.items():
+            if other_lane > lane:
                 continue
             for other_order, _, other in heap:
-                if other.queued and other is not ticket and (lane < ticket.lane or other_order <= order):
+                if other.queued and (other_lane < lane or other_order <= order):
                     count += 1
-                    cost_s += other.cost_s
-        return count, cost_s
+                    before_s += other.cost_s
+        return count, before_s
 
     def push(self, ticket: Ticket, now_s: float) -> None:
         """Wait in line.
@@ -104,7 +103,7 @@ class CallQueue:
                 raise LimitReached("the queue is full", waiting=len(self))
             self.discard(victim)
             victim.shed(LimitReached("shed: more urgent work came", waiting=len(self)))
-        ticket.order = self.order_of(ticket, now_s)
+        ticket.order = self._order_of(ticket.cost_s, ticket.key, now_s)
         ticket.queued = True
         if ticket.key:
             self._turns[ticket.key] = max(now_s, self._turns.get(ticket.key, now_s)) + ticket.cost_s

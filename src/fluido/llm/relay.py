@@ -74,6 +74,10 @@ class Relay:
                 reader.wake.set()
                 self.leave(reader)
 
+    def whole(self) -> Delta:
+        """Everything that was said so far, where it is kept (`replay`)."""
+        return _merged(self._items)
+
     def finish(self, timings: Timings) -> None:
         """The generation ended as it should."""
         self._settle(timings)

@@ -3,60 +3,26 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from fluido.errors import Closed, FluidoError, LimitReached, WaitTimeout
 from fluido.flow.obeyed import Obeyed
 from fluido.laws.base import Law
-from fluido.llm.call import Lane
 from fluido.llm.engine import Engine, EngineFacts
 from fluido.llm.estimate import Estimate
 from fluido.llm.health import Health
 from fluido.llm.knee import Knee
-from fluido.llm.prefix import Prefix
+from fluido.llm.loader import Loader
 from fluido.llm.queue import CallQueue, Ticket
-from fluido.llm.residency import Placement, Residency
+from fluido.llm.residency import Residency
+from fluido.llm.seat import Order, ResidencyStats, Seat
 from fluido.metrics import FlowStats, Histogram
 from fluido.sample import Outcome, Sample
 
 UNKNOWN_SLOTS = 1
 SHORT_RATIO = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What admission needs to know of a call.
-
-    `cost_s` of engine time are expected, of which `first_token_s` until the first token.
-    """
-
-    cost_s: float
-    first_token_s: float = 0.0
-    prefix: Prefix = field(default_factory=Prefix)
-    lane: Lane = Lane.INTERACTIVE
-    key: str = ""
-    label: str = ""
-    deadline_s: float | None = None
-
-
-@dataclass(slots=True)
-class Seat:
-    """A right to be in flight, in a slot.
-
-    `outcome` and `units` are what the law is told at the end, `crowded` that the engine had no slot for it at
-    once; `leaves` is what the slot holds afterwards (None: unknown).
-    """
-
-    order: Order
-    place: Placement
-    waited_s: float
-    started_s: float
-    inflight: int
-    limit: float
-    leaves: Prefix | None = None
-    crowded: bool = False
-    outcome: Outcome = Outcome.IGNORED
-    units: float = 1.0
+IDLE_SHARE = 0.9
+LEARN_SHARE = 0.1
+LEARN_FROM_S = 0.05
 
 
 class Station:
@@ -80,12 +46,17 @@ class Station:
         self.estimate = Estimate()
         self.queue = CallQueue(max_waiting=max_waiting)
         self.residency = Residency()
+        self.loader = Loader(engine.load, self._pause, self._resume, clock=clock)
         self.health = Health(self._probe, self._changed)
         self._make_law = law or _knee
         self._obeyed = Obeyed(Knee(UNKNOWN_SLOTS))
         self._pinned: float | None = None
         self._clock = clock
-        self._closed = False
+        self._closed = self._paused = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._ghosts = 0
+        self._drain = 1.0
         self._seats: dict[int, Seat] = {}
         self._waits, self._services = Histogram(), Histogram()
         self._admitted = self._refused = self._timed_out = self._cancelled = 0
@@ -98,8 +69,8 @@ class Station:
 
     @property
     def inflight(self) -> int:
-        """Calls that the engine is working on."""
-        return len(self._seats)
+        """Calls that the engine is working on, with those that left and that it has not noticed yet."""
+        return len(self._seats) + self._ghosts
 
     @property
     def limit(self) -> int:
@@ -125,10 +96,24 @@ class Station:
         except FluidoError as error:
             self.health.down(str(error))
 
+    async def ready(self, model: str) -> None:
+        """Return when `model` can be served; see `Loader.ready`."""
+        if self.facts is not None and self.facts.loads:
+            await self.loader.ready(model)
+
+    async def _pause(self) -> None:
+        self._paused = True
+        await self._idle.wait()
+
+    def _resume(self) -> None:
+        self._paused = False
+        self._grant()
+
     async def close(self) -> None:
         """Refuse everybody and let go of the engine. Idempotent."""
         self._closed = True
         await self.health.close()
+        await self.loader.close()
         for ticket in self.queue.drain():
             ticket.shed(Closed("the dispatcher was closed"))
         await self.engine.close()
@@ -139,6 +124,10 @@ class Station:
             self.residency = Residency(self.facts.slots or UNKNOWN_SLOTS, pins=self.facts.pins_slots)
         if before is None or before.slots != self.facts.slots:
             self._obeyed = Obeyed(self._make_law(self.facts))
+        self.loader.idle_s = IDLE_SHARE * self.facts.idle_s
+        self.loader.forget()
+        if self.facts.resident:
+            self.loader.served(self.model, 0.0)
 
     def _changed(self, up: bool) -> None:
         if up:
@@ -159,16 +148,18 @@ class Station:
         self._pinned = None
         self._grant()
 
-    def predicted_wait_s(self, ticket: Ticket) -> float:
-        """How long `ticket` would wait if it came now.
+    def predicted_wait_s(self, order: Order) -> float:
+        """How long `order` would wait if it came now.
 
-        What is left of the running calls and what stands before.
+        What is left of the running calls and what stands before it, at the pace at which waits went so far.
         """
-        free = self.limit - self.inflight
-        if free > 0 and not len(self.queue):
+        return self._drain * self._work_ahead_s(order)
+
+    def _work_ahead_s(self, order: Order) -> float:
+        if not len(self.queue) and self._has_room(order.cost_s):
             return 0.0
         running_s = sum(self._left_s(seat) for seat in self._seats.values())
-        _, ahead_s = self.queue.ahead(ticket, self._clock())
+        _, ahead_s = self.queue.ahead(order.cost_s, order.lane, order.key, self._clock())
         return (running_s + ahead_s) / self.limit
 
     async def admit(self, order: Order) -> Seat:
@@ -198,30 +189,36 @@ class Station:
                 seat.set_exception(error)
 
         ticket = Ticket(order.cost_s, grant, shed, order.lane, order.key)
-        self._queue_up(ticket, order)
+        ahead_s = self._queue_up(ticket, order)
         self._grant()
         claimed = self.residency.claim(order.prefix)
         try:
-            return await self._wait(ticket, seat, order.deadline_s, came_s)
+            taken = await self._wait(ticket, seat, order.deadline_s, came_s)
         finally:
             self.residency.unclaim(claimed)
+        if ahead_s > LEARN_FROM_S:
+            pace = min(4.0, max(0.25, taken.waited_s / ahead_s))
+            self._drain += LEARN_SHARE * (pace - self._drain)
+        return taken
 
-    def _queue_up(self, ticket: Ticket, order: Order) -> None:
+    def _queue_up(self, ticket: Ticket, order: Order) -> float:
         now_s = self._clock()
-        wait_s = self.predicted_wait_s(ticket)
+        ahead_s = self._work_ahead_s(order)
+        wait_s = self._drain * ahead_s
         try:
             if order.deadline_s is not None and now_s + wait_s + order.first_token_s > order.deadline_s:
                 raise LimitReached("the first token cannot come before the deadline")
             self.queue.push(ticket, now_s)
         except LimitReached as error:
             self._refused += 1
-            position = self.queue.ahead(ticket, now_s)[0]
+            position = self.queue.ahead(order.cost_s, order.lane, order.key, now_s)[0]
             raise LimitReached(
                 f"{error}: {position} wait before, about {wait_s:.1f} s",
                 waiting=position,
                 predicted_wait_s=wait_s,
                 retry_after_s=wait_s,
             ) from None
+        return ahead_s
 
     async def _wait(
         self, ticket: Ticket, seat: "asyncio.Future[Seat]", deadline_s: float | None, came_s: float
@@ -257,6 +254,7 @@ class Station:
             limit=float(self.limit),
         )
         self._seats[id(seat)] = seat
+        self._idle.clear()
         self._admitted += 1
         self._waits.record(seat.waited_s)
         return seat
@@ -264,6 +262,9 @@ class Station:
     def release(self, seat: Seat) -> None:
         """Give the seat back, tell the law, and let the next ones in. Once per seat."""
         del self._seats[id(seat)]
+        if not self._seats:
+            self._idle.set()
+        self._haunt(seat)
         if seat.leaves is None:
             self.residency.lost(seat.place.slot)
         else:
@@ -288,6 +289,19 @@ class Station:
         )
         self._grant()
 
+    def _haunt(self, seat: Seat) -> None:
+        """Keep the place of a call that left during its prefill, where the engine computes on regardless."""
+        if seat.prefilled or seat.outcome is Outcome.OK or self.facts is None or self.facts.ends_prefill:
+            return
+        left_s = seat.order.first_token_s - (self._clock() - seat.started_s)
+        if left_s > 0:
+            self._ghosts += 1
+            asyncio.get_running_loop().call_later(left_s, self._lay_ghost)
+
+    def _lay_ghost(self) -> None:
+        self._ghosts -= 1
+        self._grant()
+
     def _grant(self) -> None:
         while (ticket := self.queue.peek()) is not None and self._has_room(ticket.cost_s):
             self.queue.pop()
@@ -298,15 +312,30 @@ class Station:
 
         With a limit of one, a long answer would keep everybody waiting for half a minute.
         """
+        if self._paused:
+            return False
         if self.inflight < self.limit:
             return True
         spare = self.inflight == self.limit < len(self.residency) and self._pinned is None
-        return spare and SHORT_RATIO * cost_s < min(self._left_s(seat) for seat in self._seats.values())
+        return spare and SHORT_RATIO * cost_s < min(
+            (self._left_s(seat) for seat in self._seats.values()), default=0.0
+        )
 
     def _left_s(self, seat: Seat) -> float:
         """What a running call has still to go. Who is over the estimate has some quarter of its age to go."""
         age_s = self._clock() - seat.started_s
         return max(seat.order.cost_s - age_s, age_s / 4)
+
+    def residency_stats(self) -> ResidencyStats:
+        """Figures of what the engine holds."""
+        return ResidencyStats(
+            slots=len(self.residency),
+            hits=self.residency.hits,
+            misses=self.residency.misses,
+            loads=self.loader.loads,
+            unplanned_loads=self.loader.unplanned,
+            ghosts=self._ghosts,
+        )
 
     def stats(self) -> FlowStats:
         """Figures of this engine's queue and limit."""

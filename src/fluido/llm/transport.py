@@ -64,12 +64,15 @@ class Transport:
         path: str,
         body: Mapping[str, object] | None = None,
         *,
-        timeout_s: float = ASK_TIMEOUT_S,
+        timeout_s: float | None = ASK_TIMEOUT_S,
     ) -> tuple[int, dict[str, object]]:
         """One small request: status and JSON (empty when the reply holds none). Raises EngineUnavailable."""
         try:
             async with self._opened().request(
-                method, self.base_url + path, json=body, timeout=aiohttp.ClientTimeout(total=timeout_s)
+                method,
+                self.base_url + path,
+                json=body,
+                timeout=aiohttp.ClientTimeout(total=timeout_s, connect=CONNECT_TIMEOUT_S),
             ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+
 from app.core.failures import EngineFailed
 from bench.v1.engine import Dialect, End, Piece, StaticEngine
 

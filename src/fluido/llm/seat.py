@@ -1,0 +1,57 @@
+"""A call's claim on an engine: what admission knows of it, and the right it gets."""
+
+from dataclasses import dataclass, field
+
+from fluido.llm.call import Lane
+from fluido.llm.prefix import Prefix
+from fluido.llm.residency import Placement
+from fluido.sample import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What admission needs to know of a call.
+
+    `cost_s` of engine time are expected, of which `first_token_s` until the first token.
+    """
+
+    cost_s: float
+    first_token_s: float = 0.0
+    prefix: Prefix = field(default_factory=Prefix)
+    lane: Lane = Lane.INTERACTIVE
+    key: str = ""
+    label: str = ""
+    deadline_s: float | None = None
+
+
+@dataclass(slots=True)
+class Seat:
+    """A right to be in flight, in a slot.
+
+    `outcome` and `units` are what the law is told at the end, `crowded` that the engine had no slot for it at
+    once, `prefilled` that its first token came; `leaves` is what the slot holds afterwards (None: unknown).
+    """
+
+    order: Order
+    place: Placement
+    waited_s: float
+    started_s: float
+    inflight: int
+    limit: float
+    leaves: Prefix | None = None
+    prefilled: bool = False
+    crowded: bool = False
+    outcome: Outcome = Outcome.IGNORED
+    units: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResidencyStats:
+    """How often a conversation was found where it was expected, and what the loader did."""
+
+    slots: int
+    hits: int
+    misses: int
+    loads: int
+    unplanned_loads: int
+    ghosts: int

@@ -1,0 +1,202 @@
+"""One call from the queue to its last token.
+
+Choose an engine, wait, stream, learn; again if nobody heard a word.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from fluido.errors import EngineUnavailable, FluidoError, WaitTimeout
+from fluido.llm.call import Call, Kind, Timings
+from fluido.llm.compose import Composer, Prompt
+from fluido.llm.errors import EngineBusy, PromptTooLong, StreamBroken
+from fluido.llm.profile import runner_notes
+from fluido.llm.relay import Relay
+from fluido.llm.route import Choice, choose
+from fluido.llm.seat import Order, Seat
+from fluido.llm.station import Station
+from fluido.sample import Outcome
+
+ATTEMPTS = 2
+CROWDED_S = 0.05
+CROWDED_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long silence is believed, in seconds.
+
+    `slow_reader_s`: how long a full reader may hold an answer.
+    """
+
+    first_token_s: float = 120.0
+    gap_s: float = 15.0
+    slow_reader_s: float = 10.0
+
+
+@dataclass(slots=True)
+class Job:
+    """A call on its way, and what was tried for it."""
+
+    call: Call
+    kind: Kind
+    came_s: float
+    retries: int = 0
+    tried: set[str] = field(default_factory=set)
+    shortened: bool = False
+
+
+class Serving:
+    """Serves jobs on stations. `cold_prefill_s`: so much computing is a lost conversation's history worth."""
+
+    def __init__(
+        self,
+        stations: Sequence[Station],
+        composer: Composer,
+        patience: Patience,
+        *,
+        cold_prefill_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._stations = stations
+        self._composer = composer
+        self._patience = patience
+        self._cold_prefill_s = cold_prefill_s
+        self._clock = clock
+        self.retried = 0
+
+    async def serve(self, job: Job, relay: Relay) -> Timings:
+        """The whole way. Tries again, elsewhere if there is an elsewhere, while nobody has heard a word."""
+        while True:
+            choice = self._choice(job)
+            try:
+                return await self._served(job, choice, relay)
+            except EngineUnavailable as error:
+                job.retries += 1
+                job.tried.add(choice.station.name)
+                again = job.retries < ATTEMPTS and any(s.health.up for s in self._stations)
+                if relay.started or not again:
+                    raise
+                self.retried += 1
+                if isinstance(error, EngineBusy):
+                    await asyncio.sleep(error.retry_after_s or 0.0)
+            except PromptTooLong as error:
+                # The engine counts better than we do: once more, with its count learned.
+                if job.shortened or not job.call.trim or error.prompt_tokens <= 0 or choice.prompt is None:
+                    raise
+                job.shortened = True
+                self._composer.outgrown(choice.prompt, error.prompt_tokens)
+
+    def _choice(self, job: Job) -> Choice:
+        up = [station for station in self._stations if station.health.up]
+        if not up:
+            raise self._stations[0].health.unavailable(self._stations[0].name)
+        fresh = [station for station in up if station.name not in job.tried]
+        return choose([self._considered(job, station) for station in fresh or up])
+
+    def _considered(self, job: Job, station: Station) -> Choice:
+        """What serving the job there would mean."""
+        prompt = self._composer.compose(job.call, job.kind, station.facts)
+        call, estimate = prompt.call, station.estimate
+        uncached = prompt.tokens - station.residency.lookup(prompt.prefix).cached_tokens
+        output = estimate.output_tokens(job.kind, call.options.num_predict)
+        order = Order(
+            cost_s=estimate.cost_s(uncached, output),
+            first_token_s=estimate.prefill_s(uncached),
+            prefix=prompt.prefix,
+            lane=call.lane,
+            key=call.key,
+            label=call.label or job.kind.value,
+            deadline_s=call.deadline_s,
+        )
+        return Choice(station, order, prompt)
+
+    async def _served(self, job: Job, choice: Choice, relay: Relay) -> Timings:
+        station, prompt = choice.station, choice.prompt
+        await station.ready(prompt.call.model)
+        seat = await station.admit(choice.order)
+        try:
+            if self._is_dear(prompt, seat, station):
+                cold_tokens = self._cold_prefill_s * station.estimate.prefill_per_s
+                prompt = self._composer.compose(job.call, job.kind, station.facts, cold_tokens=cold_tokens)
+            timings, text = await self._streamed(prompt.call, station, seat, relay)
+            seat.leaves = self._composer.answered(prompt, text)
+        except FluidoError as error:
+            crowded = isinstance(error, EngineBusy | WaitTimeout)
+            seat.outcome = Outcome.OVERLOAD if crowded else Outcome.IGNORED
+            station.health.failed(error)
+            raise
+        finally:
+            station.release(seat)
+        self._learn(job, prompt, station, seat, timings)
+        waited_s = seat.started_s - job.came_s
+        return replace(
+            timings,
+            queue_s=timings.queue_s + waited_s,
+            ttft_s=timings.ttft_s + waited_s,
+            total_s=self._clock() - job.came_s,
+            engine=station.name,
+            model=job.call.model or (station.facts.model if station.facts else ""),
+            kind=job.kind,
+            retries=job.retries,
+            dropped_messages=prompt.dropped,
+            notes=runner_notes(job.call.runner, station.facts.runner if station.facts else {}),
+        )
+
+    def _is_dear(self, prompt: Prompt, seat: Seat, station: Station) -> bool:
+        """Whether a conversation lost its slot, and computing it again takes longer than it is worth."""
+        call = prompt.call
+        if not (call.trim and call.conversation and station.tells_residency) or seat.place.warm:
+            return False
+        uncached = prompt.tokens - seat.place.cached_tokens
+        return station.estimate.prefill_s(uncached) > self._cold_prefill_s
+
+    def _learn(self, job: Job, prompt: Prompt, station: Station, seat: Seat, timings: Timings) -> None:
+        station.health.succeeded()
+        cached = timings.cached_tokens
+        if cached is None:
+            computed = timings.prefill_s * station.estimate.prefill_per_s
+            cached = max(0, timings.prompt_tokens - int(computed))
+        station.estimate.learn(timings, job.kind, timings.prompt_tokens - seat.place.cached_tokens)
+        station.residency.learn(prompt.prefix, seat.place, cached)
+        station.loader.served(prompt.call.model, timings.load_s)
+        self._composer.learn(prompt, timings.prompt_tokens)
+        self._composer.presets.learn(job.kind, timings.output_tokens, timings.finish_reason)
+
+    async def _streamed(self, call: Call, station: Station, seat: Seat, relay: Relay) -> tuple[Timings, str]:
+        loop = asyncio.get_running_loop()
+        patience_s = self._patience.first_token_s
+        if call.deadline_s is not None:
+            patience_s = min(patience_s, max(0.0, call.deadline_s - self._clock()))
+        timings: Timings | None = None
+        said: list[str] = []
+        slot = seat.place.slot if station.residency.pins else None
+        try:
+            async with asyncio.timeout(patience_s) as guard:
+                async with aclosing(station.engine.stream(call, slot=slot)) as upstream:
+                    async for item in upstream:
+                        if isinstance(item, Timings):
+                            timings = item
+                            continue
+                        seat.prefilled = True
+                        relay.put(item)
+                        said.append(item.text)
+                        if relay.full:
+                            guard.reschedule(None)
+                            await relay.room(self._patience.slow_reader_s)
+                            if not relay.readers:
+                                raise StreamBroken("nobody reads this answer")
+                        guard.reschedule(loop.time() + self._patience.gap_s)
+        except TimeoutError as error:
+            waited_s = self._clock() - seat.started_s
+            if not relay.started and patience_s < self._patience.first_token_s:
+                raise WaitTimeout(f"no first token within {waited_s:.1f} s", waited_s=waited_s) from error
+            raise StreamBroken(f"{station.name} went silent for {waited_s:.1f} s") from error
+        if timings is None:
+            raise StreamBroken(f"{station.name} ended without timings")
+        seat.outcome = Outcome.OK
+        seat.units = station.estimate.work(timings)
+        seat.crowded = station.hides_slots and timings.queue_s > CROWDED_S + CROWDED_SHARE * timings.total_s
+        return timings, "".join(said)
