@@ -177,7 +177,10 @@ async def test_predicted_waits_follow_what_waits_really_take(engine) -> None:
     async with Dispatcher([scripted], law=lambda _: Fixed(1)) as dispatcher:
         station = dispatcher.stations[0]
         for number in range(20):
+            scripted.go.clear()
             calls = [talk(f"{name}{number}", 0, chars=2000) for name in "abcd"]
             tasks = [asyncio.create_task(answer(dispatcher, call)) for call in calls]
+            await ticks()
+            scripted.go.set()
             await asyncio.gather(*tasks)
         assert station._drain < 0.5, "the scripted engine is far quicker than the estimate"
