@@ -212,7 +212,7 @@ class Stack:
         if self._given[2]:
             self.outside_engine = outside.find_engine(self._given[2], model=self._model)
         elif self._detect_ollama and engine is not None:
-            self.outside_engine = outside.find_ollama(model=self._model)
+            self.outside_engine = self._listening_ollama()
         self.postgres = Postgres(folder, durable=self._durable) if postgres else None
         self.redis = Redis(folder) if redis else None
         if engine is not None and self.outside_engine is None:
@@ -221,6 +221,15 @@ class Stack:
         if self._fresh:
             for server in self.servers:
                 server.forget()
+
+    def _listening_ollama(self) -> outside.OutsideEngine | None:
+        found = outside.find_ollama(model=self._model)
+        if found is not None and found.model is None:
+            self._say(
+                f"The Ollama at {found.url} has no model yet (`ollama pull` one): ours is used instead."
+            )
+            return None
+        return found
 
     def _watch(self) -> None:
         """Start again what died, at most one try for each pause; the pause doubles while it keeps dying."""

@@ -48,11 +48,10 @@ def find_engine(url: str, *, model: str | None = None) -> OutsideEngine:
 
 
 def find_ollama(url: str = OLLAMA_URL, *, model: str | None = None) -> OutsideEngine | None:
-    """An Ollama that listens at `url` and can answer: it has the wanted model, or any."""
+    """An Ollama that listens at `url`, perhaps without a model; None when nobody does."""
     if ask(f"{url}/api/version") is None:
         return None
-    found = OutsideEngine(url, "ollama", model or _first_model(url), answers=True)
-    return found if found.model else None
+    return OutsideEngine(url, "ollama", model or _first_model(url), answers=True)
 
 
 def _first_model(url: str) -> str | None:

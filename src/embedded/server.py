@@ -1,6 +1,7 @@
 """What every server of the ground shares: a free loopback port, a start that is retried if it is lost."""
 
 import shutil
+import subprocess
 import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -80,6 +81,12 @@ class Server(ABC):
                 self._start()
 
     def _start(self) -> None:
+        try:
+            self._start_on_a_port()
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise GroundError(f"{self.name} cannot start: {error}.") from error
+
+    def _start_on_a_port(self) -> None:
         for folder in (self.log.parent, self.run_file.parent):
             folder.mkdir(parents=True, exist_ok=True)
         self.prepare()

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 import embedded
+from embedded import outside
 from embedded.errors import GroundError
 from embedded.ground import Stack
 
@@ -80,6 +81,33 @@ async def test_services_from_outside_are_only_named() -> None:
         assert ground.model == "mine"
         place = ground.data.path
     assert not place.exists()
+
+
+class Listening:
+    """Stands for what `outside.ask` hears from an Ollama on its usual port."""
+
+    def __init__(self, *models: str) -> None:
+        self.models = [{"name": model} for model in models]
+
+    def __call__(self, url: str) -> dict[str, object] | None:
+        if not url.startswith("http://127.0.0.1:11434/"):
+            return None
+        return {"version": "0.20.0"} if url.endswith("version") else {"models": self.models}
+
+
+async def test_an_ollama_that_listens_is_used_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outside, "ask", Listening("llama3:8b"))
+    async with embedded.stack(postgres=False, redis=False, detect_ollama=True) as ground:
+        assert (ground.engine_kind, ground.model, ground.servers) == ("ollama", "llama3:8b", [])
+        assert ground.describe()[-1] == "Ollama at http://127.0.0.1:11434, model llama3:8b"
+
+    said: list[str] = []
+    monkeypatch.setattr(outside, "ask", Listening())
+    async with embedded.stack(
+        postgres=False, redis=False, engine="synthetic", detect_ollama=True, say=said.append
+    ) as ground:
+        assert ground.engine_kind == "llamacpp"
+        assert "has no model yet" in said[0]
 
 
 async def test_a_server_that_dies_is_started_again_on_its_port() -> None:
@@ -163,6 +191,8 @@ def test_no_way_of_ending_the_command_leaves_a_server(open_folder: Path, number:
         process.send_signal(number)
         assert not survivors(running, 10.0)
         assert process.wait(5) == (-number if number == signal.SIGKILL else 0)
+    if number != signal.SIGKILL:
+        return
     # the next start repairs what a kill left
     with shell(open_folder) as process:
         lines = until_ready(process)

@@ -52,10 +52,12 @@ def test_an_ollama_names_its_first_model(pages: Pages) -> None:
     assert find_ollama(url(pages)) == found
 
 
-def test_an_ollama_without_a_model_is_not_used_unasked(pages: Pages) -> None:
+def test_an_ollama_without_a_model_says_so(pages: Pages) -> None:
     pages.pages = {"/api/version": {"version": "0.20.0"}, "/api/tags": {"models": None}}
-    assert find_ollama(url(pages)) is None
-    assert "no model yet" in find_engine(url(pages)).describe()
+    found = find_ollama(url(pages))
+    assert found is not None
+    assert found.model is None
+    assert "no model yet" in found.describe()
 
 
 def test_llama_cpp_is_known_by_its_properties(pages: Pages) -> None:

@@ -131,3 +131,9 @@ def test_root_may_keep_its_data_folder_to_itself(
         server.forget()
     assert not list(open_folder.glob("data-*"))
     assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_the_system_refuses_is_one_sentence(open_folder: Path) -> None:
+    (open_folder / "log").write_text("a file where the folder of logs should be")
+    with pytest.raises(GroundError, match=r"PostgreSQL cannot start: .*File exists"):
+        Postgres(open_folder).start()
