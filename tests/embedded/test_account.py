@@ -25,20 +25,22 @@ def test_a_closed_folder_above_is_seen(open_folder: Path) -> None:
 
 
 def test_our_own_account_needs_nothing_moved(tmp_path: Path) -> None:
-    assert reachable_program(None, tmp_path, "1") == tmp_path
+    assert reachable_program(None, tmp_path, (), "program-1") == tmp_path
     assert reachable_data(None, tmp_path / "data") == tmp_path / "data"
 
 
 def test_what_cannot_be_reached_is_copied_once(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account, "OPEN_GROUND", open_folder / "open")
     closed = open_folder / "closed"
-    (closed / "program" / "bin").mkdir(parents=True)
-    (closed / "program" / "bin" / "run").write_text("1")
+    for part in ("bin", "libraries", "other"):
+        (closed / part).mkdir(parents=True)
+        (closed / part / "file").write_text(part)
     closed.chmod(0o700)
-    copy = reachable_program(STRANGER, closed / "program", "1.2")
+    for _ in range(2):
+        copy = reachable_program(STRANGER, closed, ("bin", "libraries"), "program-1.2")
     assert copy == open_folder / "open" / "program-1.2"
-    assert (copy / "bin" / "run").read_text() == "1"
-    assert reachable_program(STRANGER, closed / "program", "1.2") == copy
+    assert (copy / "libraries" / "file").read_text() == "libraries"
+    assert not (copy / "other").exists()
 
     data = reachable_data(STRANGER, closed / "postgres")
     assert data.is_relative_to(open_folder / "open")
