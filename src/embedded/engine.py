@@ -53,6 +53,7 @@ class Engine(Server):
         super().__init__(data_dir, folder=folder, port=port)
         self.model = model
         self.options = options or EngineOptions()
+        self._packages = Path()
 
     @property
     def url(self) -> str:
@@ -64,11 +65,13 @@ class Engine(Server):
         return f"llama.cpp (xllamacpp {version}) at {self.url} with {self.model.describe()}, {cut}"
 
     def prepare(self) -> None:
-        if importlib.util.find_spec("xllamacpp") is None:
+        found = importlib.util.find_spec("xllamacpp")
+        if found is None or found.origin is None:
             raise GroundError(
                 f"The wheel xllamacpp is not installed for {sys.executable} (it exists for Linux and macOS, "
                 "x86-64 and arm64): install requirements/run.txt, or give OLLAMA_URL of your own Ollama."
             )
+        self._packages = Path(found.origin).parents[1]
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def command(self) -> Command:
@@ -98,6 +101,8 @@ class Engine(Server):
             folder=self.folder,
             log=self.log,
             run_file=self.run_file,
+            # where this Python found it, which need not be where a bare Python looks
+            environment={"PYTHONPATH": str(self._packages)},
             stop=((signal.SIGTERM, 4.0),),
         )
 

@@ -23,10 +23,10 @@ WATCH_S = 0.2
 AGAIN_S_MAX = 5.0
 
 
-def weights(engine: EngineName) -> Model:
+def weights(engine: EngineName, given_up: threading.Event) -> Model:
     """The model file for an embedded engine; fetched or made at the first call."""
     if engine != "synthetic":
-        return smollm2()
+        return smollm2(given_up)
     try:
         from embedded.synthetic import synthetic  # noqa: PLC0415  its packages are for tests and benchmarks only
     except ImportError as error:
@@ -217,7 +217,7 @@ class Stack:
         self.redis = Redis(folder) if redis else None
         if engine is not None and self.outside_engine is None:
             kind = Ollama if engine == "ollama" else Engine
-            self.engine = kind(folder, weights(engine), self._options)
+            self.engine = kind(folder, weights(engine, self._ended), self._options)
         if self._fresh:
             for server in self.servers:
                 server.forget()

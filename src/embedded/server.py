@@ -32,7 +32,7 @@ class Server(ABC):
         self.child: Child | None = None
         self.wanted = False
         self._changing = threading.Lock()
-        self._told_to_stop = threading.Event()
+        self.told_to_stop = threading.Event()
         self._port = port
         self._port_is_given = port is not None
 
@@ -69,7 +69,7 @@ class Server(ABC):
     def start(self) -> None:
         """Return when the server answers; GroundError with a sentence when it cannot, and nothing is left."""
         with self._changing:
-            self._told_to_stop.clear()
+            self.told_to_stop.clear()
             if not self.running:
                 self._start()
             self.wanted = True
@@ -96,7 +96,7 @@ class Server(ABC):
             child = self.child = Child(self.command())
             try:
                 child.start()
-                child.wait_until(self.answers, self.start_wait_s, given_up=self._told_to_stop)
+                child.wait_until(self.answers, self.start_wait_s, given_up=self.told_to_stop)
             except GroundError:
                 busy = any(sign in child.tail().lower() for sign in BUSY)
                 child.stop()
@@ -116,7 +116,7 @@ class Server(ABC):
 
     def stop(self) -> None:
         """End a start that is under way and stop the server, within the stop times of command()."""
-        self._told_to_stop.set()
+        self.told_to_stop.set()
         with self._changing:
             self.wanted = False
             if self.child is not None:
