@@ -4,6 +4,7 @@ from fluido.sqlalchemy.engine import close_engine, create_async_engine
 from fluido.sqlalchemy.errors import OutcomeUnknown, PoolQueueFull, PoolTimeout
 from fluido.sqlalchemy.limits import Limits
 from fluido.sqlalchemy.pool import AdaptivePool
+from fluido.sqlalchemy.stream import RowStreams
 from fluido.sqlalchemy.writer import GroupWriter, write_behind
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "OutcomeUnknown",
     "PoolQueueFull",
     "PoolTimeout",
+    "RowStreams",
     "close_engine",
     "create_async_engine",
     "write_behind",
