@@ -1,22 +1,26 @@
 """Rows of conversations and messages. Every public call is one statement and one round trip."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.core.failures import NotFound
 from app.core.ports import Conversation, ConversationSummary, StoredMessage
+from fluido.sqlalchemy import GroupWriter
 
 from .failures import storage
 from .schema import conversations, messages
 
 TITLE_CHARS = 80
 _GONE = "There is no such conversation for this user."
+_DELETED = "The conversation was deleted while it was answered."
+Stored = TypeVar("Stored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Answer:
 
 
 # The message and its conversation are written by one statement each way, so a crash leaves both or
-# neither. RETURNING sees the table as it was before the insert: max(id) is the previous message.
+# neither. A subquery sees the table as it was before the insert: max(id) is the previous message.
 _OPEN = sa.text(
     """
     WITH opened AS (
@@ -51,33 +55,30 @@ _OPEN = sa.text(
     )
     INSERT INTO messages (conversation_id, role, content, kind)
     SELECT id, 'user', :content, :kind FROM opened
-    RETURNING id, CAST(NULL AS bigint) AS previous_id
+    RETURNING id, previous_id
     """
 )
 _CONTINUE = sa.text(
     """
-    WITH touched AS (
-        UPDATE conversations SET updated_at = now()
-        WHERE id = :conversation_id AND user_id = :user_id
-        RETURNING id
-    )
-    INSERT INTO messages (conversation_id, role, content, kind)
-    SELECT id, 'user', :content, :kind FROM touched
-    RETURNING id, (SELECT max(m.id) FROM messages m WHERE m.conversation_id = :conversation_id) AS previous_id
+    INSERT INTO messages (conversation_id, previous_id, role, content, kind)
+    SELECT c.id, (SELECT max(m.id) FROM messages m WHERE m.conversation_id = c.id), 'user', :content, :kind
+    FROM conversations c WHERE c.id = :conversation_id AND c.user_id = :user_id
+    RETURNING id, previous_id
     """
 )
-_ANSWER = sa.text(
+_ANSWER_LAST = sa.text(
     """
-    WITH touched AS (
-        UPDATE conversations SET updated_at = now() WHERE id = :conversation_id RETURNING id
-    )
-    INSERT INTO messages
-        (conversation_id, role, content, kind, model, finish_reason, ttft_ms, total_ms, output_tokens)
-    SELECT id, 'assistant', :content, :kind, :model, :finish_reason, :ttft_ms, :total_ms, :output_tokens
-    FROM touched
+    INSERT INTO messages (conversation_id, previous_id, role, content, kind, model, finish_reason,
+                          ttft_ms, total_ms, output_tokens)
+    SELECT c.id, (SELECT max(m.id) FROM messages m WHERE m.conversation_id = c.id), 'assistant', :content,
+           :kind, :model, :finish_reason, :ttft_ms, :total_ms, :output_tokens
+    FROM conversations c WHERE c.id = :conversation_id
     RETURNING id
     """
 )
+_UNIQUE, _FOREIGN_KEY = "23505", "23503"
+# Writers that meet again and again at the end of one conversation give up after so many tries.
+_TRIES = 5
 
 
 async def insert_question(
@@ -99,45 +100,105 @@ async def insert_question(
     return Question(id=row.id, conversation_id=conversation_id, previous_id=row.previous_id)
 
 
+_last_message = (
+    sa.select(messages.c.created_at)
+    .where(messages.c.conversation_id == conversations.c.id)
+    .order_by(messages.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_SUMMARIES = sa.select(
+    conversations, sa.func.coalesce(_last_message, conversations.c.created_at).label("updated_at")
+)
+
+
 class ConversationStore:
-    """Conversations on an engine; autocommit, because each call is a single statement."""
+    """Conversations on an engine; autocommit, because each call is a single statement.
+
+    Messages that follow a known one go through a group writer: those of all callers that arrive
+    while a write is under way are the next write, one statement and one commit.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.writer = GroupWriter(engine, messages, returning=("id",))
+
+    async def close(self) -> None:
+        """Store what is pending and refuse newcomers. Idempotent."""
+        await self.writer.close()
 
     async def add_question(
-        self, *, user_id: str, conversation_id: UUID, content: str, kind: str, is_new: bool
+        self,
+        *,
+        user_id: str,
+        conversation_id: UUID,
+        content: str,
+        kind: str,
+        is_new: bool,
+        follows: int | None = None,
     ) -> Question:
-        """Store a user's message and return it once it is committed."""
-        with storage():
-            async with self._engine.connect() as connection:
-                return await insert_question(
-                    connection,
-                    user_id=user_id,
-                    conversation_id=conversation_id,
-                    content=content,
-                    kind=kind,
-                    is_new=is_new,
-                )
+        """Store a user's message and return it once it is committed.
 
-    async def add_answer(self, conversation_id: UUID, answer: Answer) -> int:
+        `follows` is the last message of a history that is known to be this user's. When another one
+        has come after it, the message is stored behind that one: compare `previous_id`.
+        """
+        if follows is not None:
+            values = {"conversation_id": conversation_id, "role": "user", "content": content, "kind": kind}
+            message_id = await self._add_after(follows, values)
+            if message_id is not None:
+                return Question(message_id, conversation_id, follows)
+        return await self._retried(
+            lambda connection: insert_question(
+                connection,
+                user_id=user_id,
+                conversation_id=conversation_id,
+                content=content,
+                kind=kind,
+                is_new=is_new,
+            )
+        )
+
+    async def add_answer(self, question: Question, answer: Answer) -> int:
         """Store an answer and return its id; `NotFound` if the conversation was deleted meanwhile."""
-        values: dict[str, Any] = {
-            "conversation_id": conversation_id,
-            "content": answer.content,
-            "kind": answer.kind,
-            "model": answer.model,
-            "finish_reason": answer.finish_reason,
-            "ttft_ms": answer.ttft_ms,
-            "total_ms": answer.total_ms,
-            "output_tokens": answer.output_tokens,
-        }
-        with storage():
-            async with self._engine.connect() as connection:
-                row = (await connection.execute(_ANSWER, values)).one_or_none()
-        if row is None:
-            raise NotFound("The conversation was deleted while it was answered.")
-        return int(row.id)
+        values = {"conversation_id": question.conversation_id, "role": "assistant", **asdict(answer)}
+        message_id = await self._add_after(question.id, values)
+        if message_id is not None:
+            return message_id
+
+        async def add_last(connection: AsyncConnection) -> int:
+            row = (await connection.execute(_ANSWER_LAST, values)).one_or_none()
+            if row is None:
+                raise NotFound(_DELETED)
+            return int(row.id)
+
+        return await self._retried(add_last)
+
+    async def _add_after(self, previous_id: int, values: dict[str, Any]) -> int | None:
+        """Store a message behind `previous_id`; None when that one has a successor already."""
+        try:
+            with storage():
+                row = await self.writer.add({**values, "previous_id": previous_id})
+        except exc.IntegrityError as error:
+            state = getattr(error.orig, "sqlstate", None)
+            if state == _UNIQUE:
+                return None
+            if state == _FOREIGN_KEY:
+                raise NotFound(_DELETED) from error
+            raise
+        assert row is not None  # noqa: S101 - the writer returns what `returning` names
+        return int(row["id"])
+
+    async def _retried(self, write: Callable[[AsyncConnection], Awaitable[Stored]]) -> Stored:
+        """Write at the end of a conversation, again when another writer was there first."""
+        for attempt in range(1, _TRIES + 1):
+            try:
+                with storage():
+                    async with self._engine.connect() as connection:
+                        return await write(connection)
+            except exc.IntegrityError as error:
+                if getattr(error.orig, "sqlstate", None) != _UNIQUE or attempt == _TRIES:
+                    raise
+        raise AssertionError("the loop returns or raises")
 
     async def recent(
         self, conversation_id: UUID, *, before_id: int | None, limit: int
@@ -153,7 +214,7 @@ class ConversationStore:
 
     async def conversation(self, conversation_id: UUID, user_id: str | None, limit: int) -> Conversation:
         """Return a conversation with its last `limit` messages."""
-        query = sa.select(conversations).where(conversations.c.id == conversation_id)
+        query = _SUMMARIES.where(conversations.c.id == conversation_id)
         if user_id is not None:
             query = query.where(conversations.c.user_id == user_id)
         rows = await self._rows(query)
@@ -165,8 +226,8 @@ class ConversationStore:
 
     async def of_user(self, user_id: str, limit: int) -> list[ConversationSummary]:
         """Return the user's conversations, the most recently used first."""
-        query = sa.select(conversations).where(conversations.c.user_id == user_id)
-        rows = await self._rows(query.order_by(conversations.c.updated_at.desc()).limit(limit))
+        query = _SUMMARIES.where(conversations.c.user_id == user_id)
+        rows = await self._rows(query.order_by(sa.desc("updated_at")).limit(limit))
         return [_summary(row) for row in rows]
 
     async def delete(self, conversation_id: UUID, user_id: str | None) -> None:

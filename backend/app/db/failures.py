@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy import exc
 
 from app.core.failures import StorageUnavailable
+from fluido.sqlalchemy import OutcomeUnknown
 
 # 08 connection, 53 out of resources, 57P01-57P03 shutting down or starting, 25006 a standby.
 _STATES = ("08", "53", "57P", "25006")
@@ -16,6 +17,10 @@ def storage() -> Iterator[None]:
     """Turn every sign of an unreachable server into `StorageUnavailable`; let the rest pass."""
     try:
         yield
+    except OutcomeUnknown as error:
+        raise StorageUnavailable(
+            "PostgreSQL was lost before it said whether the message was stored."
+        ) from error
     except exc.TimeoutError as error:
         raise StorageUnavailable("No database connection became free in time.") from error
     except (OSError, TimeoutError) as error:

@@ -22,10 +22,11 @@ conversations = sa.Table(
     sa.Column("user_id", sa.Text, nullable=False),
     sa.Column("title", sa.Text, nullable=False),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
-    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
-    sa.Index("ix_conversations_user_id_updated_at", "user_id", sa.text("updated_at DESC")),
+    sa.Index("ix_conversations_user_id", "user_id"),
 )
 
+# `previous_id` is the message that this one follows. Two writers that follow the same one collide on
+# the unique constraint, so a writer with an outdated history is told instead of believed.
 messages = sa.Table(
     "messages",
     metadata,
@@ -36,6 +37,7 @@ messages = sa.Table(
         sa.ForeignKey("conversations.id", ondelete="CASCADE"),
         nullable=False,
     ),
+    sa.Column("previous_id", sa.BigInteger),
     sa.Column(
         "role", sa.Text, sa.CheckConstraint("role IN ('user', 'assistant')", name="role"), nullable=False
     ),
@@ -47,6 +49,7 @@ messages = sa.Table(
     sa.Column("total_ms", sa.Float),
     sa.Column("output_tokens", sa.Integer),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
+    sa.UniqueConstraint("conversation_id", "previous_id"),
     sa.Index("ix_messages_conversation_id_id", "conversation_id", "id"),
 )
 
@@ -68,4 +71,22 @@ requests = sa.Table(
     sa.Column("answering_until", sa.DateTime(timezone=True), nullable=False),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
     sa.Index("ix_requests_conversation_id", "conversation_id"),
+)
+
+# One row per answer, written behind: nobody waits for it, and a crash may lose the last tenth of a second.
+timings = sa.Table(
+    "timings",
+    metadata,
+    sa.Column("answer_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("engine", sa.Text, nullable=False),
+    sa.Column("cache_ms", sa.Float, nullable=False),
+    sa.Column("store_ms", sa.Float, nullable=False),
+    sa.Column("queue_ms", sa.Float, nullable=False),
+    sa.Column("load_ms", sa.Float, nullable=False),
+    sa.Column("prefill_ms", sa.Float, nullable=False),
+    sa.Column("decode_ms", sa.Float, nullable=False),
+    sa.Column("prompt_tokens", sa.Integer, nullable=False),
+    sa.Column("cached_tokens", sa.Integer),
+    sa.Column("dropped_messages", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
 )

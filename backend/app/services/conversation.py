@@ -21,6 +21,7 @@ from app.core.ports import (
 )
 from app.db.conversations import Answer, ConversationStore, Question
 from app.db.ledger import RequestLedger
+from app.db.telemetry import Telemetry
 from fluido.llm import Kind, Timings
 from fluido.llm.errors import PromptTooLong as PromptOverWindow
 from fluido.llm.errors import StreamBroken
@@ -62,13 +63,15 @@ class ConversationService:
         history: History,
         *,
         deadline_s: float,
+        telemetry: Telemetry | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._sentinel = sentinel
         self._store = store
         self._ledger = ledger
-        self._history = history
+        self.history = history
         self._deadline_s = deadline_s
+        self._telemetry = telemetry
         self._clock = clock
         self._turns = Turns(clock)
         self._closing: set[asyncio.Task[None]] = set()
@@ -104,7 +107,7 @@ class ConversationService:
 
     async def delete(self, conversation_id: UUID, user_id: str | None) -> None:
         await self._store.delete(conversation_id, user_id)
-        await self._history.forget(conversation_id)
+        await self.history.forget(conversation_id)
 
     async def drain(self) -> None:
         """Wait until the partial answers of clients that left are stored."""
@@ -114,27 +117,27 @@ class ConversationService:
     async def _open(
         self, request: ChatRequest, kind: Kind, stages: Stages, conversation_id: UUID, deadline_s: float
     ) -> "_Turn | Reply":
-        """Store the question and find what was said before; both at once, they do not depend."""
-        cached: asyncio.Future[Transcript | None] | None = None
+        """Find what was said before and store the question behind it."""
+        cached: Transcript | None = None
         if request.conversation_id is not None:
-            cached = asyncio.ensure_future(self._cached(request.conversation_id, stages))
-        try:
-            with stages.timed("store"):
-                question, answered = await self._store_question(request, kind, conversation_id, deadline_s)
+            with stages.timed("cache"):
+                cached = await self.history.cached(request.conversation_id, request.user_id)
+        with stages.timed("store"):
+            question, answered = await self._store_question(
+                request, kind, conversation_id, cached, deadline_s
+            )
             if answered is not None:
                 return _replayed(answered, question, stages, self._sentinel.model)
-            before = await self._history.before(question, await cached if cached else None)
-        finally:
-            if cached is not None:
-                cached.cancel()
+            before = await self.history.before(question, cached, request.user_id)
         return _Turn(request, kind, stages, question, before, [])
 
-    async def _cached(self, conversation_id: UUID, stages: Stages) -> Transcript | None:
-        with stages.timed("cache"):
-            return await self._history.cached(conversation_id)
-
     async def _store_question(
-        self, request: ChatRequest, kind: Kind, conversation_id: UUID, deadline_s: float
+        self,
+        request: ChatRequest,
+        kind: Kind,
+        conversation_id: UUID,
+        cached: Transcript | None,
+        deadline_s: float,
     ) -> tuple[Question, Answer | None]:
         if request.idempotency_key is None:
             question = await self._store.add_question(
@@ -143,6 +146,7 @@ class ConversationService:
                 content=request.message,
                 kind=kind.value,
                 is_new=request.conversation_id is None,
+                follows=cached.last_id if cached is not None else None,
             )
             return question, None
         claim = await self._ledger.claim(
@@ -204,10 +208,12 @@ class ConversationService:
             output_tokens=timings.output_tokens,
         )
         with stages.timed("store"):
-            answer_id = await self._store.add_answer(turn.question.conversation_id, answer)
+            answer_id = await self._store.add_answer(turn.question, answer)
             if turn.request.idempotency_key is not None:
                 await self._ledger.settle(turn.request.user_id, turn.request.idempotency_key, answer_id)
         turn.is_settled = True
+        if self._telemetry is not None:
+            await self._telemetry.record(answer_id, timings, stages.ms)
         with stages.timed("cache"):
             await self._remember(turn, answer_id)
         return Reply(
@@ -227,7 +233,7 @@ class ConversationService:
 
     async def _remember(self, turn: _Turn, answer_id: int) -> None:
         said = (Turn("user", turn.request.message), Turn("assistant", turn.text))
-        await self._history.remember(turn.question.conversation_id, turn.before.followed_by(answer_id, *said))
+        await self.history.remember(turn.question.conversation_id, turn.before.followed_by(answer_id, *said))
 
     def _abandon(self, turn: _Turn) -> None:
         """The client left or the engine failed: keep what was said, give the claim back, hold nobody up."""
@@ -249,7 +255,7 @@ class ConversationService:
                     total_ms=turn.stages.elapsed_ms(),
                     output_tokens=len(turn.pieces),
                 )
-                answer_id = await self._store.add_answer(turn.question.conversation_id, answer)
+                answer_id = await self._store.add_answer(turn.question, answer)
                 await self._remember(turn, answer_id)
         except NotFound:
             log.info("conversation deleted while it was answered")

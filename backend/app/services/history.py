@@ -1,7 +1,7 @@
 """The recent turns of a conversation: from Redis when it holds exactly them, else from PostgreSQL."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -18,14 +18,15 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """Turns up to and including the stored message `last_id`, oldest first."""
+    """Turns of `user_id` up to and including the stored message `last_id`, oldest first."""
 
     last_id: int | None
     turns: tuple[Turn, ...]
+    user_id: str = ""
 
     def followed_by(self, last_id: int | None, *turns: Turn) -> "Transcript":
         """Return the transcript after `turns`; only ever appended to, so a prompt's prefix stays."""
-        return Transcript(last_id, (*self.turns, *turns))
+        return replace(self, last_id=last_id, turns=(*self.turns, *turns))
 
 
 class Cache(Protocol):
@@ -41,8 +42,9 @@ class Cache(Protocol):
 class History:
     """Reads through the cache and proves that what it found is current.
 
-    The insert of a question returns the id of the message before it. A cached transcript that ends
-    with another id is stale (a write to Redis was lost, another replica answered) and is not used.
+    A question is stored behind the last message that its history knows. Where that one has a
+    successor already, the transcript is stale (a write to Redis was lost, another replica answered):
+    the question is stored behind the successor, and the history is read again.
     """
 
     def __init__(self, store: ConversationStore, cache: Cache, *, max_messages: int, max_chars: int) -> None:
@@ -54,18 +56,18 @@ class History:
         self.misses = 0
         self.stale = 0
 
-    async def cached(self, conversation_id: UUID) -> Transcript | None:
-        """Return what the cache holds, right or wrong; None when it holds nothing."""
+    async def cached(self, conversation_id: UUID, user_id: str) -> Transcript | None:
+        """Return what the cache holds of this user, current or not; None when it holds nothing."""
         found = await self._cache.get(_key(conversation_id))
-        if not isinstance(found, dict):
+        if not isinstance(found, dict) or found["user_id"] != user_id:
             return None
         turns = tuple(Turn(role, content) for role, content in found["turns"])
-        return Transcript(found["last_id"], turns)
+        return Transcript(found["last_id"], turns, user_id)
 
-    async def before(self, question: Question, cached: Transcript | None) -> Transcript:
+    async def before(self, question: Question, cached: Transcript | None, user_id: str) -> Transcript:
         """Return the turns before `question`."""
         if question.previous_id is None:
-            return Transcript(None, ())
+            return Transcript(None, (), user_id)
         if cached is not None and cached.last_id == question.previous_id:
             self.hits += 1
             return cached
@@ -76,14 +78,18 @@ class History:
         rows = await self._store.recent(
             question.conversation_id, before_id=question.id, limit=self._max_messages
         )
-        return Transcript(question.previous_id, tuple(Turn(row.role, row.content) for row in rows))
+        return Transcript(question.previous_id, tuple(Turn(row.role, row.content) for row in rows), user_id)
 
     async def remember(self, conversation_id: UUID, transcript: Transcript) -> None:
         """Put the newest transcript into the cache, cut in one step when it has grown too long."""
         kept = bounded(transcript.turns, self._max_messages, self._max_chars)
         await self._cache.set(
             _key(conversation_id),
-            {"last_id": transcript.last_id, "turns": [[turn.role, turn.content] for turn in kept]},
+            {
+                "user_id": transcript.user_id,
+                "last_id": transcript.last_id,
+                "turns": [[turn.role, turn.content] for turn in kept],
+            },
         )
 
     async def forget(self, conversation_id: UUID) -> None:

@@ -77,6 +77,11 @@ class SentinelFluidoV2:
         self._is_open = False
         await self._dispatcher.close()
 
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """The queue in front of the engines."""
+        return self._dispatcher
+
     def check_room(self) -> None:
         """Raise what a question would meet now: `EngineUnavailable`, or `LimitReached` from full queues.
 

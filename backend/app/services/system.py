@@ -16,6 +16,7 @@ from app.db.dynamic_session import DynamicPostgreSQLSession
 from app.db.failures import storage
 from app.db.ledger import RequestLedger
 from app.db.migrate import migrate
+from app.db.telemetry import Telemetry
 
 from .conversation import ConversationService
 from .history import History
@@ -51,16 +52,23 @@ class SentinelSystem:
         self._should_migrate = should_migrate
         self._migrating: asyncio.Task[None] | None = None
         self._schema_fault: str | None = "the schema has not been looked at yet" if should_migrate else None
-        store = ConversationStore(db.engine)
-        history = History(store, cache, max_messages=HISTORY_MESSAGES, max_chars=HISTORY_CHARS)
+        self._store = ConversationStore(db.engine)
+        self._telemetry = Telemetry(db.engine, buffers.policy(DataFlowType.TELEMETRY))
+        history = History(self._store, cache, max_messages=HISTORY_MESSAGES, max_chars=HISTORY_CHARS)
         self.assistant = ConversationService(
-            sentinel, store, RequestLedger(db.engine), history, deadline_s=deadline_s
+            sentinel,
+            self._store,
+            RequestLedger(db.engine),
+            history,
+            deadline_s=deadline_s,
+            telemetry=self._telemetry,
         )
 
     async def open(self) -> None:
         """Open every part. A dependency that is away now is waited for in the background."""
         await self._open_cache()
-        self._buffers.attach(DataFlowType.DATABASE_QUERY, lambda: [self._db])
+        self._buffers.attach(DataFlowType.DATABASE_QUERY, lambda: [self._db, self._store.writer])
+        self._buffers.attach(DataFlowType.TELEMETRY, lambda: [self._telemetry])
         await self._sentinel.open()
         if self._should_migrate and not await self._migrate():
             self._migrating = asyncio.create_task(self._migrate_until_done())
@@ -73,6 +81,8 @@ class SentinelSystem:
                 await self._migrating
         await self._sentinel.close()
         await self.assistant.drain()
+        await self._store.close()
+        await self._telemetry.close()
         await self._cache.close()
         await self._db.close()
 

@@ -12,7 +12,8 @@ from app.api.pace import Pace
 from app.core import failures
 from app.core.settings import Settings
 from fluido import errors
-from tests.app.conftest import ScriptedSystem, served
+from tests.app.scripted import ScriptedSystem
+from tests.app.serving import served
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,8 @@ from app.api.errors import QuotaExceeded
 from app.api.security import Door
 from app.core.ports import DependencyHealth
 from app.core.settings import Settings
-from tests.app.conftest import ScriptedSystem, served
+from tests.app.scripted import ScriptedSystem
+from tests.app.serving import served
 
 pytestmark = pytest.mark.anyio
 

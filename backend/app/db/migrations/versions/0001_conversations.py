@@ -1,4 +1,4 @@
-"""Conversations, their messages and idempotent requests.
+"""Conversations, their messages, idempotent requests and timings.
 
 Revision ID: 0001
 """
@@ -14,6 +14,8 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+_STAGES = ("cache", "store", "queue", "load", "prefill", "decode")
 
 
 def _created() -> sa.Column[datetime]:
@@ -38,16 +40,14 @@ def upgrade() -> None:
         sa.Column("user_id", sa.Text, nullable=False),
         sa.Column("title", sa.Text, nullable=False),
         _created(),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
         sa.PrimaryKeyConstraint("id", name="pk_conversations"),
     )
-    op.create_index(
-        "ix_conversations_user_id_updated_at", "conversations", ["user_id", sa.text("updated_at DESC")]
-    )
+    op.create_index("ix_conversations_user_id", "conversations", ["user_id"])
     op.create_table(
         "messages",
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), nullable=False),
         _conversation("messages"),
+        sa.Column("previous_id", sa.BigInteger),
         sa.Column("role", sa.Text, nullable=False),
         sa.Column("content", sa.Text, nullable=False),
         sa.Column("kind", sa.Text),
@@ -58,6 +58,7 @@ def upgrade() -> None:
         sa.Column("output_tokens", sa.Integer),
         _created(),
         sa.PrimaryKeyConstraint("id", name="pk_messages"),
+        sa.UniqueConstraint("conversation_id", "previous_id", name="uq_messages_conversation_id_previous_id"),
         sa.CheckConstraint("role IN ('user', 'assistant')", name="ck_messages_role"),
     )
     op.create_index("ix_messages_conversation_id_id", "messages", ["conversation_id", "id"])
@@ -74,9 +75,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user_id", "idempotency_key", name="pk_requests"),
     )
     op.create_index("ix_requests_conversation_id", "requests", ["conversation_id"])
+    op.create_table(
+        "timings",
+        sa.Column("answer_id", sa.BigInteger, nullable=False),
+        sa.Column("engine", sa.Text, nullable=False),
+        *(sa.Column(f"{stage}_ms", sa.Float, nullable=False) for stage in _STAGES),
+        sa.Column("prompt_tokens", sa.Integer, nullable=False),
+        sa.Column("cached_tokens", sa.Integer),
+        sa.Column("dropped_messages", sa.Integer, nullable=False),
+        _created(),
+        sa.PrimaryKeyConstraint("answer_id", name="pk_timings"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("timings")
     op.drop_table("requests")
     op.drop_table("messages")
     op.drop_table("conversations")

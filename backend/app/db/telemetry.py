@@ -1,0 +1,54 @@
+"""Where the time of every answer went, written behind: the chat never waits for it."""
+
+from collections.abc import Mapping
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.core.adaptive_buffers import DynamicBufferConfig
+from fluido.llm import Timings
+from fluido.metrics import FlowStats
+from fluido.sqlalchemy import write_behind
+
+from .schema import timings as table
+
+STALENESS_S = 0.1
+
+
+class Telemetry:
+    """One row per answer in the table `timings`, at the latest `STALENESS_S` after it."""
+
+    def __init__(self, engine: AsyncEngine, policy: DynamicBufferConfig) -> None:
+        self._rows = write_behind(
+            engine,
+            table,
+            key=("answer_id",),
+            max_pending=policy.max_waiting,
+            max_bytes=policy.write_buffer_size,
+            staleness_s=STALENESS_S,
+        )
+
+    async def record(self, answer_id: int, timings: Timings, stages_ms: Mapping[str, float]) -> None:
+        """Put one row into the buffer. Waits only while the buffer is full."""
+        await self._rows.put(
+            {
+                "answer_id": answer_id,
+                "engine": timings.engine,
+                "cache_ms": stages_ms.get("cache", 0.0),
+                "store_ms": stages_ms.get("store", 0.0),
+                "queue_ms": timings.queue_s * 1e3,
+                "load_ms": timings.load_s * 1e3,
+                "prefill_ms": timings.prefill_s * 1e3,
+                "decode_ms": timings.decode_s * 1e3,
+                "prompt_tokens": timings.prompt_tokens,
+                "cached_tokens": timings.cached_tokens,
+                "dropped_messages": timings.dropped_messages,
+            }
+        )
+
+    async def close(self) -> None:
+        """Write what is buffered. Idempotent."""
+        await self._rows.close()
+
+    def stats(self) -> FlowStats:
+        """Return the buffer at this moment."""
+        return self._rows.stats()
