@@ -99,11 +99,11 @@ async def test_two_messages_at_once_are_answered_in_turn(sentinel: Running) -> N
 
 
 async def test_no_database_connection_is_held_while_tokens_flow(sentinel: Running) -> None:
-    asking = [asyncio.create_task(sentinel.chat("one", max_output_tokens=300)) for _ in range(8)]
+    asking = [asyncio.create_task(sentinel.chat("one", max_output_tokens=120)) for _ in range(4)]
     seen = []
     while not all(task.done() for task in asking):
         stations = sentinel.sentinel.dispatcher.stations
-        if sum(station.inflight + len(station.queue) for station in stations) == 8:
+        if sum(station.inflight + len(station.queue) for station in stations) == 4:
             seen.append(sentinel.db.stats().inflight)
         await asyncio.sleep(0.002)
     assert seen
