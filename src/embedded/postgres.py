@@ -74,6 +74,7 @@ class Postgres(Server):
         super().__init__(data_dir, folder=folder, port=port)
         self.account = service_account()
         self.folder = reachable_data(self.account, self.folder)
+        self._durable = durable
         self._settings = {**SETTINGS, **({} if durable else NOT_DURABLE), **(settings or {})}
 
     @property
@@ -176,11 +177,13 @@ class Postgres(Server):
                 "--builtin-locale=C.UTF-8",
                 "--set=scram_iterations=1",
                 "--no-instructions",
+                *(() if self._durable else ("--no-sync",)),
             )
             self.run(
                 place,
                 "postgres",
                 "--single",
+                *(() if self._durable else ("-F",)),
                 "-D",
                 str(part),
                 "template1",

@@ -46,6 +46,7 @@ class Standby(Postgres):
             "--write-recovery-conf",
             "--wal-method=stream",
             "--checkpoint=fast",
+            *(() if self._durable else ("--no-sync",)),
             environment={"PGPASSWORD": self.primary.password},
         )
 

@@ -1,7 +1,6 @@
 """PostgreSQL starts over whatever a killed run left, and keeps its data."""
 
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -52,22 +51,14 @@ def test_data_survives_a_stop_a_kill_and_a_stale_note(open_folder: Path) -> None
     assert not server.folder.exists()
 
 
-def test_a_half_made_data_folder_is_made_again(open_folder: Path) -> None:
-    half = open_folder / ".postgres.part-killed"
-    (half / "base").mkdir(parents=True)
+def test_a_first_start_asks_for_the_password_and_listens_on_loopback_only(open_folder: Path) -> None:
+    half_made = open_folder / ".postgres.part-killed"
+    (half_made / "base").mkdir(parents=True)
     server = Postgres(open_folder, durable=False)
     try:
         server.start()
+        assert not half_made.exists()
         assert ask(server, "SELECT current_database(), current_user") == [("sentinel", "sentinel")]
-        assert not half.exists()
-    finally:
-        server.stop()
-
-
-def test_the_password_is_asked_for_and_only_loopback_listens(open_folder: Path) -> None:
-    server = Postgres(open_folder, durable=False)
-    try:
-        server.start()
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(server.url(driver="").replace(server.password, "wrong"))
         assert server.child is not None
@@ -80,33 +71,6 @@ def test_the_password_is_asked_for_and_only_loopback_listens(open_folder: Path) 
         assert listening == ["127.0.0.1"]
     finally:
         server.stop()
-
-
-def test_a_busy_port_is_one_sentence(open_folder: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        server = Postgres(open_folder, port=taken.getsockname()[1], durable=False)
-        with pytest.raises(GroundError, match="is taken by another program: stop it or choose another port"):
-            server.start()
-        assert not server.running
-
-
-def test_a_port_that_is_lost_is_replaced(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        ports = [taken.getsockname()[1]]
-        fresh = postgres.Server.start.__globals__["free_port"]
-        monkeypatch.setitem(
-            postgres.Server.start.__globals__, "free_port", lambda: ports.pop() if ports else fresh()
-        )
-        server = Postgres(open_folder, durable=False)
-        try:
-            server.start()
-            assert server.port != taken.getsockname()[1]
-        finally:
-            server.stop()
 
 
 def test_a_missing_wheel_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
