@@ -16,11 +16,12 @@ from matplotlib.figure import Figure
 from bench.samples import Block, Results
 
 STYLES: dict[str, tuple[str, str, str]] = {
-    "v1": ("#222222", "-", "o"),
-    "v1_tuned": ("#666666", "--", "s"),
-    "fixed": ("#999999", "-.", "^"),
+    "v1": ("#222222", "--", "o"),
+    "v1_tuned": ("#666666", "-.", "s"),
+    "fixed": ("#888888", ":", "^"),
     "v2": ("#1f6fb4", "-", "D"),
-    "naive": ("#b0b0b0", ":", "x"),
+    "naive": ("#b0b0b0", "-.", "x"),
+    "v1_again": ("#888888", ":", "^"),
 }
 """Colour, dash and marker of each arm: dark to light is readable without colour."""
 
@@ -71,18 +72,17 @@ def ratios(axes: Axes, rows: Sequence[Mapping[str, Any]], *, title: str) -> None
         axes.plot([ratio], [at], marker=marker, color="black", linestyle="none")
         if math.isfinite(low) and math.isfinite(high):
             axes.plot([low, high], [at, at], color="black", linewidth=1.5)
-        if row.get("target"):
-            axes.plot([float(row["target"])] * 2, [at - 0.3, at + 0.3], color="#888888", linestyle=":")
     axes.axvline(1, color="#888888", linewidth=1)
     axes.set_xscale("log")
     ticks = [0.5, 1, 2, 5, 10, 20, 50]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    seen = [_number(row[key]) for row in shown for key in ("ratio", "low", "high")]
+    finite = [value for value in seen if math.isfinite(value)]
+    axes.set_xlim(max(0.1, min([0.7, *finite]) * 0.8), min(100.0, max([2.0, *finite]) * 1.25))
     axes.minorticks_off()
     labels = [f"{row['name']} (n={row['blocks']} blocks)" for row in shown]
     axes.set_yticks(range(len(shown)), labels)
-    axes.set(
-        xlabel="times better than V1 (log axis, right is better; ? = undecided, dots = target)", title=title
-    )
+    axes.set(xlabel="times better than V1 (log axis, right is better; ? = undecided)", title=title)
     axes.grid(visible=True, axis="x", color="#dddddd", linewidth=0.6)
 
 
@@ -106,20 +106,19 @@ def sheet(results: Results, rows: Sequence[Mapping[str, Any]], path: Path) -> No
     mpl.use("Agg")
     pairs = list(dict.fromkeys((b.experiment, b.level) for b in results.blocks if not b.warm_up))
     claims = [row for row in rows if _number(row.get("ratio")) > 0]
-    figure = Figure(figsize=(11, 1.8 + 0.34 * len(claims) + 3.1 * len(pairs)), layout="constrained")
-    heights = [0.6 + 0.34 * len(claims), *(3.1 for _ in pairs)]
-    grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
-    ratios(figure.add_subplot(grid[0, :]), claims, title="Against V1, 95 % intervals")
-    for at, (experiment, level) in enumerate(pairs, start=1):
+    heights = [1.0 + 0.3 * len(claims), *(3.0 for _ in pairs)]
+    figure = Figure(figsize=(11, sum(heights) + 0.5), layout="constrained")
+    strips = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    ratios(strips[0].add_subplot(), claims, title="Against V1, 95 % intervals")
+    for strip, (experiment, level) in zip(strips[1:], pairs, strict=True):
         arms = sorted({block.arm for block in results.blocks if block.experiment == experiment})
         blocks = {arm: results.select(experiment, arm, level) for arm in arms}
         timed = any(sample.first_s is not None for b in blocks.values() for x in b for sample in x.samples)
-        name = experiment.replace("_", " ")
+        name = experiment.replace("_", " ") + (f" at {level:.0%} of V1's capacity" if timed else "")
+        axes = strip.subplots(1, 2 if timed else 1, squeeze=False)[0]
         if timed:
-            first = figure.add_subplot(grid[at, 0])
-            distribution(first, blocks, metric="ttft_s", title=f"{name}: first token, load {level:.0%}")
-        whole = figure.add_subplot(grid[at, 1] if timed else grid[at, :])
-        distribution(whole, blocks, metric="total_s", title=f"{name}: complete, load {level:.0%}")
+            distribution(axes[0], blocks, metric="ttft_s", title=f"{name}: first token")
+        distribution(axes[-1], blocks, metric="total_s", title=f"{name}: end to end" if timed else name)
     commit = str(results.environment.get("commit", ""))[:12] or "unknown commit"
     state = "" if results.complete else " - INCOMPLETE RUN"
     figure.suptitle(f"Sentinel: V1 and V2 ({commit}, {results.environment.get('cores')} cores){state}")

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -42,6 +42,10 @@ class HttpSender:
     def know(self, conversations: Mapping[str, str]) -> None:
         """Conversations that exist already: the server's ids by our names."""
         self._conversations |= conversations
+
+    def knows(self, names: Iterable[str]) -> bool:
+        """Whether all of these conversations exist already."""
+        return all(name in self._conversations for name in names)
 
     async def __call__(self, question: Question) -> Reply:
         """One question to its last event. Raises `RefusedError` or `FailedError`."""

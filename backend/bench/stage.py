@@ -4,6 +4,7 @@ One engine an arm, because an engine remembers prompts: arms that shared one wou
 and the one that ran first in a block would pay for it. Whoever does not run uses no processor.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -37,10 +38,17 @@ class Stage:
     """`async with Stage(arms, engine=...) as stage:` gives `stage.contestants` by name."""
 
     def __init__(
-        self, arms: Sequence[str], *, engine: EngineChoice, say: Callable[[str], None] = lambda _: None
+        self,
+        arms: Sequence[str],
+        *,
+        engine: EngineChoice,
+        threads: int | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`threads` of each engine; None leaves one core to Sentinel, the servers and the load."""
         self._arms = tuple(arms)
         self._engine: EngineChoice = engine
+        self._options = embedded.EngineOptions(threads=threads or max(1, (os.cpu_count() or 2) - 1))
         self._say = say
         self._exit = AsyncExitStack()
         self.contestants: dict[str, Contestant] = {}
@@ -79,7 +87,9 @@ class Stage:
     async def _start(self, arm: str, folder: Path) -> None:
         data = folder / arm
         data.mkdir()
-        ground = await self._exit.enter_async_context(embedded.stack(data_dir=data, engine=self._engine))
+        ground = await self._exit.enter_async_context(
+            embedded.stack(data_dir=data, engine=self._engine, engine_options=self._options)
+        )
         self.ground = self.ground or tuple(_public(line) for line in ground.describe())
         environment = {
             "DATABASE_URL": ground.database_url,

@@ -183,7 +183,7 @@ def compare(
         return Comparison(math.exp(centre), math.nan, math.nan, 1.0, math.nan, n, *counts)
     drawn = log_ratio(_draw_blocks(n, resamples, seed))
     reach = _reach(drawn, n, confidence)
-    p_value = _swap_test(pairs, statistic, observed=centre, seed=seed)
+    p_value = _swap_test(pairs, statistic, seed=seed)
     detectable = math.exp(reach * (1 + float(t.ppf(0.8, n - 1) / t.ppf((1 + confidence) / 2, n - 1))))
     low, high = math.exp(centre - reach), math.exp(centre + reach)
     return Comparison(math.exp(centre), low, high, p_value, detectable, n, *counts)
@@ -201,24 +201,24 @@ def _reach(drawn: Floats, blocks: int, confidence: float) -> float:
 
 
 def _swap_test(
-    pairs: Sequence[tuple[Sequence[float], Sequence[float]]],
-    statistic: Statistic,
-    *,
-    observed: float,
-    seed: int,
+    pairs: Sequence[tuple[Sequence[float], Sequence[float]]], statistic: Statistic, *, seed: int
 ) -> float:
-    """Share of swaps of the arms inside pairs that give a log ratio at least as far from 0 as `observed`."""
+    """Share of swaps of the arms inside pairs whose summed log ratio is as far from 0 as the one observed.
+
+    Each pair gives one log ratio of its two blocks; to swap its arms is to change its sign.
+    """
+    one = np.ones((1, 1))
+    values = [[float(_Pool([side]).evaluate(statistic, one)[0]) for side in pair] for pair in pairs]
+    logs = np.log(np.maximum(np.array(values), 1e-12))
+    differences = logs[:, 0] - logs[:, 1]
     n = len(pairs)
     if n <= EXACT_FLIPS:
-        flips = np.array(list(itertools.product((0.0, 1.0), repeat=n)))
+        signs = np.array(list(itertools.product((1.0, -1.0), repeat=n)))
     else:
-        random_flips = np.random.default_rng(seed + 1).integers(0, 2, size=(2**EXACT_FLIPS - 1, n))
-        flips = np.vstack([np.zeros((1, n)), random_flips])
-    pool = _Pool([*(a for a, _ in pairs), *(b for _, b in pairs)])
-    above = pool.evaluate(statistic, np.hstack([1 - flips, flips]))
-    below = pool.evaluate(statistic, np.hstack([flips, 1 - flips]))
-    drawn = np.abs(np.log(np.maximum(above, 1e-12)) - np.log(np.maximum(below, 1e-12)))
-    return float(np.mean(drawn >= abs(observed) - 1e-9))
+        drawn = np.random.default_rng(seed + 1).integers(0, 2, size=(2**EXACT_FLIPS - 1, n))
+        signs = np.vstack([np.ones((1, n)), 1.0 - 2.0 * drawn])
+    sums = np.abs(signs @ differences)
+    return float(np.mean(sums >= abs(float(np.sum(differences))) - 1e-9))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -64,7 +64,7 @@ class Trial:
         self._clock = clock
         self._sleep = sleep
 
-    async def rounds(self, done: int = 0) -> AsyncIterator[list[Block]]:
+    async def rounds(self, done: int = 0) -> AsyncGenerator[list[Block], None]:
         """Complete rounds only: a round has one block of every arm, or it does not count.
 
         Warm-up rounds have numbers below 0. `done` measured rounds are skipped (a resumed run); the warm-up

@@ -71,7 +71,7 @@ class Elasticity:
         self._start = float(start)
         self._key = key
         self._fleet = fleet
-        self._fair_limit = fair_limit
+        self.fair_limit = fair_limit
         self._offset_s = wall_offset_s
         self._fixed_slot = slot_s is not None or fleet
         self._slot_s = slot_s or (FLEET_SLOT_S if fleet else 2 * SHORTEST_SLOT_S)
@@ -117,7 +117,7 @@ class Elasticity:
             weight = self._weights.get(sample.label) or self._weights.get(OTHERS, 0.0)
             if weight > 0:
                 started_s = sample.started_s + self._offset_s
-                slot.finished(weight * units, started_s, sample.inflight, sample.limit)
+                slot.finished(weight * units, started_s, now_s, sample.inflight, sample.limit)
         return self._decision
 
     def tick(self, now_s: float, /) -> Decision:
@@ -229,7 +229,8 @@ class Elasticity:
         d_n = math.log(high.mean_inflight / low.mean_inflight)
         if d_n < 0.02:
             return
-        self._evidence.add(math.log(high.rate / low.rate), d_n, fewest / PER_SLOT)
+        d_r = math.log(high.busy / low.busy) - math.log(high.rate / low.rate)
+        self._evidence.add(d_r, d_n, fewest / PER_SLOT)
         eps = self._evidence.elasticity
         miss = self.target - clip(eps, -0.3, 2.0)
         if abs(miss) < 0.3:
@@ -240,7 +241,7 @@ class Elasticity:
         move = clip(gain * certainty * miss, -DOWN, UP)
         limit = self.limit * math.exp(move)
         if self._fleet:
-            limit += FAIRNESS * (self._fair_limit - limit)
+            limit += FAIRNESS * (self.fair_limit - limit)
         self._evidence.fade(math.exp(-abs(move) / FORGET))
         self._choose_next(limit, miss)
         inputs = {"eps": eps, "error": self._evidence.error, "rate": high.rate, "N": high.mean_inflight}

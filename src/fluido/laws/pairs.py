@@ -30,7 +30,18 @@ def sign(key: str, slot_s: float, index: int) -> int:
 class Tally:
     """What happened in one slot after its first moments, in which the in-flight still moves to its limit."""
 
-    __slots__ = ("bound", "count", "end_s", "inflight", "limit", "spoiled", "start_s", "starts", "work")
+    __slots__ = (
+        "bound",
+        "busy_s",
+        "count",
+        "end_s",
+        "inflight",
+        "limit",
+        "spoiled",
+        "start_s",
+        "starts",
+        "work",
+    )
 
     def __init__(self, start_s: float, end_s: float, limit: float) -> None:
         self.start_s = start_s
@@ -38,15 +49,17 @@ class Tally:
         self.limit = limit
         self.count = 0
         self.work = 0.0
+        self.busy_s = 0.0
         self.bound = 0
         self.starts = 0
         self.inflight = 0
         self.spoiled = False
 
-    def finished(self, work: float, started_s: float, inflight: int, limit: float) -> None:
+    def finished(self, work: float, started_s: float, now_s: float, inflight: int, limit: float) -> None:
         """A call ended in the window; it was admitted at `started_s` as number `inflight` under `limit`."""
         self.count += 1
         self.work += work
+        self.busy_s += now_s - max(started_s, self.start_s)
         self.bound += inflight >= limit - 1
         if started_s >= self.start_s:
             self.starts += 1
@@ -65,6 +78,18 @@ class Tally:
         return self.work / (self.end_s - self.start_s)
 
     @property
+    def busy(self) -> float:
+        """How many of the classes that count were in flight on average.
+
+        Long calls stay in flight through both slots of a pair, so a step of the limit is a larger step for
+        the short ones, and their throughput alone would look as if more in flight paid. What still ran at the
+        end of the window is missing: it had been inside for about one mean service time.
+        """
+        length_s = self.end_s - self.start_s
+        missing = self.busy_s / self.count / length_s if self.count else 0.0
+        return self.busy_s / length_s * (1 + missing)
+
+    @property
     def call_rate(self) -> float:
         """Calls a second."""
         return self.count / (self.end_s - self.start_s)
@@ -76,28 +101,28 @@ class Tally:
 
 
 class Evidence:
-    """Weighted regression of ln(throughput) on ln(in-flight) over pairs, forgetting the old ones."""
+    """Weighted regression of ln(service time) on ln(in-flight) over pairs, forgetting the old ones."""
 
-    __slots__ = ("keep", "sum_nn", "sum_xn", "variance")
+    __slots__ = ("keep", "sum_nn", "sum_rn", "variance")
 
     def __init__(self, keep: float) -> None:
         self.keep = keep
-        self.sum_xn = 0.0
+        self.sum_rn = 0.0
         self.sum_nn = 0.0
         self.variance = 0.1
 
-    def add(self, d_x: float, d_n: float, weight: float) -> None:
-        """One pair: the differences of the two logarithms."""
+    def add(self, d_r: float, d_n: float, weight: float) -> None:
+        """One pair: differences of the logarithms of service time (Little: busy / rate) and in-flight."""
         if self.sum_nn > 0:
-            residual = 1.0 - d_x / d_n - self.elasticity
+            residual = d_r / d_n - self.elasticity
             self.variance += 0.1 * (min(residual * residual, 1.0) - self.variance)
-        self.sum_xn = self.keep * self.sum_xn + weight * d_x * d_n
+        self.sum_rn = self.keep * self.sum_rn + weight * d_r * d_n
         self.sum_nn = self.keep * self.sum_nn + weight * d_n * d_n
 
     @property
     def elasticity(self) -> float:
-        """1 - dlnX/dlnN: 0 where capacity is idle, 1 on a plateau, above 1 where more in flight does less."""
-        return 1.0 - self.sum_xn / self.sum_nn if self.sum_nn > 0 else math.nan
+        """dlnR/dlnN: 0 where capacity is idle, 1 on a plateau, above 1 where more in flight does less."""
+        return self.sum_rn / self.sum_nn if self.sum_nn > 0 else math.nan
 
     @property
     def error(self) -> float:
@@ -106,5 +131,5 @@ class Evidence:
 
     def fade(self, factor: float) -> None:
         """Believe the past less: it was measured at another limit."""
-        self.sum_xn *= factor
+        self.sum_rn *= factor
         self.sum_nn *= factor

@@ -40,11 +40,13 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """`count` replicas alike. `law` is empty for the law under test, or "fixed:24".
+    """`count` replicas alike. `law` is empty for the law under test, "fixed:24", or "module:Class".
 
     Closed load: `clients` tasks that call again at once. Open load: `rate` calls a second (Poisson), times
-    `burst` during `burst_s` of every `period_s`. `starts` are the initial limits, in turn; `skew_s` spreads
-    their clocks evenly over +- that much.
+    `burst` during `burst_s` of every `period_s`. `starts` are the initial limits, in turn over
+    replicas and seeds; `skew_s` spreads their clocks evenly over +- that much. `foreign` load is not ours: it
+    is never measured. `own_key` and `own_slot` break the synchronisation of replicas on purpose; `board` lets
+    them know their mean limit. `clients_spread` 0.8 gives them between 20 and 180 % of `clients`.
     """
 
     count: int = 1
@@ -60,22 +62,32 @@ class Group:
     skew_s: float = 0.0
     fleet: bool = False
     board: bool = False
+    foreign: bool = False
+    own_key: bool = False
+    own_slot: bool = False
+    clients_spread: float = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A figure and the line it must pass. `better` is "more" or "less"; `quantile` over the seeds."""
+    """A figure and the line it must pass. `better` is "more" or "less"; `share` of the seeds must pass."""
 
     figure: str
     better: str
     line: float
-    quantile: float = 0.5
+    share: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One file. `noise` is the sd of a slow lognormal factor on the rate, redrawn about every `noise_s`."""
+    """One file. `noise` is the sd of a slow lognormal factor on the rate, redrawn about every `noise_s`.
+
+    `timeout_s` ends calls that take longer, and arms the brake. `short_s` and `short_seeds` replace the full
+    size in the shortened form. `control` names the figure that a deliberately broken setting must miss.
+    `compare` asks for a second run: "static" (the best fixed limit), "start" (the limit of the start) or
+    "calm" (without poison).
+    """
 
     name: str
     text: str
@@ -88,7 +100,9 @@ class Scenario:
     noise_s: float = 0.3
     timeout_s: float = 0.0
     short_s: float = 0.0
+    short_seeds: int = 2
     control: str = ""
+    compare: str = ""
 
 
 def load(path: Path) -> Scenario:

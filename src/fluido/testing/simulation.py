@@ -1,15 +1,18 @@
 """Runs a scenario: replicas with the production Limiter, one simulated server, discrete events, one seed."""
 
 import heapq
+import importlib
 import math
 import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 from fluido.flow.limiter import Limiter
 from fluido.laws.base import Law
 from fluido.laws.brake import Brake
+from fluido.laws.elasticity import Elasticity
 from fluido.laws.fixed import Fixed
 from fluido.metrics import Histogram
 from fluido.sample import Outcome, Sample
@@ -20,7 +23,26 @@ BIN_S = 0.5
 TICK_S = 0.25
 LOCK_INDEX = 1.5
 
+OWN_SLOTS_S = (0.25, 0.35, 0.5, 0.7)
+
 LawFactory = Callable[..., Law]
+
+
+def named_law(name: str) -> LawFactory:
+    """The factory that "module:Class" names, called with start, floor and ceiling. ValueError if none."""
+    module, _, attribute = name.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"--law wants module:Class, and {name!r} is none: {error}") from error
+    if not callable(factory):
+        raise ValueError(f"{name} cannot be called")
+    return cast("LawFactory", factory)
+
+
+def fixed_start(*, start: float, floor: float, ceiling: float) -> Law:
+    """The law that keeps the limit of the start, to compare with."""
+    return Fixed(min(max(start, floor), ceiling))
 
 
 class Call:
@@ -107,24 +129,30 @@ class Simulation:
         self.replicas: list[Replica] = []
         for group in scenario.groups:
             for index in range(group.count):
-                self._add_replica(group, index, make_law)
-        self.tested = [replica for replica in self.replicas if not replica.group.law]
+                self._add_replica(group, index, make_law, seed)
+        self.tested = [replica for replica in self.replicas if not replica.group.foreign]
         self.trace.by_replica = [[] for _ in self.tested]
         self._counts = [0] * len(self.tested)
         self._position = {id(replica): index for index, replica in enumerate(self.tested)}
         self._shares = [job.share for job in scenario.classes]
 
-    def _add_replica(self, group: Group, index: int, make_law: LawFactory) -> None:
-        start = group.starts[index % len(group.starts)]
+    def _add_replica(self, group: Group, index: int, make_law: LawFactory, seed: int) -> None:
+        start = group.starts[(index + seed) % len(group.starts)]
         if group.law.startswith("fixed:"):
             law: Law = Fixed(float(group.law.removeprefix("fixed:")))
         else:
-            options = dict(group.options)
-            if group.fleet:
+            factory = named_law(group.law) if group.law else make_law
+            options = dict(group.options) if factory is not fixed_start else {}
+            if group.fleet and factory is not fixed_start:
                 options["fleet"] = True
-            law = make_law(start=start, floor=group.floor, ceiling=group.ceiling, **options)
-        spread = (2 * (index + 0.5) / group.count - 1) * group.skew_s
-        self.replicas.append(Replica(group, law, spread, self.scenario.timeout_s > 0))
+                options["key"] = f"replica {index}" if group.own_key else "server"
+                if group.own_slot:
+                    options["slot_s"] = OWN_SLOTS_S[index % len(OWN_SLOTS_S)]
+            law = factory(start=start, floor=group.floor, ceiling=group.ceiling, **options)
+        spread = 2 * (index + 0.5) / group.count - 1
+        replica = Replica(group, law, spread * group.skew_s, self.scenario.timeout_s > 0)
+        replica.clients = round(group.clients * (1 + spread * group.clients_spread))
+        self.replicas.append(replica)
 
     # -- the loop --
 
@@ -268,7 +296,17 @@ class Simulation:
         for replica in self.replicas:
             replica.limiter.learn_time(self.now_s + replica.skew_s)
             self._admit(replica)
+        self._meet()
         self._at(self.now_s + TICK_S, "tick", None)
+
+    def _meet(self) -> None:
+        """The board: every replica learns the mean limit."""
+        members = [replica.limiter.law for replica in self.tested if replica.group.board]
+        fleet = [law for law in members if isinstance(law, Elasticity)]
+        if fleet:
+            mean = sum(law.limit for law in fleet) / len(fleet)
+            for law in fleet:
+                law.fair_limit = mean
 
     def _on_noise(self, _: object) -> None:
         sigma = self.scenario.noise
@@ -310,9 +348,9 @@ class Simulation:
             if first:
                 self._at(self.now_s, "arrival", replica)
             return
-        wanted = replica.clients if phase.clients is None or group.law else phase.clients
-        added = group.clients if first else 0
-        if phase.clients is not None and not group.law:
+        wanted = replica.clients if phase.clients is None or group.foreign else phase.clients
+        added = replica.clients if first else 0
+        if phase.clients is not None and not group.foreign:
             added = wanted - (0 if first else replica.clients)
             replica.clients = wanted
         replica.away += max(0, -added)

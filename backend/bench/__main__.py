@@ -1,0 +1,39 @@
+"""`python -m bench`: V1 and V2 on the embedded ground, interleaved, in less than three minutes."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bench.command import compare_arms
+from bench.profiles import BENCH, QUICK, EngineName
+
+cli = typer.Typer(add_completion=False, help=__doc__)
+
+
+@cli.command()
+def bench(
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Under a minute with synthetic weights: does everything work?")
+    ] = False,
+    engine: Annotated[
+        str | None, typer.Option(help="smollm2 (real weights) or synthetic; the profile chooses.")
+    ] = None,
+) -> None:
+    """Compare V1 and V2 now."""
+    compare_arms(QUICK if smoke else BENCH, Console(), engine=chosen(engine))
+
+
+def chosen(engine: str | None) -> EngineName | None:
+    """The engine by its name on the command line."""
+    names: dict[str, EngineName] = {"smollm2": "smollm2", "synthetic": "synthetic", "embedded": "smollm2"}
+    if engine is None:
+        return None
+    if engine not in names:
+        raise typer.BadParameter(f"{engine!r} is not one of: {', '.join(names)}")
+    return names[engine]
+
+
+if __name__ == "__main__":
+    sys.exit(cli())

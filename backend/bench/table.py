@@ -1,0 +1,109 @@
+"""The result as tables on a terminal: ratios with intervals, failures beside every latency."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.claims import CUSTOMER, attainment
+
+_SIDES = ("control", "treatment")
+_WORDS = {"better": "better", "worse": "WORSE", "undecided": "undecided"}
+
+
+def show(document: Mapping[str, Any], console: Console) -> None:
+    """Everything a reader needs, in the order of interest."""
+    rows: Sequence[Mapping[str, Any]] = document["summary"]
+    for experiment, level in dict.fromkeys((row["experiment"], row["level"]) for row in rows):
+        mine = [row for row in rows if row["experiment"] == experiment and row["level"] == level]
+        for treatment in dict.fromkeys(row["treatment"] for row in mine):
+            console.print(_experiment([row for row in mine if row["treatment"] == treatment]))
+            console.print(_work(mine[0]), style="dim", highlight=False)
+    console.print(customer(rows))
+    for note in document["notes"]:
+        console.print(f"Note: {note}.", highlight=False)
+    machine = document["environment"]
+    commit = str(machine.get("commit", ""))[:12] or "unknown"
+    state = " with local changes" if machine.get("dirty") else ""
+    console.print(
+        f"{machine.get('cpu')}, {machine.get('cores')} cores; {machine.get('python')}; "
+        f"commit {commit}{state}. "
+        "Ratios above 1 are in favour of the arm on the right; latencies count from when a request was due.",
+        style="dim",
+        highlight=False,
+    )
+
+
+def _experiment(rows: Sequence[Mapping[str, Any]]) -> Table:
+    first = rows[0]
+    load = f" at {first['level']:.0%} of V1's capacity" if first["control_output_tokens"] else ""
+    table = Table(title=f"{first['experiment'].replace('_', ' ')}{load}", title_justify="left")
+    for name in ("", first["control"], first["treatment"], "better", "95 % interval", "verdict", "lost"):
+        table.add_column(name, justify="left" if name in {"", "verdict"} else "right", no_wrap=True)
+    for row in rows:
+        lost = " | ".join(f"{row[f'{side}_failed']}+{row[f'{side}_refused']}" for side in _SIDES)
+        table.add_row(
+            f"{row['measure']} ({row['unit']})",
+            _value(row["control_value"]),
+            _value(row["treatment_value"]),
+            _ratio(row["ratio"]),
+            _range(row["low"], row["high"]),
+            _WORDS[row["verdict"]],
+            lost,
+        )
+    return table
+
+
+def _work(row: Mapping[str, Any]) -> str:
+    """What each arm did for an answer: equal output is the condition, prompt length is theirs to choose."""
+    asked = " | ".join(str(row[f"{side}_requests"]) for side in _SIDES)
+    seen = (
+        f"  {asked} requests in {row['blocks']} paired blocks; lost = failed + refused; "
+        f"a difference of {_ratio(row['detectable'])} would have been seen"
+    )
+    if not row["control_output_tokens"]:
+        return seen
+    sides = (
+        f"{row[side]} {row[f'{side}_output_tokens']:.1f} tokens out, {row[f'{side}_prompt_tokens']:.0f} in "
+        f"({row[f'{side}_cached_tokens']:.0f} of them known to the engine)"
+        for side in _SIDES
+    )
+    return f"{seen}.\n  Mean of an answer: {'; '.join(sides)}"
+
+
+def customer(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The customer's table: their figures, the range they hope for, what was measured here."""
+    table = Table(title="The customer's targets", title_justify="left")
+    for name in ("", "their V1", "target", "here", "95 % interval", " "):
+        table.add_column(name, justify="right" if name.strip() else "left", no_wrap=True)
+    for target in CUSTOMER:
+        row = next(
+            (r for r in rows if r["experiment"] == target.experiment and r["measure"] == target.measure), {}
+        )
+        table.add_row(
+            target.title,
+            f"{target.before_ms:g} ms",
+            f"{target.low:g}-{target.high:g}x",
+            _ratio(row.get("ratio")),
+            _range(row.get("low"), row.get("high")),
+            attainment(target, row),
+        )
+    return table
+
+
+def _value(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.2f}x"
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return "too few blocks"
+    return f"{low:.2f} - {high:.2f}"

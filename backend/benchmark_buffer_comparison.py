@@ -1,0 +1,36 @@
+"""V1 against V2: `python benchmark_buffer_comparison.py`, from this folder or any other.
+
+Writes buffer_comparison_results.json (its schema: bench/results.schema.json) and
+buffer_comparison_graphs.png beside this file. About five minutes; `--quick` less than one, `--full` forty.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "backend"), str(ROOT / "src")]
+
+from bench.__main__ import chosen  # noqa: E402 - the folders above come first
+from bench.command import compare_arms  # noqa: E402
+from bench.profiles import FULL, QUICK, STANDARD  # noqa: E402
+
+
+def main(
+    quick: Annotated[bool, typer.Option("--quick", help="Under 60 s, synthetic weights; for CI.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="About 40 min: over load, and V1 twice.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
+    engine: Annotated[str | None, typer.Option(help="embedded (real small weights) or synthetic.")] = None,
+) -> None:
+    """Compare the static and the dynamic buffers of Sentinel."""
+    if quick and full:
+        raise typer.BadParameter("--quick and --full exclude each other")
+    profile = QUICK if quick else FULL if full else STANDARD
+    compare_arms(profile, Console(), engine=chosen(engine), resume=resume)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,71 @@
+"""`python -m fluido.testing scenarios`: try to break a law in virtual time."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from fluido.testing.runner import DEFAULT_LAW, SEEDS, Verdict, judge, play_all, scenarios
+from fluido.testing.simulation import named_law
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m fluido.testing", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("scenarios", help="play scenarios, print the table, draw the pictures")
+    run.add_argument("files", nargs="*", type=Path, help="scenario files (default: ours)")
+    run.add_argument("--law", default=DEFAULT_LAW, help="module:Class, called with start, floor and ceiling")
+    run.add_argument("--only", nargs="+", default=(), help="names of scenarios")
+    run.add_argument("--seeds", type=int, default=SEEDS)
+    run.add_argument("--short", action="store_true", help="fewer and shorter: under a minute on 2 cores")
+    run.add_argument("--processes", type=int, default=2)
+    run.add_argument("--pictures", type=Path, help="folder for one PNG a scenario (needs fluido[testing])")
+    return parser.parse_args(argv)
+
+
+def row(verdict: Verdict) -> str:
+    """One line of the table."""
+    sign = ">=" if verdict.better == "more" else "<="
+    if verdict.control:
+        word = "missed, as it must" if verdict.passed else "PASSED, AND MUST NOT"
+    else:
+        word = "ok" if verdict.passed else f"MISSED by {100 * verdict.miss:.1f} %"
+    line = f"{sign} {verdict.line:g} in {100 * verdict.share:.0f} %"
+    return f"{verdict.scenario:24s} {verdict.figure:14s} {verdict.value:9.3f}   {line:16s} {word}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 when every line is passed and every negative control misses, 1 otherwise, 2 for wrong arguments."""
+    wishes = arguments(argv)
+    try:
+        named_law(wishes.law)
+        wanted = scenarios(wishes.files)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if wishes.only:
+        wanted = [scenario for scenario in wanted if scenario.name in wishes.only]
+    if not wanted or wishes.seeds < 1 or wishes.processes < 1:
+        print("nothing to play", file=sys.stderr)
+        return 2
+    began_s = time.perf_counter()
+    print(f"{'scenario':24s} {'figure':14s} {'value':>9s}   {'pass line':16s} {wishes.law}")
+    missed = 0
+    for runs in play_all(
+        wanted, wishes.law, seeds=wishes.seeds, short=wishes.short, processes=wishes.processes
+    ):
+        for verdict in judge(runs):
+            missed += not verdict.passed
+            print(row(verdict), flush=True)
+        if wishes.pictures:
+            from fluido.testing.pictures import draw  # noqa: PLC0415  matplotlib is an extra
+
+            draw(runs, wishes.pictures)
+    print(f"{missed} missed, {time.perf_counter() - began_s:.0f} s")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,43 @@
+"""An interrupted run goes on; another run's journal is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.journal import Journal
+from bench.profiles import BENCH, QUICK
+from bench.run import begin
+from bench.samples import ResultsError
+
+from .builders import chat_block
+
+
+def test_a_run_goes_on_after_a_line_that_was_cut(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "x.partial.jsonl")
+    first = begin(QUICK)
+    journal.begin(first)
+    blocks = [chat_block("v1", 0, 1.0), chat_block("v2", 0, 0.5)]
+    journal.add(blocks)
+    with journal.path.open("a") as file:
+        file.write('{"experiment": "retur')
+    second = begin(QUICK)
+    assert journal.resume(second) == 2
+    assert [(b.arm, b.round, len(b.samples)) for b in second.blocks] == [("v1", 0, 10), ("v2", 0, 10)]
+    journal.forget()
+    journal.forget()
+    with pytest.raises(ResultsError, match="no interrupted run"):
+        journal.resume(second)
+
+
+def test_another_profile_or_commit_is_refused(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "x.partial.jsonl")
+    journal.begin(begin(QUICK))
+    with pytest.raises(ResultsError, match="another profile"):
+        journal.resume(begin(BENCH))
+    other = begin(QUICK)
+    other.environment = {**other.environment, "commit": "another"}
+    with pytest.raises(ResultsError, match="another commit"):
+        journal.resume(other)
+    journal.path.write_text("")
+    with pytest.raises(ResultsError, match="left nothing"):
+        journal.resume(begin(QUICK))
