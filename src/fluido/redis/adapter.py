@@ -202,7 +202,7 @@ async def take(pool: ConnectionPool) -> Wire:
     Raises what `pool.get_connection` raises, or `Unfit`. A connection whose end of stream has already been
     delivered would wait in vain for the next event (redis-py 8.1.0 may hand one out): it is opened again.
     """
-    connection: AbstractConnection = await cast("Any", pool).get_connection()
+    connection = await _connected(pool)
     try:
         stream = getattr(connection, "_reader", None)
         if isinstance(stream, asyncio.StreamReader) and stream.at_eof():
@@ -215,3 +215,14 @@ async def take(pool: ConnectionPool) -> Wire:
     except BaseException:
         await pool.release(connection)
         raise
+
+
+async def _connected(pool: ConnectionPool) -> AbstractConnection:
+    untyped: Any = pool
+    try:
+        return cast("AbstractConnection", await untyped.get_connection())
+    except RuntimeError:  # uvloop's transport was closed in the middle of the handshake (redis-py#4287)
+        try:
+            return cast("AbstractConnection", await untyped.get_connection())
+        except RuntimeError as error:
+            raise RedisConnectionError(SERVER_CLOSED_CONNECTION_ERROR) from error

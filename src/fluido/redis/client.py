@@ -105,9 +105,12 @@ class Redis(redis.asyncio.Redis):
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """As redis-py's: what is in flight fails when the pool is closed."""
+        closes_pool = close_connection_pool or (
+            close_connection_pool is None and self.auto_close_connection_pool
+        )
+        if self._mux is not None and closes_pool:
+            await self._mux.aclose()
         await super().aclose(close_connection_pool)
-        if self._mux is not None:
-            await self._mux.settle()
 
     def stats(self) -> FlowStats:
         """The shared connections as a flow: commands in flight and waiting, the window and its reasons."""
@@ -217,7 +220,7 @@ class Redis(redis.asyncio.Redis):
             return [link.pack(args) if args[0] in PLAIN else link.wire.pack_in_python(args)]
 
         async def send() -> Answer | Failure:
-            return await attempt(mux, packed, raw, repeatable=again)
+            return await attempt(mux, 1, packed, raw, repeatable=again)
 
         answer = await persist(mux, first or await send(), send)
         return await self._finish(args[0], answer.replies[0], options)

@@ -60,7 +60,7 @@ class Link(asyncio.BufferedProtocol):
         self.alive = True
         self.retired: str | None = None
         self.inflight = 0
-        self.granted = 0  # waiters that were woken and have not submitted yet
+        self.granted = 0  # commands of waiters that were woken and have not submitted yet
         self.pack = wire.packer()
         self.observed = observed()
         self._create_future = self.loop.create_future
@@ -132,9 +132,9 @@ class Link(asyncio.BufferedProtocol):
         self.window = window
         self._make_room()
 
-    def claim(self) -> bool:
-        """A waiter that was granted room has come back; whether it may submit, now."""
-        self.granted -= 1
+    def claim(self, commands: int) -> bool:
+        """A waiter that was granted room for so many has come back; whether it may submit, now."""
+        self.granted -= commands
         if self.alive and self.retired is None:
             return True
         if self.retired is not None:
@@ -304,9 +304,7 @@ class Link(asyncio.BufferedProtocol):
 
     def _make_room(self) -> None:
         if self.alive and self.retired is None:
-            self.open = self.has_room() > 0
-            if self.open:
-                self.owner.on_room()
+            self.owner.on_room()
 
     def eof_received(self) -> bool:
         """The peer will send no more: let the transport close."""

@@ -19,8 +19,10 @@ class Elsewhere(Exception):
     """The link belongs to a loop that no longer runs."""
 
 
-def copy_of(error: Exception) -> Exception:
+def copy_of(error: BaseException) -> Exception:
     """Another instance of the same error, without its traceback."""
+    if not isinstance(error, Exception):
+        return RuntimeError(repr(error))  # SystemExit and its like belong to the task that met them
     clone = copy.copy(error).with_traceback(None)
     clone.__cause__ = error.__cause__
     return clone

@@ -22,6 +22,7 @@ from fluido.sample import Outcome, Sample
 
 OBSERVE_S = 0.02
 SECOND_LINK_PAUSE_S = 1.0
+INTERRUPTED = "the shared connection was closed while it was opened"
 _log = logging.getLogger("fluido.redis")
 
 
@@ -52,7 +53,7 @@ class Mux:
         self.decisions = DecisionLog()
         self._links: list[Link] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiters: OrderedDict[asyncio.Future[Link | NotOpened], None] = OrderedDict()
+        self._waiters: OrderedDict[asyncio.Future[Link | NotOpened], int] = OrderedDict()
         self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._until_shutdown: AsyncGenerator[None, None] | None = None
@@ -62,33 +63,37 @@ class Mux:
         self._answered = 0
         self._observed_s = 0.0
         self._second_due_s = 0.0
+        self._serving = False
 
-    async def ready(self) -> Link:
-        """A link with room for one command, which must be submitted before anything else is awaited.
+    async def ready(self, commands: int = 1) -> Link:
+        """A link with room for so many commands, which must be submitted before anything else is awaited.
 
-        Raises NotOpened, or MaxConnectionsError when too many wait already.
+        More than the window holds get a link for themselves. Raises NotOpened, or MaxConnectionsError when
+        too many wait already.
         """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._move_to(loop)
+        commands = min(commands, self.sharing.window_floor)
         while True:
             link = self.link
-            if link is not None and link.open and not self._waiters:
+            if link is not None and link.open and (commands == 1 or link.has_room() >= commands):
                 return link
             if len(self._waiters) >= self.sharing.max_waiting:
                 self.tally.refused += 1
                 raise MaxConnectionsError("Too many commands wait for the shared connection")
-            found = await self._wait_in_line(loop)
+            found = await self._wait_in_line(loop, commands)
             if isinstance(found, NotOpened):
                 raise found
-            if found.claim():
+            self._serve_soon()
+            if found.claim(commands):
                 return found
 
-    async def _wait_in_line(self, loop: asyncio.AbstractEventLoop) -> Link | NotOpened:
+    async def _wait_in_line(self, loop: asyncio.AbstractEventLoop, commands: int) -> Link | NotOpened:
         waiter: asyncio.Future[Link | NotOpened] = loop.create_future()
-        self._waiters[waiter] = None
+        self._waiters[waiter] = commands
         since_s = self.clock()
-        self._serve()
+        self._serve_soon()  # not now: a future that is done is not waited for, and who waits longer is first
         try:
             found = await waiter
         except asyncio.CancelledError:
@@ -96,7 +101,7 @@ class Mux:
             if waiter.done() and not waiter.cancelled():
                 result = waiter.result()
                 if isinstance(result, Link):
-                    result.claim()
+                    result.claim(commands)
                     self._serve()  # the baton goes to the next in line
             else:
                 self._waiters.pop(waiter, None)
@@ -110,47 +115,60 @@ class Mux:
         for link in usable:
             room = link.has_room()
             while room > 0 and self._waiters:
-                waiter, _ = self._waiters.popitem(last=False)
+                waiter, commands = next(iter(self._waiters.items()))
+                if commands > room and not waiter.done():
+                    break
+                del self._waiters[waiter]
                 if not waiter.done():
-                    link.granted += 1
-                    room -= 1
+                    link.granted += commands
+                    room -= commands
                     waiter.set_result(link)
-            link.open = not self._waiters and room > 0
+            # Who comes now must not overtake those who were granted room and have not come back yet.
+            link.open = room > 0 and not self._waiters and not link.granted
         self.link = min(usable, key=lambda link: link.inflight, default=None)
         if self._waiters and not usable:
             self._open()
+
+    def _serve_soon(self) -> None:
+        """Serve in the next tick, when the caller who has just been given room has used it."""
+        if not self._serving and self._loop is not None:
+            self._serving = True
+            self._loop.call_soon(self._serve_now)
+
+    def _serve_now(self) -> None:
+        self._serving = False
+        self._serve()
 
     # -- opening --
 
     def _open(self) -> None:
         if self._opening is None and self._loop is not None:
             self._opening = self._loop.create_task(self._open_one())
+            self._opening.add_done_callback(self._opened)
 
     async def _open_one(self) -> None:
-        error: Exception | None = None
-        try:
-            if self._until_shutdown is None:
-                self._until_shutdown = self._close_at_shutdown(asyncio.get_running_loop())
-                await anext(self._until_shutdown)
-            await self._connect()
-        except Unfit as reason:
-            self.fallback = str(reason)
-            _log.warning("commands are not multiplexed: %s", reason)
-            error = reason
-        except asyncio.CancelledError:
-            error = RedisConnectionError("the loop was stopped while the shared connection was opened")
-        except Exception as failure:  # noqa: BLE001  # whoever waits for the link gets it
-            error = failure
-        finally:
-            self._opening = None
+        if self._until_shutdown is None:
+            self._until_shutdown = self._close_at_shutdown(asyncio.get_running_loop())
+            await anext(self._until_shutdown)
+        await self._connect()
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        """The attempt is over, one way or the other; a task that was cancelled may never have begun."""
+        if task is not self._opening:
+            return
+        self._opening = None
+        error = RedisConnectionError(INTERRUPTED) if task.cancelled() else task.exception()
         if error is not None:
             self._second_due_s = self.clock() + SECOND_LINK_PAUSE_S
-        if error is not None and not any(link.alive for link in self._links):
             self.tally.events[f"not opened: {type(error).__name__}"] += 1
-            waiters, self._waiters = self._waiters, OrderedDict()
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(NotOpened(copy_of(error)))
+            if isinstance(error, Unfit):
+                self.fallback = str(error)
+                _log.warning("commands are not multiplexed: %s", error)
+            if not any(link.alive and link.retired is None for link in self._links):
+                waiters, self._waiters = self._waiters, OrderedDict()
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_result(NotOpened(copy_of(error)))
         self._serve()
 
     async def _connect(self) -> None:
@@ -170,8 +188,7 @@ class Mux:
 
     def on_room(self) -> None:
         """A link may take more."""
-        if self._waiters:
-            self._serve()
+        self._serve()
 
     def on_flush(self, link: Link, commands: int) -> None:
         """Count a write, and let another link have the next one."""
@@ -248,8 +265,19 @@ class Mux:
             self._links.remove(link)
         self._serve()
 
-    async def settle(self) -> None:
-        """Until the connections of closed links are back in the pool."""
+    async def aclose(self) -> None:
+        """Close the links now. What is in flight fails as when the server closes the connection."""
+        if self._loop is asyncio.get_running_loop():
+            await self._close_links(self._loop)
+
+    async def _close_links(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
+        for link in tuple(self._links):
+            if link.loop is loop:
+                link.fail(link.wire.closed_error(None))
+                await link.wait_closed()
         while self._closing:
             await asyncio.wait(tuple(self._closing))
 
@@ -258,11 +286,8 @@ class Mux:
         try:
             yield
         finally:
-            for link in tuple(self._links):
-                if link.loop is loop:
-                    link.fail(link.wire.closed_error(None))
-                    await link.wait_closed()
-            await self.settle()
+            if self._loop is loop:
+                await self._close_links(loop)
 
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """Another loop runs now: what belonged to the last one is gone, or closes itself."""
@@ -274,6 +299,7 @@ class Mux:
         self._links.clear()
         self._waiters.clear()
         self._closing.clear()
+        self._serving = False
         self.link = self._opening = self._until_shutdown = None
         self._loop = loop
 

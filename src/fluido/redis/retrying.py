@@ -81,6 +81,7 @@ def repeatable(sharing: Sharing, commands: Sequence[Sequence[object]]) -> bool:
 
 async def attempt(
     mux: Mux,
+    commands: int,
     packed: Callable[[Link], list[bytes]],
     raw: frozenset[int],
     *,
@@ -94,7 +95,7 @@ async def attempt(
     moves = 0
     while True:
         try:
-            link = await mux.ready()
+            link = await mux.ready(commands)
         except NotOpened as refusal:
             return Failure(refusal.error, None, again=False)
         try:

@@ -1,0 +1,44 @@
+"""A pytest plugin for redis-py's own suite: `FLUIDO_CLIENT=ours` puts the drop-in in the client's place.
+
+`FLUIDO_COUNTS` names a file that gets the number of commands that travelled over shared connections.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+import redis.asyncio.client
+import redis.asyncio.sentinel
+import redis.asyncio.utils
+
+if os.environ.get("FLUIDO_CLIENT") == "ours":
+    from fluido.redis import Redis, client
+    from fluido.redis.mux import Mux
+
+    for module in (redis.asyncio, redis.asyncio.client, redis.asyncio.sentinel, redis.asyncio.utils):
+        module.Redis = Redis  # type: ignore[assignment,misc,attr-defined]  # the replacement is the point
+    redis.asyncio.StrictRedis = Redis  # type: ignore[assignment,misc]
+
+    MUXES: list[Mux] = []
+    made = client.mux_of
+
+    def remember(*args: object) -> Mux:
+        mux = made(*args)  # type: ignore[arg-type]
+        if mux not in MUXES:
+            MUXES.append(mux)
+        return mux
+
+    client.mux_of = remember  # type: ignore[assignment]
+
+    def pytest_sessionfinish(session: pytest.Session) -> None:
+        """Tell how much of the suite took the shared way."""
+        counts = {
+            "shared": sum(mux.tally.flushed for mux in MUXES),
+            "opened": sum(mux.tally.opened for mux in MUXES),
+            "ordinary": sum(mux.tally.ordinary for mux in MUXES),
+            "blocking": sum(mux.tally.blocking for mux in MUXES),
+        }
+        if target := os.environ.get("FLUIDO_COUNTS"):
+            Path(target).write_text(json.dumps(counts))

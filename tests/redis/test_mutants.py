@@ -1,0 +1,97 @@
+"""The test of the property test: each of these faults, put into the code on purpose, must be found."""
+
+import asyncio
+import inspect
+import textwrap
+from typing import Any
+
+import pytest
+
+import fluido.redis.retrying
+from fluido.redis.link import Link
+from fluido.redis.mux import Mux
+
+from .scenario import Tally, play
+
+MOST_SEEDS = 500
+SKIPPING = """future = pending.popleft()
+        while future.done() and pending:
+            future = pending.popleft()
+"""
+
+MUTANTS: dict[str, tuple[Any, str, str, str]] = {
+    "a cancelled caller gives its reply to the next": (
+        Link,
+        "_read_replies",
+        "future = pending.popleft()\n",
+        SKIPPING,
+    ),
+    "a command cancelled before the write is sent all the same": (
+        Link,
+        "_drop_cancelled",
+        "self._chunks = [chunk for _, chunk in kept]",
+        "pass",
+    ),
+    "a push takes the place of a reply": (
+        Link,
+        "_read_replies",
+        "self._pushes.take(reply)\n",
+        "pending and pending.popleft()\n",
+    ),
+    "a waiter cancelled with room in its hand keeps it": (
+        Mux,
+        "_wait_in_line",
+        "result.claim(commands)",
+        "pass",
+    ),
+    "who waits for a link that does not open is forgotten": (
+        Mux,
+        "_opened",
+        "waiter.set_result(NotOpened(copy_of(error)))",
+        "pass",
+    ),
+    "safe delivery repeats what was sent": (
+        fluido.redis.retrying,
+        "failure_in",
+        "again=repeatable or not reply.sent",
+        "again=True",
+    ),
+    "a newcomer overtakes those who were given room": (
+        Mux,
+        "_serve",
+        "room > 0 and not self._waiters and not link.granted",
+        "room > 0 and not self._waiters",
+    ),
+    "a lost link takes its unsent commands with it": (
+        Link,
+        "_settle",
+        "for future in self._futures:\n",
+        "for future in ():\n",
+    ),
+}
+
+
+def mutate(patch: pytest.MonkeyPatch, owner: Any, name: str, old: str, new: str) -> None:
+    """Compile a method anew with `old` replaced by `new`."""
+    original = getattr(owner, name)
+    source = textwrap.dedent(inspect.getsource(original))
+    assert source.count(old) == 1, f"{name} has changed: say again what to break"
+    scope = vars(inspect.getmodule(original)).copy()
+    exec(source.replace(old, new), scope)  # noqa: S102  # our own source with one line changed
+    patch.setattr(owner, name, scope[name])
+
+
+async def first_finding(tally: Tally) -> str | None:
+    for seed in range(MOST_SEEDS):
+        wrong = await play(seed, tally)
+        if wrong:
+            return wrong[0]
+    return None
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("what", MUTANTS)
+def test_the_scenarios_find(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutate(monkeypatch, *MUTANTS[what])
+    monkeypatch.setattr("asyncio.log.logger.disabled", True)
+    assert asyncio.run(first_finding(Tally())), f"nobody noticed that {what}"

@@ -1,0 +1,37 @@
+"""Property test: whatever a server does, nobody gets another's reply and nobody waits for ever."""
+
+import asyncio
+
+import pytest
+import uvloop
+
+from .scenario import Tally, play
+
+BATCH = 100
+
+
+async def many(first: int, count: int, tally: Tally) -> list[str]:
+    wrong = []
+    for seed in range(first, first + count):
+        wrong += await play(seed, tally)
+    return wrong
+
+
+@pytest.mark.parametrize("batch", range(5))
+def test_no_reply_goes_astray(batch: int) -> None:
+    tally = Tally()
+    run = uvloop.run if batch % 2 else asyncio.run
+    assert run(many(batch * BATCH, BATCH, tally)) == []
+    # A test that asks little proves little.
+    assert tally.replies > 10 * BATCH
+    assert tally.cancelled > BATCH
+    assert tally.failed > BATCH // 10
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("batch", range(10))
+def test_no_reply_goes_astray_in_five_thousand_scenarios(batch: int) -> None:
+    tally = Tally()
+    run = uvloop.run if batch % 2 else asyncio.run
+    assert run(many(10_000 + batch * 500, 500, tally)) == []
+    assert tally.replies > 5000
