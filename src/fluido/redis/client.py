@@ -20,7 +20,16 @@ from fluido.redis.link import Link
 from fluido.redis.lost import Elsewhere
 from fluido.redis.mux import Mux, NotOpened, mux_of
 from fluido.redis.pipeline import Pipeline
-from fluido.redis.retrying import Answer, Failure, attempt, failure_in, persist, raise_or, repeatable
+from fluido.redis.retrying import (
+    Answer,
+    Failure,
+    attempt,
+    failure_in,
+    persist,
+    raise_or,
+    repeatable,
+    rough_bytes,
+)
 from fluido.redis.routing import PLAIN, Kind, kind_of, server_wait_s
 from fluido.redis.sharing import Sharing
 
@@ -80,7 +89,7 @@ class Redis(redis.asyncio.Redis):
             return await self._by_kind(args, options)
         try:
             if not link.open:
-                link = await mux.ready()
+                link = await mux.ready(1, rough_bytes((args,)))
             future = link.submit(link.pack(args), raw=NEVER_DECODE in options)
         except (Elsewhere, NotOpened) as refusal:
             if isinstance(refusal, Elsewhere) or mux.fallback is not None:
@@ -220,7 +229,7 @@ class Redis(redis.asyncio.Redis):
             return [link.pack(args) if args[0] in PLAIN else link.wire.pack_in_python(args)]
 
         async def send() -> Answer | Failure:
-            return await attempt(mux, 1, packed, raw, repeatable=again)
+            return await attempt(mux, (args,), packed, raw, repeatable=again)
 
         answer = await persist(mux, first or await send(), send)
         return await self._finish(args[0], answer.replies[0], options)

@@ -71,6 +71,7 @@ class Link(asyncio.BufferedProtocol):
         self._chunks: list[bytes] = []
         self._futures: list[asyncio.Future[Reply]] = []
         self._unsent_bytes = 0
+        self._granted_bytes = 0
         self._runs: list[list[asyncio.Future[Reply]]] = []
         self._raw_futures: set[asyncio.Future[Reply]] = set()
         self._pending: deque[asyncio.Future[Reply]] = deque()
@@ -132,20 +133,29 @@ class Link(asyncio.BufferedProtocol):
         self.window = window
         self._make_room()
 
-    def claim(self, commands: int) -> bool:
-        """A waiter that was granted room for so many has come back; whether it may submit, now."""
+    def grant(self, commands: int, size_bytes: int) -> None:
+        """Keep room for a waiter that has been woken."""
+        self.granted += commands
+        self._granted_bytes += size_bytes
+
+    def claim(self, commands: int, size_bytes: int) -> bool:
+        """A waiter that was granted room has come back; whether it may submit, now."""
         self.granted -= commands
+        self._granted_bytes -= size_bytes
         if self.alive and self.retired is None:
             return True
         if self.retired is not None:
             self._close_when_drained()
         return False
 
-    def has_room(self) -> int:
-        """How many more commands may be submitted now."""
-        if not self.alive or self.retired is not None or self._unsent_bytes >= self.max_bytes:
-            return 0
-        return max(0, self.window - self.inflight - self.granted)
+    def has_room(self, commands: int, size_bytes: int = 0) -> bool:
+        """Whether commands of that size may be submitted or granted now. An idle link takes any size."""
+        if not self.alive or self.retired is not None:
+            return False
+        held_bytes = self._unsent_bytes + self._granted_bytes
+        if held_bytes and held_bytes + size_bytes >= self.max_bytes:
+            return False
+        return self.inflight + self.granted + commands <= self.window
 
     def retire(self, reason: str) -> None:
         """Take no more commands, answer those in flight, close. The first reason stands."""

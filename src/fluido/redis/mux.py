@@ -53,7 +53,7 @@ class Mux:
         self.decisions = DecisionLog()
         self._links: list[Link] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiters: OrderedDict[asyncio.Future[Link | NotOpened], int] = OrderedDict()
+        self._waiters: OrderedDict[asyncio.Future[Link | NotOpened], tuple[int, int]] = OrderedDict()
         self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._until_shutdown: AsyncGenerator[None, None] | None = None
@@ -65,11 +65,11 @@ class Mux:
         self._second_due_s = 0.0
         self._serving = False
 
-    async def ready(self, commands: int = 1) -> Link:
+    async def ready(self, commands: int = 1, size_bytes: int = 0) -> Link:
         """A link with room for so many commands, which must be submitted before anything else is awaited.
 
-        More than the window holds get a link for themselves. Raises NotOpened, or MaxConnectionsError when
-        too many wait already.
+        `size_bytes` is about what they will take. More than the window holds get a link for themselves.
+        Raises NotOpened, or MaxConnectionsError when too many wait already.
         """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
@@ -77,21 +77,23 @@ class Mux:
         commands = min(commands, self.sharing.window_floor)
         while True:
             link = self.link
-            if link is not None and link.open and (commands == 1 or link.has_room() >= commands):
+            if link is not None and link.open and (commands == 1 or link.has_room(commands, size_bytes)):
                 return link
             if len(self._waiters) >= self.sharing.max_waiting:
                 self.tally.refused += 1
                 raise MaxConnectionsError("Too many commands wait for the shared connection")
-            found = await self._wait_in_line(loop, commands)
+            found = await self._wait_in_line(loop, commands, size_bytes)
             if isinstance(found, NotOpened):
                 raise found
             self._serve_soon()
-            if found.claim(commands):
+            if found.claim(commands, size_bytes):
                 return found
 
-    async def _wait_in_line(self, loop: asyncio.AbstractEventLoop, commands: int) -> Link | NotOpened:
+    async def _wait_in_line(
+        self, loop: asyncio.AbstractEventLoop, commands: int, size_bytes: int
+    ) -> Link | NotOpened:
         waiter: asyncio.Future[Link | NotOpened] = loop.create_future()
-        self._waiters[waiter] = commands
+        self._waiters[waiter] = (commands, size_bytes)
         since_s = self.clock()
         self._serve_soon()  # not now: a future that is done is not waited for, and who waits longer is first
         try:
@@ -101,7 +103,7 @@ class Mux:
             if waiter.done() and not waiter.cancelled():
                 result = waiter.result()
                 if isinstance(result, Link):
-                    result.claim(commands)
+                    result.claim(commands, size_bytes)
                     self._serve()  # the baton goes to the next in line
             else:
                 self._waiters.pop(waiter, None)
@@ -113,18 +115,16 @@ class Mux:
         """Give what room there is to those who wait; open a link if there is none. Choose the next link."""
         usable = [link for link in self._links if link.alive and link.retired is None]
         for link in usable:
-            room = link.has_room()
-            while room > 0 and self._waiters:
-                waiter, commands = next(iter(self._waiters.items()))
-                if commands > room and not waiter.done():
-                    break
-                del self._waiters[waiter]
+            while self._waiters:
+                waiter, (commands, size_bytes) = next(iter(self._waiters.items()))
                 if not waiter.done():
-                    link.granted += commands
-                    room -= commands
+                    if not link.has_room(commands, size_bytes):
+                        break
+                    link.grant(commands, size_bytes)
                     waiter.set_result(link)
+                del self._waiters[waiter]
             # Who comes now must not overtake those who were granted room and have not come back yet.
-            link.open = room > 0 and not self._waiters and not link.granted
+            link.open = not self._waiters and not link.granted and link.has_room(1)
         self.link = min(usable, key=lambda link: link.inflight, default=None)
         if self._waiters and not usable:
             self._open()

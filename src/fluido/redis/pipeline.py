@@ -111,6 +111,6 @@ class Pipeline(StockPipeline):
             return pieces
 
         async def send() -> Answer | Failure:
-            return await attempt(mux, len(run), packed, raw, repeatable=again)
+            return await attempt(mux, run, packed, raw, repeatable=again)
 
         return await persist(mux, await send(), send)

@@ -79,15 +79,26 @@ def repeatable(sharing: Sharing, commands: Sequence[Sequence[object]]) -> bool:
     return all(only_reads(args) or canonical(args[0]) in sharing.idempotent for args in commands)
 
 
+def rough_bytes(commands: Sequence[Sequence[object]]) -> int:
+    """About what commands take on the wire: what decides is whether there are large values."""
+    return sum(
+        len(argument) + 8 if isinstance(argument, str | bytes | bytearray | memoryview) else 24
+        for args in commands
+        for argument in args
+    )
+
+
 async def attempt(
     mux: Mux,
-    commands: int,
+    commands: Sequence[Sequence[object]],
     packed: Callable[[Link], list[bytes]],
     raw: frozenset[int],
     *,
     repeatable: bool,
 ) -> Answer | Failure:
-    """Send once. A link that is lost before the write costs nothing: the next one gets the commands.
+    """Send `commands` once, as `packed` makes them.
+
+    A link that is lost before the write costs nothing: the next one gets the commands.
 
     `packed` may raise what redis-py raises for arguments it refuses; MaxConnectionsError comes from the
     mux.
@@ -95,7 +106,7 @@ async def attempt(
     moves = 0
     while True:
         try:
-            link = await mux.ready(commands)
+            link = await mux.ready(len(commands), rough_bytes(commands))
         except NotOpened as refusal:
             return Failure(refusal.error, None, again=False)
         try:
