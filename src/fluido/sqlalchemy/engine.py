@@ -1,5 +1,6 @@
 """`create_async_engine` with a pool that is fair and finds its own size."""
 
+import time
 from typing import Any
 
 from sqlalchemy import URL, make_url
@@ -9,6 +10,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from fluido.laws.base import Law
 from fluido.sqlalchemy.capacity import Capacity
+from fluido.sqlalchemy.law import default_law
 from fluido.sqlalchemy.limits import Limits
 from fluido.sqlalchemy.pool import AdaptivePool
 from fluido.sqlalchemy.statements import Statements
@@ -40,6 +42,9 @@ def create_async_engine(
         )
     if limit is not None:
         stock["limit"] = limit
+    if law is None and limit is not None:
+        server = f"{parsed.host}:{parsed.port}/{parsed.database}"
+        law = default_law(limit, server=server, clock=time.perf_counter)
     if law is not None:
         stock["law"] = law
     engine = create_stock_engine(parsed, poolclass=poolclass, **stock)

@@ -16,8 +16,8 @@ class Limits:
     At most `max_waiting` callers wait for a connection, the next one is refused at once. A connection is
     opened at most every `open_every_s`; one that nobody needed for `idle_s` is closed; none gets older than
     `lifetime_s` (shortened by up to 5 %, so that they do not all end together; None: no bound). `replicas`
-    is how many processes like this one share the server. With `shadow` the law computes and reports, and
-    the limit stays at `max`.
+    is how many processes like this one share the server; `shared` says that others use it too, who deserve
+    their part. With `shadow` the law computes and reports, and the limit stays at `max`.
     """
 
     min: int = 1
@@ -28,6 +28,7 @@ class Limits:
     idle_s: float = 60.0
     lifetime_s: float | None = 3600.0
     replicas: int = 1
+    shared: bool = False
     shadow: bool = False
 
     def __post_init__(self) -> None:

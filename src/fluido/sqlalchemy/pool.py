@@ -28,6 +28,7 @@ from fluido.sqlalchemy.follower import Follower
 from fluido.sqlalchemy.gate import ConnectionGate
 from fluido.sqlalchemy.hold import HOLD, Hold
 from fluido.sqlalchemy.keeper import Keeper
+from fluido.sqlalchemy.law import default_law
 from fluido.sqlalchemy.limits import Limits
 from fluido.sqlalchemy.outcome import outcome_of_connect
 
@@ -64,7 +65,8 @@ class AdaptivePool(Pool):
     ) -> None:
         super().__init__(creator, **stock)
         self.limits = limits = limit or _stock_limits(pool_size, max_overflow)
-        self.law: Law = law or Fixed(limits.max)
+        # The stock arguments ask for a fixed size; `limit` for one that is found.
+        self.law: Law = law or (default_law(limits, server="", clock=clock) if limit else Fixed(limits.max))
         self.holds: dict[ConnectionPoolEntry, Hold] = {}
         # Set by whoever measures statements; until then a checkout is what the law sees.
         self.observed = False
