@@ -20,18 +20,19 @@ from fluido.laws.ramp import Ramp
 from fluido.measure import Ewma, clip
 from fluido.sample import Outcome, Sample
 
-DELTA, WIDEST = 0.12, 0.18  # the probes: L(1 +- delta), wider while the answer is uncertain
+DELTA, WIDEST = 0.09, 0.14  # the probes: L(1 +- delta), wider while the answer is uncertain
 WANTED_ERROR = 0.10
 REST_PAIRS = 7  # at a bound that holds
 LEAST_STEP = 0.4  # calls: below 4 in flight a share of the limit would be no step
-KEEP = 0.7
+KEEP, FLEET_KEEP = 0.8, 0.7
 GAIN, FLEET_GAIN = 0.15, 0.08
-UP, DOWN = 0.5, 0.25  # the largest move of ln L per pair
+UP, DOWN = 0.5, 0.35  # the largest move of ln L per pair
 FORGET = 0.15
 SHORTEST_SLOT_S, LONGEST_SLOT_S, FLEET_SLOT_S = 0.125, 4.0, 0.5
 PER_SLOT, PER_RAMP_SLOT = 100, 30  # calls
 ROUNDS_PER_SLOT = 6.0  # mean service times
 IDLE_S = 600.0
+LEAST_CONTRAST = 0.05  # ln of the two in-flights: closer together they show noise
 COLLAPSE_SERVICE, COLLAPSE_RATE, HOLD_S = 6.0, 0.7, 1.0
 FAIRNESS = 0.04
 
@@ -39,7 +40,7 @@ FAIRNESS = 0.04
 class Elasticity:
     """Decides an in-flight limit between `floor` and `ceiling`. See docs/laws.md for when it is wrong.
 
-    `target` is 0.85 when the server is ours alone and 0.5 when it is shared: on a plateau eps is our share of
+    `target` is 0.87 when the server is ours alone and 0.5 when it is shared: on a plateau eps is our share of
     what is in flight, so the target is also our greed. With `fleet`, all replicas of one server must have the
     same `key` and `slot_s`; `wall_offset_s` turns the times of the samples into wall-clock time.
     ValueError unless 1 <= floor <= start <= ceiling and 0 < target < 1.
@@ -53,7 +54,7 @@ class Elasticity:
         start: float = 8.0,
         floor: float = 2.0,
         ceiling: float,
-        target: float = 0.85,
+        target: float = 0.87,
         key: str = "",
         fleet: bool = False,
         slot_s: float | None = None,
@@ -83,7 +84,7 @@ class Elasticity:
         self._delta = DELTA
         self._rest_until = 0
         self._bounced = 0
-        self._evidence = Evidence(KEEP)
+        self._evidence = Evidence(FLEET_KEEP if fleet else KEEP)
         self._mix = Mix()
         self._weights: dict[str, float] = {}
         self._service_s = 0.0
@@ -146,6 +147,7 @@ class Elasticity:
         self._call_rate.add(slot.call_rate)
         if slot.binding:
             self._bound_s = now_s
+            self._peak = 0
         elif now_s - self._bound_s > IDLE_S:
             self._forget_idle(now_s)
         if self._ramp is not None:
@@ -223,11 +225,11 @@ class Elasticity:
 
     def _judge(self, high: Tally, low: Tally) -> None:
         fewest = min(high.count, low.count)
-        self._probing = high.binding and high.mean_inflight >= 0.85 * high.limit
+        self._probing = low.binding
         if not self._probing or fewest < FEWEST or low.mean_inflight <= 0 or low.rate <= 0 or high.rate <= 0:
             return
         d_n = math.log(high.mean_inflight / low.mean_inflight)
-        if d_n < 0.02:
+        if d_n < LEAST_CONTRAST:
             return
         d_r = math.log(high.busy / low.busy) - math.log(high.rate / low.rate)
         self._evidence.add(d_r, d_n, fewest / PER_SLOT)
@@ -240,6 +242,10 @@ class Elasticity:
         gain = FLEET_GAIN if self._fleet else GAIN
         move = clip(gain * certainty * miss, -DOWN, UP)
         limit = self.limit * math.exp(move)
+        if not high.binding:
+            # Demand ends between the two probes. A limit above it would never be tested again, however many
+            # calls it lets into a server that fewer would make faster.
+            limit = min(limit, high.mean_inflight)
         if self._fleet:
             limit += FAIRNESS * (self.fair_limit - limit)
         self._evidence.fade(math.exp(-abs(move) / FORGET))

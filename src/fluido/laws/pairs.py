@@ -10,6 +10,7 @@ import math
 import zlib
 
 MASK = (1 << 64) - 1
+SURPRISE, SURPRISED = 1.5, 0.3  # standard deviations of a pair, and what is left of the past then
 FEWEST = 10  # calls in a slot: below, it says nothing
 
 
@@ -103,18 +104,25 @@ class Tally:
 class Evidence:
     """Weighted regression of ln(service time) on ln(in-flight) over pairs, forgetting the old ones."""
 
-    __slots__ = ("keep", "sum_nn", "sum_rn", "variance")
+    __slots__ = ("_surprise", "keep", "sum_nn", "sum_rn", "variance")
 
     def __init__(self, keep: float) -> None:
         self.keep = keep
         self.sum_rn = 0.0
         self.sum_nn = 0.0
         self.variance = 0.1
+        self._surprise = 0.0
 
     def add(self, d_r: float, d_n: float, weight: float) -> None:
         """One pair: differences of the logarithms of service time (Little: busy / rate) and in-flight."""
         if self.sum_nn > 0:
             residual = d_r / d_n - self.elasticity
+            surprise = residual / math.sqrt(self.variance)
+            if abs(surprise) > SURPRISE and surprise * self._surprise > 0:
+                # Twice in a row, on the same side: the server changed, and the past speaks of another one.
+                self.fade(SURPRISED)
+                surprise = 0.0
+            self._surprise = surprise if abs(surprise) > SURPRISE else 0.0
             self.variance += 0.1 * (min(residual * residual, 1.0) - self.variance)
         self.sum_rn = self.keep * self.sum_rn + weight * d_r * d_n
         self.sum_nn = self.keep * self.sum_nn + weight * d_n * d_n
