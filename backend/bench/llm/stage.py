@@ -1,0 +1,62 @@
+"""Engines for a comparison, one for each arm.
+
+Arms do not empty each other's caches, and idle ones cost nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import embedded
+from bench.llm.arms import Dialect
+from embedded.engine import EngineOptions
+from embedded.ground import EngineName
+
+
+@dataclass(frozen=True, slots=True)
+class Kitchen:
+    """How each engine is cut."""
+
+    engine: EngineName = "synthetic"
+    slots: int = 4
+    slot_tokens: int = 2048
+    prompt_cache_mib: int = 0
+
+    @property
+    def dialect(self) -> Dialect:
+        """What they speak."""
+        return "ollama" if self.engine == "ollama" else "llamacpp"
+
+    def options(self) -> EngineOptions:
+        """For the embedded ground."""
+        return EngineOptions(
+            slots=self.slots, slot_tokens=self.slot_tokens, prompt_cache_mib=self.prompt_cache_mib
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An engine that runs."""
+
+    url: str
+    model: str
+    line: str
+
+
+@asynccontextmanager
+async def engines(kitchen: Kitchen, count: int) -> AsyncIterator[list[Served]]:
+    """`count` engines of their own, started one after the other (a start takes all cores)."""
+    async with AsyncExitStack() as closing:
+        served = []
+        for _ in range(count):
+            ground = embedded.stack(
+                engine=kitchen.engine,
+                postgres=False,
+                redis=False,
+                engine_options=kitchen.options(),
+            )
+            stack = await closing.enter_async_context(ground)
+            served.append(Served(stack.engine_url, stack.model or "", stack.describe()[-2]))
+            await asyncio.sleep(0)
+        yield served
