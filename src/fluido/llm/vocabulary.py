@@ -7,52 +7,60 @@ def _words(text: str) -> frozenset[str]:
 
 # What only a program text, or a question about one, holds (before punctuation is folded).
 CODE_SIGNS = (
-    "```", "traceback (most", "#include", "def ", "=> ", "();", "){", ") {", "</", "!= ", "==",
-    "console.log", "import ", "select *", "select count", "insert into", "public static", "self.", "null",
-    "0x", "&&", "$(", "print(", "npm ", "pip install", "docker ", "git ", "sudo ", "std::", "fn ", "#!/",
+    "```", "#include", "=> ", "();", "){", ") {", "</", "!= ", "==", "console.log", "self.", "&&", "$(",
+    "print(", "std::", "#!/",
 )  # fmt: skip
+# One of the characters without which none of them can be there.
+CODE_CHARACTERS = frozenset("`(){}<>=&$#_*;!.:")
+# Words of program text: two of them, or one with a sign.
+SIGN_WORDS = _words("""
+    def import null sudo fn traceback void int const elif stderr printf
+""")
 # Endings of source files.
-EXTENSIONS = (
-    ".py", ".js", ".ts", ".java", ".cpp", ".rs", ".go", ".sql", ".sh", ".html", ".css", ".json", ".yaml",
-    ".yml", ".toml", ".php", ".rb", ".kt", ".c ", ".h ", ".jsx", ".tsx", ".csv",
-)  # fmt: skip
+EXTENSIONS = _words("""
+    py js ts java cpp rs go sql sh html css json yaml yml toml php rb kt c h jsx tsx csv ipynb
+""")
 # One of these is enough for code.
 CODE_WORDS = _words("""
-    algorithm algoritmo ansible api apis async asyncio attributeerror await backend bash compila compilar
-    compile cron crontab css debug debuggear decorator depurar django dockerfile docstring endpoint
-    fastapi flask frontend golang goroutine html importerror indexerror javascript jquery json keyerror
-    kotlin kubernetes lambda localstorage makefile middleware mutex mysql node.js nodejs
-    nullpointerexception numpy orm pandas php postgres postgresql powershell pytest reactjs recursion
-    recursiva recursive recursivo refactor refactoring refactoriza refactorizar regex regexp segfault sql
-    sqlite stacktrace subquery syntaxerror terraform typeerror typescript unittest useeffect usestate
-    valueerror vba webhook xml yaml
+    algorithm algoritmo ansible api apis async asyncio attributeerror await backend bash codebase
+    compila compilar compile cron crontab css dataframe debug debuggear decorator depurar django docker
+    dockerfile docstring endpoint fastapi flask frontend git golang goroutine html importerror
+    indexerror javascript jquery json jsx keyerror kotlin kubectl kubernetes lambda localhost
+    localstorage makefile middleware mutex mysql node.js nodejs npm nullpointerexception numpy orm
+    pandas php postgres postgresql powershell pytest reactjs recursion recursiva recursive recursivo
+    refactor refactoring refactoriza refactorizar regex regexp segfault sql sqlite ssh stacktrace stdin
+    stdout subquery syntaxerror ternario ternary terraform typeerror typescript unittest useeffect
+    usestate valueerror vba webhook xml yaml
 """)
 # These mean code in company: two of them and a verb of making or mending.
 CODE_HINTS = _words("""
-    angular app arbol archivo array boton branch bucle bug button c# c++ cadena clase class code codigo
-    cola comando command commit component componente consulta container contenedor diccionario dictionary
-    error excel excepcion exception file form formula formulario framework funcion function hilo index
-    indice interface interfaz java library libreria list lista loop macro matrix matriz method metodo
-    module modulo pagina parsear parser pila program programa python query queue rama react ruby rust
-    script server servidor shell stack string struct swift tabla table test tests thread thread-safe tree
-    variable vue
+    angular app arbol archivo archivos array base boton branch bucle bug button c# c++ cadena carpeta
+    clase class code codigo cola comando command commit component componente conectar consulta container
+    contenedor datos declare deploy diccionario dictionary ejecuta endpoint error esquema excel
+    excepcion exception file files folder form formula formulario framework funcion function generic
+    global hilo index indice interface interfaz java library libreria list lista loop macro matrix
+    matriz method metodo module modulo operador operator pagina parsear parser pila program programa
+    python query queue rama react rename renombre ruby rust schema script server servidor shell stack
+    string struct swift tabla table test tests thread thread-safe tree variable vue
 """)
 # Verbs of making or mending.
 CODE_VERBS = _words("""
-    arregla arreglar build calcula calculates calcule code compute convert convertir convierte correct
-    corregir corrige crea crear create debug desarrolla desarrollar develop devuelva devuelve escribe
-    escribeme escribir fails falla fix genera generar generate haz hazme implement implementa implementar
-    invertir invierte iterate lee leer make optimise optimiza optimizar optimize ordena ordenar parse
-    programa programar prueba read recorre recorrer return returns reverse sort test traduce valida
-    validate validates valide write
+    arregla arreglar build calcula calculates calcule code compila compute conecta conectar connect
+    convert convertir convierte correct corregir corrige crea crear create debug declare declaro define
+    defino desarrolla desarrollar develop devuelva devuelve ejecuta escribe escribeme escribir fails
+    falla fix genera generar generate haz hazme implement implementa implementar invertir invierte
+    iterate lee leer make optimise optimiza optimizar optimize ordena ordenar parse programa programar
+    prueba read recorre recorrer return returns reverse run sort test traduce undo valida validate
+    validates valide write
 """)
 # What is long when somebody asks to have it written.
 LONG_WORDS = _words("""
-    article articulo blog capitulo chapter comprehensive cuento curriculo detailed detallada
-    detalladamente detallado detalle detalles discurso ensayo essay exhaustiva exhaustivamente exhaustivo
-    extensa extensamente extenso guia guide guion historieta informe itinerario itinerary larga largo
-    lengthy manual monografia novel novela plan profunda profundidad profundo proposal propuesta relato
-    report screenplay speech story syllabus temario tesis thesis thorough tutorial whitepaper
+    agreement analisis analysis article articulo blog capitulo chapter completa completo comprehensive
+    contract contrato cuento curriculo detailed detallada detalladamente detallado detalle detalles
+    discurso ensayo essay exhaustiva exhaustivamente exhaustivo extensa extensamente extenso full guia
+    guide guion handbook historieta informe itinerario itinerary larga largo lengthy letter long manual
+    monografia novel novela overview plan profunda profundidad profundo proposal propuesta relato report
+    screenplay speech story syllabus temario tesis thesis thorough tutorial whitepaper
 """)
 # Verbs of asking to have something written.
 LONG_VERBS = _words("""
@@ -66,6 +74,8 @@ LONG_PHRASES = (
     "con ejemplos", "with examples", "a fondo", "guia completa", "complete guide", "full guide", "plan de",
     "plan for", "pros and cons", "ventajas y desventajas", "business plan", "cover letter",
     "carta de presentacion", "long-form", "everything about", "todo sobre", "business model",
+    "todo lo que sepas", "everything you know", "todas sus clausulas", "all its clauses", "todo detalle",
+    "lesson plan", "meal plan", "unidad didactica",
 )  # fmt: skip
 # A wish for a short answer.
 SHORT_PHRASES = (
@@ -91,6 +101,8 @@ SHORT_HEADS = (
     "what currency ", "que idioma ", "que moneda ", "cual fue ", "what was the ", "convert ", "convierte ",
     "spell ", "synonym ", "sinonimo ", "antonimo ", "name ", "nombra ", "dime ", "tell me the ",
     "what are the colors", "que color ", "cual ", "corrige ", "a cuantos ", "sugiere un nombre",
+    "what s the ", "se puede ", "se pueden ", "fix the grammar", "fix the spelling", "how do you spell",
+    "whose ",
 )  # fmt: skip
 # Small talk.
 GREETINGS = _words("""
@@ -99,8 +111,21 @@ GREETINGS = _words("""
 """)
 # What asks for a paragraph or two.
 MEDIUM_WORDS = _words("""
-    best causas causes como compara compare consejos correo deberia describe diferencia diferencias
-    difference differences ejemplos email examples explain explica explicame explicar funciona how ideas
-    list lista mejores paragraph parrafo pasos poem poema por razones reasons recomiendas recommend resume
-    resumen should sirve steps summarise summarize summary tips ventajas why works
+    best causas causes compara compare consejos correo deberia describe diferencia diferencias
+    difference differences ejemplos email examples explain explica explicame explicar funciona ideas
+    mejores paragraph parrafo pasos poem poema razones reasons recomiendas recommend resume resumen
+    should sirve steps summarise summarize summary tips ventajas why works
 """)
+# Names of languages: with one hint beside them they mean code.
+LANGUAGES = _words(
+    """
+    python java rust ruby swift c++ c# php perl go scala haskell matlab cobol fortran
+"""
+)
+# What is written as prose, whatever it is about.
+GENRES = _words(
+    """
+    ensayo essay cuento story relato tale novel novela poema poem discurso speech informe report guion
+    screenplay articulo article chapter capitulo letter carta
+"""
+)
