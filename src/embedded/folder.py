@@ -48,13 +48,18 @@ def free_port() -> int:
 def whole_folder(target: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` work in a new folder beside `target`, which takes that name only when `fill` returns.
 
+    `fill` may put files beside its folder whose names begin with the folder's; it removes them itself.
+
     Parts that a killed run left are removed by whoever comes next: `target` is never half made. Of several
     runs that want it at once, one makes it and the others wait.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with held(target.with_name(f".{target.name}.lock")):
         for stale in target.parent.glob(f".{target.name}.part-*"):
-            shutil.rmtree(stale, ignore_errors=True)
+            if stale.is_dir():
+                shutil.rmtree(stale, ignore_errors=True)
+            else:
+                stale.unlink(missing_ok=True)
         if target.exists():
             return
         part = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))

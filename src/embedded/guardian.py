@@ -145,11 +145,12 @@ def main() -> int:
     os.close(failure)
     # Only now may a signal be sent: before, it would reach this program's copy and be lost.
     reason = os.read(became, 4096).decode()
+    try:
+        os.write(1, (f"failed {reason}\n" if reason else f"started {server}\n").encode())
+    except OSError:  # the starter died in the meantime
+        told.append(signal.SIGTERM)
     if reason:
-        os.write(1, f"failed {reason}\n".encode())
         return 127
-
-    os.write(1, f"started {server}\n".encode())
     while True:
         ready, _, _ = select.select([0, woken], [], [], LOOK_S)
         if woken in ready:

@@ -36,8 +36,11 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
     stale = tmp_path / ".made.part-abc"
     stale.mkdir()
     (stale / "file").write_text("half of")
+    beside = tmp_path / ".made.part-abc.password"
+    beside.write_text("secret")
     whole_folder(tmp_path / "made", Path.exists)
     assert not stale.exists()
+    assert not beside.exists()
 
 
 def test_of_many_makers_one_makes(tmp_path: Path) -> None:
