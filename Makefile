@@ -56,7 +56,23 @@ check: $(DEV_READY) ## lint, types, architecture
 
 .PHONY: bench
 bench: $(DEV_READY) ## compare V1 and V2, under 3 minutes
-	@cd backend && exec ../$(PY) -m bench compare
+	@cd backend && exec ../$(PY) -m bench
+
+.PHONY: bench-smoke
+bench-smoke: $(DEV_READY) ## the same in under a minute, to see that everything works
+	@cd backend && exec ../$(PY) -m bench --smoke
+
+.PHONY: simulate
+simulate: $(DEV_READY) ## play every scenario against the laws in virtual time (SHORT=1: under a minute)
+	@$(PY) -m fluido.testing scenarios $(if $(SHORT),--short,--pictures build/scenarios)
+
+.PHONY: laws-real
+laws-real: $(DEV_READY) ## the elasticity law against a sweep of static limits on a real PostgreSQL, about 15 minutes
+	@cd backend && exec ../$(PY) -m bench.laws_real
+
+.PHONY: ollama
+ollama: $(RUN_READY) ## build the real Ollama into the user's cache folder (needs Go, some minutes)
+	@$(PY) -m embedded.ollama_build
 
 .PHONY: lock
 lock: $(DEV_READY) ## write requirements/*.txt from the .in files (needs uv)

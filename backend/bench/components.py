@@ -78,12 +78,13 @@ async def postgresql_arms(urls: dict[str, str], block_s: float) -> AsyncIterator
             is_new=False,
         )
         await store.recent(conversation, before_id=stored.id, limit=2 * FRAGMENTS + 1)
-        await store.add_answer(conversation, answer)
+        await store.add_answer(stored, answer)
         return Reply()
 
     try:
         yield [ComponentArm(name, turn, POSTGRESQL_CREW, block_s) for name, turn in (("v1", v1), ("v2", v2))]
     finally:
+        await store.close()
         await dynamic.close()
         await static.close()
 
@@ -109,6 +110,7 @@ async def redis_arms(urls: dict[str, str], block_s: float) -> AsyncIterator[list
     try:
         yield [ComponentArm(name, turn, REDIS_CREW, block_s) for name, turn in (("v1", v1), ("v2", v2))]
     finally:
+        await store.close()
         await dynamic.close()
         await static.close()
 

@@ -17,9 +17,12 @@ from fluido.llm import (
     OllamaEngine,
     OpenAIEngine,
     Options,
+    Presets,
     Timings,
     detect,
 )
+from fluido.llm.budget import FIRST_TOKENS_PER_CHAR
+from fluido.llm.seat import Order
 
 from .history import Transcript, Turn
 from .recall import Recall
@@ -29,6 +32,15 @@ SYSTEM_PROMPT = (
     "You are Sentinel, a helpful assistant. Answer in the language of the question, correctly and briefly."
 )
 DEFAULT_OLLAMA_URL = "http://127.0.0.1:11434"
+
+# Request-level parameters by kind of query; a caller's and the model author's own values win. The
+# temperatures are low because Sentinel answers questions, it does not invent stories unless asked.
+PRESETS = {
+    Kind.SHORT: Options(num_predict=256, temperature=0.2, top_p=0.9),
+    Kind.MEDIUM: Options(num_predict=768, temperature=0.4, top_p=0.9),
+    Kind.LONG: Options(num_predict=2048, temperature=0.7, top_p=0.95),
+    Kind.CODE: Options(num_predict=1536, temperature=0.2, top_p=0.95),
+}
 
 
 class SentinelFluidoV2:
@@ -61,6 +73,7 @@ class SentinelFluidoV2:
             engines or [_engine(ollama_url, self.model, settings)],
             model=self.model,
             max_waiting=policy.max_waiting,
+            presets=Presets(PRESETS),
             clock=clock,
         )
         self._is_open = False
@@ -82,30 +95,38 @@ class SentinelFluidoV2:
         """The queue in front of the engines."""
         return self._dispatcher
 
-    def check_room(self) -> None:
-        """Raise what a question would meet now: `EngineUnavailable`, or `LimitReached` from full queues.
+    def check_room(self, message: str, kind: Kind, deadline_s: float) -> None:
+        """Raise what a question would meet now: `EngineUnavailable`, or `LimitReached` with its wait.
 
-        Asked before anything is stored, so that a refusal costs next to nothing.
+        Asked before anything is stored, so that a refusal costs next to nothing. Only what is certain
+        is refused here: the history is not known yet, the dispatcher looks again with it.
         """
         stations = self._dispatcher.stations
         up = [station for station in stations if station.health.up]
         if not up:
             raise stations[0].health.unavailable(stations[0].name)
+        waits_s = []
+        for station in up:
+            estimate = station.estimate
+            prefill_s = estimate.prefill_s(round(len(message) * FIRST_TOKENS_PER_CHAR))
+            order = Order(prefill_s + estimate.cost_s(0, estimate.output_tokens(kind, None)), prefill_s)
+            waits_s.append(station.predicted_wait_s(order) + prefill_s)
         waiting = min(len(station.queue) for station in up)
-        if waiting >= self._max_waiting:
-            service_ms = max(station.stats().service_ms_p50 for station in up)
-            wait_s = waiting * service_ms / 1e3 / max(1, sum(station.limit for station in up))
+        is_late = self._clock() + min(waits_s) > deadline_s
+        if is_late or waiting >= self._max_waiting:
             raise LimitReached(
-                f"{waiting} questions wait already",
+                f"{waiting} questions wait already: the first word would take about {min(waits_s):.1f} s.",
                 waiting=waiting,
-                predicted_wait_s=wait_s,
-                retry_after_s=max(1.0, wait_s / 2),
+                predicted_wait_s=min(waits_s),
+                retry_after_s=max(1.0, min(waits_s)),
             )
 
     async def check(self) -> str:
         """Return which model answers on which engine; raise what keeps it from answering."""
         await self.open()
-        self.check_room()
+        stations = self._dispatcher.stations
+        if not any(station.health.up for station in stations):
+            raise stations[0].health.unavailable(stations[0].name)
         facts = [station.facts for station in self._dispatcher.stations if station.facts is not None]
         return "; ".join(
             f"{fact.model} on {fact.kind} {fact.version}".strip()

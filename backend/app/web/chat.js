@@ -36,7 +36,7 @@ function translate() {
 function show(node, text) {
   const parts = text.split("```");
   node.replaceChildren(...parts.map((part, index) => {
-    if (index % 2 === 0) return document.createTextNode(part);
+    if (index % 2 === 0) return document.createTextNode(parts.length > 1 ? part.trim() : part);
     const code = document.createElement("pre");
     code.textContent = part.replace(/^[\w+-]*\n/, "").replace(/\n$/, "");
     return code;
