@@ -110,7 +110,6 @@ async def redis_arms(urls: dict[str, str], block_s: float) -> AsyncIterator[list
     try:
         yield [ComponentArm(name, turn, REDIS_CREW, block_s) for name, turn in (("v1", v1), ("v2", v2))]
     finally:
-        await store.close()
         await dynamic.close()
         await static.close()
 
