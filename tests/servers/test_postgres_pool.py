@@ -135,6 +135,32 @@ async def test_dispose_reopens_and_close_does_not(postgres_url: str) -> None:
     assert pool_of(engine).checkedin() == 0
 
 
+async def test_reading_a_stream_is_not_holding_a_connection_idle(
+    engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = pool_of(engine)
+
+    async def read() -> None:
+        async with engine.connect() as connection:
+            async for _ in await connection.stream(
+                text("SELECT pg_sleep(0.05) FROM generate_series(1, 200)")
+            ):
+                pass
+
+    task = asyncio.create_task(read())
+    while not pool.holds:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.05)
+    (hold,) = pool.holds.values()
+    hold.working_since_s = None
+    hold.taken_s -= 100.0
+    with caplog.at_level("WARNING", "fluido.sqlalchemy"):
+        pool.keeper.sweep()
+    assert not caplog.records
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_server_that_accepts_and_never_answers_costs_the_connect_timeout() -> None:
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

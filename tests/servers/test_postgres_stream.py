@@ -35,6 +35,12 @@ async def test_every_row_comes_once_and_in_order(engine: AsyncEngine, count: int
     assert nothing_is_out(engine)
 
 
+async def test_an_autocommitting_engine_streams_in_a_transaction(engine: AsyncEngine) -> None:
+    autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+    async with RowStreams(autocommit).stream(sa.text("SELECT generate_series(1, 500) AS n")) as rows:
+        assert len([row async for row in rows]) == 500
+
+
 async def test_rows_are_those_of_the_statement(engine: AsyncEngine) -> None:
     made = sa.func.jsonb_build_object("n", sa.column("n"), type_=sa.dialects.postgresql.JSONB)
     query = sa.select(made.label("data")).select_from(sa.func.generate_series(1, 70).alias("n"))

@@ -9,6 +9,7 @@ from fluido.flow.limiter import Limiter
 
 # Under this key of `record_info` whoever has the connection finds the checkout.
 HOLD = "fluido.hold"
+DRIVERS = ("asyncpg", "psycopg")
 
 
 class Hold:
@@ -60,11 +61,17 @@ class Hold:
         working_s = 0.0 if self.working_since_s is None else now_s - self.working_since_s
         return now_s - self.taken_s - self.database_s - working_s
 
-    def place(self) -> str:
+    def places(self) -> list[str]:
         """Where the holder is now: `file:line in function`, from the outermost call to the innermost."""
-        if self.task is None:
-            return "unknown place"
-        return " > ".join(_places(self.task.get_coro())) or "unknown place"
+        return [] if self.task is None else list(_places(self.task.get_coro()))
+
+    def place(self) -> str:
+        """The same in one line."""
+        return " > ".join(self.places()) or "unknown place"
+
+    def in_driver(self) -> bool:
+        """Whether the holder waits for the driver after all: fetches of a stream are not timed."""
+        return any(f"/{driver}/" in place for place in self.places()[-3:] for driver in DRIVERS)
 
 
 def _current_task() -> "asyncio.Task[Any] | None":

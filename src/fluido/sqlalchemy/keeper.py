@@ -87,7 +87,7 @@ class Keeper:
             return
         tolerated_s = HELD_FACTOR * pool.limiter.stats().service_ms_p50 / 1e3
         for hold in overdue:
-            if hold.idle_s(now_s) > tolerated_s:
+            if hold.idle_s(now_s) > tolerated_s and not hold.in_driver():
                 hold.reported = True
                 _logger.warning(
                     "A connection of %s is held for %.1f s, idle for %.1f s of them (label %r), at %s",

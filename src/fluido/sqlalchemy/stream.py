@@ -103,6 +103,9 @@ class RowStream:
             hold = (raw.record_info or {}).get(HOLD)
             if hold is not None:
                 hold.reported = True  # a stream is held for long by design
+            if raw.dbapi_connection and self._engine.dialect.detect_autocommit_setting(raw.dbapi_connection):
+                # A cursor lives in a transaction.
+                await self._connection.execution_options(isolation_level="READ COMMITTED")
             result = await self._connection.stream(self._statement, self._parameters)
             self._cursor = BlockCursor(result)
             self._first = await self._cursor.primed()

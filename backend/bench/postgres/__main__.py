@@ -1,0 +1,80 @@
+"""`python -m bench.postgres`: every experiment on an embedded PostgreSQL, arms interleaved; ten minutes."""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import asyncpg
+
+from bench.environment import describe
+from bench.postgres import bursts, report, scans, waiting, writes
+from bench.postgres.record import Measured
+from embedded import stack
+
+Experiment = Callable[[str, argparse.Namespace], AsyncIterator[Measured]]
+
+SCHEMA = (
+    "CREATE TABLE bench_hot (id int PRIMARY KEY, n bigint NOT NULL)",
+    "INSERT INTO bench_hot VALUES (1, 0), (2, 0)",
+    "CREATE TABLE bench_log (id bigserial PRIMARY KEY, body text)",
+)
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "waiting": lambda url, given: waiting.waiting(
+        url, tasks=100, size=10, blocks=given.blocks, block_s=given.block_s
+    ),
+    "crowd": lambda url, given: waiting.waiting(
+        url, tasks=400, size=15, blocks=given.blocks, block_s=given.block_s
+    ),
+    "inserts": lambda url, given: writes.inserts(url, tasks=256, blocks=given.blocks, block_s=1.0),
+    "one-insert": lambda url, given: writes.inserts(url, tasks=1, blocks=given.blocks, block_s=0.5),
+    "scans": lambda url, given: scans.scans(url, blocks=given.blocks),
+    "one-caller": lambda url, given: writes.one_caller(url, blocks=3 * given.blocks, calls=300),
+    "lanes": lambda url, given: bursts.lanes(url, blocks=given.blocks, block_s=2 * given.block_s),
+    "hot-rows": lambda url, given: bursts.hot_rows(url, cycles=1, blocks=given.blocks),
+    "limits": lambda url, given: waiting.limits(url, settle_s=15.0, measure_s=2 * given.block_s),
+}
+
+
+async def run(given: argparse.Namespace) -> list[Measured]:
+    """All chosen experiments, one after the other, on one server."""
+    measured: list[Measured] = []
+    with tempfile.TemporaryDirectory() as folder:
+        async with stack(data_dir=Path(folder), engine=None, redis=False) as ground:
+            url = ground.database_url
+            if url is None:
+                raise SystemExit("no PostgreSQL could be started")
+            link = await asyncpg.connect(url.replace("+asyncpg", ""))
+            for statement in SCHEMA:
+                await link.execute(statement)
+            await link.close()
+            for name in given.only or EXPERIMENTS:
+                sys.stderr.write(f"{name} ...\n")
+                measured += [row async for row in EXPERIMENTS[name](url, given)]
+    return measured
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run, print the tables, and write JSON and a picture if asked."""
+    parser = argparse.ArgumentParser(prog="python -m bench.postgres", description=__doc__)
+    parser.add_argument("--only", nargs="*", choices=list(EXPERIMENTS), help="experiments (default: all)")
+    parser.add_argument("--blocks", type=int, default=5, help="interleaved blocks an arm (default 5)")
+    parser.add_argument("--block-s", type=float, default=2.0, help="seconds a block (default 2)")
+    parser.add_argument("--json", type=Path, help="write all blocks here")
+    parser.add_argument("--picture", type=Path, help="write a picture here")
+    given = parser.parse_args(arguments)
+    environment = describe()
+    measured = asyncio.run(run(given))
+    command = " ".join(["python -m bench.postgres", *(sys.argv[1:] if arguments is None else arguments)])
+    sys.stdout.write(report.table(measured) + "\n")
+    if given.json is not None:
+        report.save(given.json, environment, measured, command=command)
+    if given.picture is not None:
+        report.picture(given.picture, measured, title=f"{command}, commit {environment.commit[:12]}")
+
+
+if __name__ == "__main__":
+    main()
