@@ -66,7 +66,7 @@ async def test_twenty_tasks_share_four_connections_fairly(engine: AsyncEngine) -
 async def test_connections_are_opened_one_after_the_other(postgres_url: str) -> None:
     engine = create_async_engine(postgres_url, limit=Limits(min=1, max=20, open_every_s=0.03))
     opened_s: list[float] = []
-    event.listen(engine.sync_engine, "connect", lambda *_: opened_s.append(time.perf_counter()))
+    event.listen(engine.sync_engine, "do_connect", lambda *_: opened_s.append(time.perf_counter()))
 
     async def ask() -> None:
         async with engine.connect() as connection:
@@ -74,10 +74,9 @@ async def test_connections_are_opened_one_after_the_other(postgres_url: str) -> 
 
     await asyncio.gather(*(ask() for _ in range(50)))
     await close_engine(engine)
-    # Opening ends a moment after it began: two may end closer together than they began.
-    span_s = opened_s[-1] - opened_s[0]
-    assert len(opened_s) <= 3 + span_s / 0.03
     assert len(opened_s) > 2
+    # The one that is always there and the first that is added may begin together; a timer may be late.
+    assert opened_s[-1] - opened_s[1] >= 0.03 * (len(opened_s) - 2) - 0.02
 
 
 async def test_a_killed_backend_costs_one_error_and_replaces_the_generation(engine: AsyncEngine) -> None:
@@ -139,20 +138,22 @@ async def test_reading_a_stream_is_not_holding_a_connection_idle(
     engine: AsyncEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     pool = pool_of(engine)
+    reading = asyncio.Event()
 
     async def read() -> None:
         async with engine.connect() as connection:
-            async for _ in await connection.stream(
-                text("SELECT pg_sleep(0.05) FROM generate_series(1, 200)")
-            ):
-                pass
+            rows = await connection.stream(
+                text("SELECT n, pg_sleep(0.002) FROM generate_series(1, 3000) AS n")
+            )
+            async for row in rows:
+                if row.n == 60:
+                    reading.set()
 
     task = asyncio.create_task(read())
-    while not pool.holds:
-        await asyncio.sleep(0.001)
-    await asyncio.sleep(0.05)
+    await reading.wait()
+    await asyncio.sleep(0.01)
     (hold,) = pool.holds.values()
-    hold.working_since_s = None
+    assert hold.working_since_s is None
     hold.taken_s -= 100.0
     with caplog.at_level("WARNING", "fluido.sqlalchemy"):
         pool.keeper.sweep()
