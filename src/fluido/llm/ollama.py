@@ -65,7 +65,8 @@ class OllamaEngine:
         status, version = await self._transport.ask("GET", "/api/version")
         if status != 200:
             raise EngineUnavailable(f"{self.name} answers {status} to /api/version")
-        model = model or self._model or await self._first_model()
+        self._model = self._model or model or await self._first_model()
+        model = model or self._model
         status, show = await self._transport.ask("POST", "/api/show", {"model": model})
         if status == 404:
             raise ModelMissing(text(show.get("error")) or f"model '{model}' not found", model=model)
