@@ -12,10 +12,17 @@ import uvloop
 from pydantic import ValidationError
 from rich.console import Console
 
-import embedded
 from app.core.settings import Settings
 from app.db.dynamic_session import DynamicPostgreSQLSession
 from app.db.migrate import migrate as apply_migrations
+
+try:
+    import embedded
+except ModuleNotFoundError:
+    sys.exit(
+        "`python -m app` brings its servers from the source tree, which is not here: set DATABASE_URL, REDIS_URL "
+        "and OLLAMA_URL and serve `app.main:app` with any ASGI server, for example `uvicorn app.main:app`."
+    )
 
 DATA = Path(__file__).parents[2] / ".sentinel"
 GRACE_S = 5

@@ -1,5 +1,9 @@
 """Language models behind one queue: engines in, deltas and timings out. Needs `fluido[llm]` (aiohttp)."""
 
+from fluido.extras import need
+
+need("llm", "aiohttp")
+
 from fluido.llm.answers import Answers
 from fluido.llm.budget import Budget
 from fluido.llm.call import Call, Delta, Kind, Lane, Message, Options, Timings

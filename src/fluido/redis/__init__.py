@@ -3,6 +3,10 @@
 Needs the extra `fluido[redis]` (redis-py 8.1 or newer 8.x, hiredis 3.2 or newer).
 """
 
+from fluido.extras import need
+
+need("redis", "redis", "hiredis")
+
 from redis.exceptions import RedisError
 
 from fluido.redis.client import Redis

@@ -1,5 +1,9 @@
 """Drop-in for SQLAlchemy's async engine: a fair pool that finds its own size, and group writes."""
 
+from fluido.extras import need
+
+need("sqlalchemy", "sqlalchemy")
+
 from fluido.sqlalchemy.engine import close_engine, create_async_engine
 from fluido.sqlalchemy.errors import OutcomeUnknown, PoolQueueFull, PoolTimeout
 from fluido.sqlalchemy.limits import Limits
