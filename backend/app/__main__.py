@@ -21,7 +21,7 @@ try:
 except ModuleNotFoundError:
     sys.exit(
         "`python -m app` brings its servers from the source tree, which is not here: set DATABASE_URL, "
-        "REDIS_URL and OLLAMA_URL and serve `app.main:app` with any ASGI server, for example `uvicorn app.main:app`."
+        "REDIS_URL and OLLAMA_URL and serve `app.main:app` with any ASGI server (`uvicorn app.main:app`)."
     )
 
 DATA = Path(__file__).parents[2] / ".sentinel"
