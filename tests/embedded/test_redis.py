@@ -8,6 +8,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from embedded import redis
+from embedded.archive import REQUIREMENTS
 from embedded.redis import Redis
 
 pytestmark = pytest.mark.servers
@@ -69,6 +70,15 @@ def test_a_newer_server_on_the_path_wins(
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
     monkeypatch.setattr(redis, "unpacked", lambda *_, **__: Path("/ours"))
     assert redis.program() == (tmp_path / name if wins else Path("/ours/redis-server"))
+
+
+def test_every_platform_that_has_a_wheel_is_named() -> None:
+    pins = (REQUIREMENTS / "redis-server.txt").read_text()
+    for system, machine in (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")):
+        package, version, member = redis.wheel(system, machine)
+        assert f"{package}=={version}" in pins
+        assert member.endswith("/bin/redis-server")
+    assert redis.wheel("linux", "x86_64")[0] != redis.wheel("linux", "aarch64")[0]
 
 
 def test_a_value_is_quoted_for_the_configuration() -> None:
