@@ -17,7 +17,8 @@ from bench.traces import load_trace
 from bench.trial import Arm, Plan, Quiet, Trial, at_level
 
 START_S = 6.0
-SETTLE_S = 0.4
+SETTLE_S = 0.2
+PATIENT_FROM_S = 600.0
 
 
 def planned_s(profile: Profile) -> float:
@@ -61,7 +62,9 @@ class Run:
         self._machine = machine or ThisMachine()
         self._clock = clock
         self._until = 0.0
-        self._quiet = Quiet(look_s=SETTLE_S, patience_s=1.0, repeats=1 if profile.budget_s < 600 else 3)
+        # A short run looks once and marks what was busy; a long one has time to wait and to repeat.
+        patient = profile.budget_s >= PATIENT_FROM_S
+        self._quiet = Quiet(look_s=SETTLE_S, patience_s=5.0 if patient else 0.0, repeats=3 if patient else 0)
 
     async def __call__(self) -> None:
         """Everything the profile asks for, until it is done or its time is over."""
@@ -112,7 +115,7 @@ class Run:
             self._results.notes.append(f"{chat.experiment}: V1 answered nothing, so nothing was compared")
             return
         for level in chat.levels:
-            offer = Offer(level * capacity, chat.block_s, self._profile.pattern)
+            offer = Offer(level * capacity, chat.block_s, self._profile.pattern, self._profile.deadline_s)
             arms = [
                 ChatArm(name, stage.contestants[name].sender, workload, offer, trace) for name in chat.arms
             ]

@@ -15,7 +15,6 @@ from bench.experiments import (
     standard_workloads,
 )
 from bench.load import Load, Reply
-from bench.samples import Outcome, Sample
 from bench.traces import load_trace
 from bench.workloads import Question
 
@@ -48,19 +47,37 @@ def test_two_arms_get_the_same_requests_at_about_the_offered_rate(name: str, vir
 
 
 def test_capacity_leaves_the_filling_of_caches_out() -> None:
-    samples = [Sample(0.0, n / 10, n / 10 + 0.5, Outcome.ANSWERED) for n in range(100)]
-    samples += [Sample(0.0, 5.0, 5.1, Outcome.FAILED)]
-    assert rate_after(samples, 3.0) == pytest.approx(10.0, rel=0.05)
+    assert rate_after([n / 10 for n in range(1, 101)], 3.0) == pytest.approx(10.0, rel=0.02)
     assert rate_after([], 3.0) == 0.0
+    assert rate_after([1.0], 3.0) == 0.0
 
 
-async def _capacity() -> float:
-    seen: list[Question] = []
-    return await capacity_per_s(recorder(seen), WORKLOADS["single_questions"], duration_s=0.2, seed=1)
+def test_capacity_is_what_a_crew_of_eight_gets_and_leaves_nothing_running(virtual: Any) -> None:
+    async def main(loop: Any) -> None:
+        async def send(question: Question) -> Reply:
+            await asyncio.sleep(0.5)
+            return Reply()
+
+        rate = await capacity_per_s(
+            send, WORKLOADS["single_questions"], duration_s=10.0, seed=1, clock=loop.time
+        )
+        assert rate == pytest.approx(16.0, rel=0.1)
+        assert len(asyncio.all_tasks()) == 1
+
+    virtual(main)
 
 
-def test_capacity_is_measured_with_a_crew_of_eight() -> None:
-    assert 300 < asyncio.run(_capacity()) < 900
+def test_a_slow_machine_gets_more_time_but_not_for_ever(virtual: Any) -> None:
+    async def main(loop: Any) -> None:
+        async def send(question: Question) -> Reply:
+            await asyncio.sleep(12.0 if question.user_id.endswith("-1") else 1000.0)
+            return Reply()
+
+        workload = WORKLOADS["single_questions"]
+        assert await capacity_per_s(send, workload, duration_s=5.0, seed=1, clock=loop.time) > 0
+        assert loop.time() == pytest.approx(15.0)
+
+    virtual(main)
 
 
 def test_returning_users_have_said_something_before_and_others_have_not() -> None:
