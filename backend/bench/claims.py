@@ -264,6 +264,8 @@ def attainment(target: Target, row: Mapping[str, Any]) -> str:
     low, ratio = row.get("low"), row.get("ratio")
     if ratio is None or math.isnan(ratio):
         return "not measured"
-    if row["verdict"] == "better" and low is not None and low >= target.low:
+    if low is None or math.isnan(low):
+        return "too few blocks"
+    if row["verdict"] == "better" and low >= target.low:
         return "met"
     return "reached, not shown" if ratio >= target.low else "missed"

@@ -58,7 +58,7 @@ RETURNING, NEW, SINGLE = "returning_users", "new_conversations", "single_questio
 QUICK = Profile(
     "quick",
     "synthetic",
-    45.0,
+    40.0,
     ComponentPlan(rounds=5, block_s=0.25, warm_up=1),
     (ChatPlan(RETURNING, (0.9,), rounds=5, block_s=1.2, calibrate_s=3.0),),
 )

@@ -4,6 +4,7 @@ One engine an arm, because an engine remembers prompts: arms that shared one wou
 and the one that ran first in a block would pay for it. Whoever does not run uses no processor.
 """
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -57,9 +58,12 @@ class Stage:
     async def __aenter__(self) -> Self:
         try:
             folder = Path(self._exit.enter_context(TemporaryDirectory(prefix="sentinel-bench-")))
-            for arm in self._arms:
-                self._say(f"starting {arm}")
-                await self._start(arm, folder)
+            self._say(f"starting {', '.join(self._arms)}")
+            started = [self._start(arm, folder) for arm in self._arms]
+            # All of them end before anything is stopped, so that nothing starts behind our back.
+            for result in await asyncio.gather(*started, return_exceptions=True):
+                if isinstance(result, BaseException):
+                    raise result
         except BaseException:
             await self._exit.aclose()
             raise

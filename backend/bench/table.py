@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from rich.console import Console
 from rich.table import Table
@@ -59,10 +59,9 @@ def _experiment(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _work(row: Mapping[str, Any]) -> str:
     """What each arm did for an answer: equal output is the condition, prompt length is theirs to choose."""
     asked = " | ".join(str(row[f"{side}_requests"]) for side in _SIDES)
-    seen = (
-        f"  {asked} requests in {row['blocks']} paired blocks; lost = failed + refused; "
-        f"a difference of {_ratio(row['detectable'])} would have been seen"
-    )
+    seen = f"  {asked} requests in {row['blocks']} paired blocks; lost = failed + refused"
+    if _is_known(row["detectable"]):
+        seen += f"; a difference of {_ratio(row['detectable'])} would have been seen"
     if not row["control_output_tokens"]:
         return seen
     sides = (
@@ -93,17 +92,19 @@ def customer(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def _is_known(value: float | None) -> TypeGuard[float]:
+    return value is not None and not math.isnan(value)
+
+
 def _value(value: float | None) -> str:
-    if value is None or math.isnan(value):
+    if not _is_known(value):
         return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _ratio(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.2f}x"
+    return f"{value:.2f}x" if _is_known(value) else "-"
 
 
 def _range(low: float | None, high: float | None) -> str:
-    if low is None or high is None or math.isnan(low) or math.isnan(high):
-        return "too few blocks"
-    return f"{low:.2f} - {high:.2f}"
+    return f"{low:.2f} - {high:.2f}" if _is_known(low) and _is_known(high) else "too few blocks"

@@ -62,6 +62,7 @@ def test_a_target_is_met_only_when_the_interval_says_so() -> None:
     row = {"ratio": 6.0, "low": 5.0, "verdict": "better"}
     assert attainment(target, row) == "met"
     assert attainment(target, {**row, "low": 4.0}) == "reached, not shown"
-    assert attainment(target, {**row, "low": None, "verdict": "undecided"}) == "reached, not shown"
+    assert attainment(target, {**row, "low": None, "verdict": "undecided"}) == "too few blocks"
+    assert attainment(target, {**row, "verdict": "undecided"}) == "reached, not shown"
     assert attainment(target, {**row, "ratio": 4.0, "low": 3.0}) == "missed"
     assert attainment(target, {}) == "not measured"
