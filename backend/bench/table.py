@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -39,11 +40,16 @@ def show(document: Mapping[str, Any], console: Console) -> None:
 def _experiment(rows: Sequence[Mapping[str, Any]]) -> Table:
     first = rows[0]
     load = f" at {first['level']:.0%} of V1's capacity" if first["control_output_tokens"] else ""
-    table = Table(title=f"{first['experiment'].replace('_', ' ')}{load}", title_justify="left")
-    for name in ("", first["control"], first["treatment"], "better", "95 % interval", "verdict", "lost"):
+    table = Table(
+        title=f"{first['experiment'].replace('_', ' ')}{load}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name in ("", first["control"], first["treatment"], "better", "95 % int.", "verdict", "lost"):
         table.add_column(name, justify="left" if name in {"", "verdict"} else "right", no_wrap=True)
     for row in rows:
-        lost = " | ".join(f"{row[f'{side}_failed']}+{row[f'{side}_refused']}" for side in _SIDES)
+        lost = " | ".join(_lost(row[f"{side}_failed"], row[f"{side}_refused"]) for side in _SIDES)
         table.add_row(
             f"{row['measure']} ({row['unit']})",
             _value(row["control_value"]),
@@ -74,8 +80,8 @@ def _work(row: Mapping[str, Any]) -> str:
 
 def customer(rows: Sequence[Mapping[str, Any]]) -> Table:
     """The customer's table: their figures, the range they hope for, what was measured here."""
-    table = Table(title="The customer's targets", title_justify="left")
-    for name in ("", "their V1", "target", "here", "95 % interval", " "):
+    table = _table("The customer's targets")
+    for name in ("", "their V1", "target", "here", "95 % int.", " "):
         table.add_column(name, justify="right" if name.strip() else "left", no_wrap=True)
     for target in CUSTOMER:
         row = next(
@@ -90,6 +96,15 @@ def customer(rows: Sequence[Mapping[str, Any]]) -> Table:
             attainment(target, row),
         )
     return table
+
+
+def _table(title: str) -> Table:
+    """Narrow enough for a terminal of 80 columns."""
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+
+
+def _lost(failed: int, refused: int) -> str:
+    return f"{failed}+{refused}" if failed or refused else "0"
 
 
 def _is_known(value: float | None) -> TypeGuard[float]:
@@ -107,4 +122,4 @@ def _ratio(value: float | None) -> str:
 
 
 def _range(low: float | None, high: float | None) -> str:
-    return f"{low:.2f} - {high:.2f}" if _is_known(low) and _is_known(high) else "too few blocks"
+    return f"{low:.2f}-{high:.2f}" if _is_known(low) and _is_known(high) else "few blocks"
