@@ -193,7 +193,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sweep", nargs="+", type=int)
     parser.add_argument("--static-s", type=float)
     parser.add_argument("--law-s", type=float)
-    parser.add_argument("--target", type=float, default=0.85)
+    parser.add_argument("--target", type=float, default=0.87)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--json", type=Path, help="write every cell there")
     wishes = parser.parse_args(argv)

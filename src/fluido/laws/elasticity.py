@@ -25,7 +25,7 @@ WANTED_ERROR = 0.10
 REST_PAIRS = 7  # at a bound that holds
 LEAST_STEP = 0.4  # calls: below 4 in flight a share of the limit would be no step
 KEEP, FLEET_KEEP = 0.8, 0.7
-GAIN, FLEET_GAIN = 0.15, 0.08
+GAIN, FLEET_GAIN = 0.15, 0.06
 UP, DOWN = 0.5, 0.35  # the largest move of ln L per pair
 FORGET = 0.15
 SHORTEST_SLOT_S, LONGEST_SLOT_S, FLEET_SLOT_S = 0.125, 4.0, 0.5
@@ -34,7 +34,7 @@ ROUNDS_PER_SLOT = 6.0  # mean service times
 IDLE_S = 600.0
 LEAST_CONTRAST = 0.05  # ln of the two in-flights: closer together they show noise
 COLLAPSE_SERVICE, COLLAPSE_RATE, HOLD_S = 6.0, 0.7, 1.0
-FAIRNESS = 0.04
+FAIRNESS = 0.06
 
 
 class Elasticity:
