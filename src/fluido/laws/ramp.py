@@ -3,13 +3,13 @@
 Doubling is worth it when throughput grows by more than 2^(1 - target), the same trade as the paired slots
 strike later. Two stalls in a row end the climb, because group commit has a flat step from one to two before
 it rises to twenty-four. A start that cannot climb at all may be far above the knee: then it halves, as long
-as it keeps 95 % of the best throughput it has seen.
+as it keeps 92 % of the best throughput it has seen.
 """
 
 import math
 
 FELL = 0.9  # a candidate with less than this share of the throughput ends the climb at once
-KEPT = 0.95
+KEPT = 0.92
 
 
 class Ramp:

@@ -1,0 +1,126 @@
+"""A part of `make simulate`, small enough for every run of the suite; CI plays the whole by itself."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fluido.laws.aimd import Aimd
+from fluido.laws.elasticity import Elasticity
+from fluido.testing.__main__ import main
+from fluido.testing.figures import jain
+from fluido.testing.runner import DEFAULT_LAW, FOLDER, Verdict, judge, play
+from fluido.testing.scenario import load
+from fluido.testing.simulation import Simulation
+
+QUICK = [
+    "does_not_bind",
+    "plateau",
+    "outage",
+    "real_commits",
+    "real_hot_row",
+    "replicas_2",
+    "control_not_app_limited",
+    "control_own_slots",
+    "control_timeouts_only",
+    "control_unsynchronised",
+]
+
+
+def verdicts(name: str, law: str = DEFAULT_LAW) -> list[Verdict]:
+    scenario = load(FOLDER / f"{name}.toml")
+    return judge([play(scenario, law, 1, short=True, keep_trace=False)])
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_scenario_meets_its_lines(name: str) -> None:
+    found = verdicts(name)
+    assert found
+    assert [verdict for verdict in found if not verdict.passed] == []
+
+
+def test_a_law_that_finds_no_limit_is_seen() -> None:
+    (throughput, *_) = verdicts("real_hot_row", "fluido.laws.aimd:Aimd")
+    assert not throughput.passed
+    assert throughput.miss > 0.3
+
+
+def test_a_run_is_the_same_for_the_same_seed_and_another_for_another() -> None:
+    scenario = replace(load(FOLDER / "steady.toml"), duration_s=3.0)
+    runs = [Simulation(scenario, Elasticity, seed).run() for seed in (1, 1, 2)]
+    assert runs[0].schedule == runs[1].schedule
+    assert runs[0].limits == runs[1].limits
+    assert runs[0].schedule != runs[2].schedule
+    assert Simulation(scenario, Aimd, 1).run().schedule != runs[0].schedule
+
+
+def test_every_scenario_has_a_text_lines_and_a_short_form() -> None:
+    files = sorted(FOLDER.glob("*.toml"))
+    assert len(files) >= 25
+    for path in files:
+        scenario = load(path)
+        assert scenario.text
+        assert scenario.lines
+        assert scenario.short_s
+        if path.stem.startswith("control_"):
+            assert scenario.control in {line.figure for line in scenario.lines}
+
+
+MINE = """
+text = "mine"
+duration_s = 4
+
+[[phase]]
+at_s = 0
+knee = { cores = 2, service_s = 0.01 }
+
+[[group]]
+clients = 10
+
+[[line]]
+figure = "throughput"
+better = "more"
+line = 0.5
+"""
+
+
+def test_the_command_plays_a_scenario_of_ones_own_and_draws_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(MINE)
+    arguments = ["scenarios", str(path), "--seeds", "1", "--processes", "1", "--pictures", str(tmp_path)]
+    assert main(arguments) == 0
+    assert "mine" in capsys.readouterr().out
+    assert (tmp_path / "mine.png").stat().st_size > 5000
+
+
+def test_a_missed_line_is_an_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(MINE.replace("line = 0.5", "line = 5.0"))
+    assert main(["scenarios", str(path), "--seeds", "1", "--processes", "1"]) == 1
+    assert "MISSED by" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text", ["", "text = 1\n", MINE.replace("cores = 2", "cors = 2"), MINE.replace("at_s = 0", "at_s = 1")]
+)
+def test_a_wrong_file_is_refused_by_name(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    assert main(["scenarios", str(path)]) == 2
+    assert "wrong.toml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("law", ["nothing", "fluido:Nobody", "no.such:Law", "fluido.laws.aimd:BACK_OFF"])
+def test_a_law_that_does_not_exist_is_refused(law: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scenarios", "--law", law]) == 2
+    assert capsys.readouterr().err
+
+
+def test_fairness_is_one_for_equals() -> None:
+    assert jain([3, 3, 3]) == 1
+    assert jain([3, 0, 0]) == pytest.approx(1 / 3)
+    assert jain([]) == 0
