@@ -236,10 +236,12 @@ class Redis(redis.asyncio.Redis):
 
     async def _wait_for_replicas(self, mux: Mux, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """WAIT speaks of the writes of its own connection: it goes over the shared one, which retires."""
-        link = await mux.ready()
+        try:
+            link = await mux.ready()
+        except NotOpened as refusal:
+            raise refusal.error from None
         future = link.submit(link.wire.pack_in_python(args))
         link.allow_silence(server_wait_s(args))
-        mux.detach(link)
         link.retire("WAIT")
         reply = await future
         return await self._finish(args[0], getattr(reply, "error", reply), options)

@@ -239,8 +239,6 @@ class Mux:
         if link in self._links:
             self._links.remove(link)
         self.tally.events[f"closed: {link.retired or 'lost'}"] += 1
-        if self.link is link:
-            self._serve()
         task = link.loop.create_task(link.wire.give_back())
         self._closing.add(task)
         task.add_done_callback(self._closed)
@@ -257,12 +255,6 @@ class Mux:
         """Let every link finish what is in flight and close; the next command opens a new one."""
         for link in tuple(self._links):
             link.retire(reason)
-        self._serve()
-
-    def detach(self, link: Link) -> None:
-        """Take a link out of use; it lives until it is drained."""
-        if link in self._links:
-            self._links.remove(link)
         self._serve()
 
     async def aclose(self) -> None:
