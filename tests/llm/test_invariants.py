@@ -111,12 +111,12 @@ async def test_every_call_ends_exactly_once_in_any_weather(engine, timings, seed
     async def moody(call: Call):
         for _ in range(weather.randrange(4)):
             await asyncio.sleep(0)
-        if weather.random() < 0.1:
+        if weather.random() < 0.03:
             raise StreamBroken("before")
         for piece in call.messages[-1].content:
             yield Delta(piece)
             await asyncio.sleep(0)
-            if weather.random() < 0.02:
+            if weather.random() < 0.004:
                 raise StreamBroken("in the middle")
         yield timings()
 

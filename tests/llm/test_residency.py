@@ -1,3 +1,5 @@
+import random
+
 from fluido.llm.call import Message
 from fluido.llm.prefix import Prefix
 from fluido.llm.residency import Residency
@@ -111,3 +113,17 @@ def test_memory_is_bounded() -> None:
     for number in range(2000):
         serve(index, talk(str(number), 1))
     assert len(index._second) <= 256
+
+
+def test_more_conversations_than_slots_in_turn_still_find_some_of_theirs() -> None:
+    """Least recently used would find next to nothing: who was served last comes back last."""
+    index = Residency(4, pins=True)
+    source, warm, asked = random.Random(1), 0, 0
+    for turn in range(40):
+        people = list("abcdefgh")
+        source.shuffle(people)
+        for name in people:
+            place = serve(index, talk(name, turn))
+            asked += turn >= 10
+            warm += turn >= 10 and place.warm
+    assert warm / asked > 0.38

@@ -53,7 +53,10 @@ class Composer:
         return Prompt(
             call=replace(call, kind=kind, options=options, messages=fitted.messages),
             prefix=Prefix.of(
-                fitted.messages, [self._tokens.of(m) for m in fitted.messages], seed=(call.model, call.think)
+                fitted.messages,
+                [self._tokens.of(m) for m in fitted.messages],
+                seed=(call.model, call.think),
+                conversation=call.conversation,
             ),
             tokens=fitted.tokens,
             dropped=fitted.dropped,

@@ -10,14 +10,20 @@ from fluido.llm.call import Message
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """`chain[i]` stands for all up to message i, `tokens[i]` long; `head` messages are the system's."""
+    """`chain[i]` stands for all up to message i, `tokens[i]` long; `head` messages are the system's.
+
+    `conversation` names the history where the caller did.
+    """
 
     chain: tuple[int, ...] = ()
     tokens: tuple[int, ...] = ()
     head: int = 0
+    conversation: str = ""
 
     @classmethod
-    def of(cls, messages: tuple[Message, ...], sizes: list[int], *, seed: object = None) -> "Prefix":
+    def of(
+        cls, messages: tuple[Message, ...], sizes: list[int], *, seed: object = None, conversation: str = ""
+    ) -> "Prefix":
         """The prefix of `messages` with their sizes in tokens.
 
         `seed` is what else changes the rendered prompt.
@@ -32,7 +38,7 @@ class Prefix:
         head = 0
         while head < len(messages) and messages[head].role == "system":
             head += 1
-        return cls(tuple(chain), tuple(tokens), head)
+        return cls(tuple(chain), tuple(tokens), head, conversation)
 
     def followed_by(self, message: Message, size: int) -> "Prefix":
         """This prefix with one more message: the answer that was generated."""
@@ -41,7 +47,15 @@ class Prefix:
             (*self.chain, hash((last, message.role, message.content))),
             (*self.tokens, self.total_tokens + size),
             self.head,
+            self.conversation,
         )
+
+    @property
+    def lineage(self) -> int:
+        """What stays the same over all turns of one conversation."""
+        if self.conversation or len(self.chain) <= self.head:
+            return hash(self.conversation)
+        return self.chain[self.head]
 
     @property
     def total_tokens(self) -> int:

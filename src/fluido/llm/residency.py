@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from fluido.llm.eviction import Eviction
 from fluido.llm.prefix import Prefix
 
 SECOND_TIER = 256
@@ -47,6 +48,7 @@ class Residency:
         self.pins = pins
         self._slots = [_Slot(Prefix(), 0) for _ in range(max(1, slots))]
         self._moment = itertools.count(1)
+        self._eviction = Eviction(max(1, slots))
         self._claims: Counter[int] = Counter()
         self._second: OrderedDict[int, int] = OrderedDict()  # end of a chain -> its tokens
         self._second_trust = 0.0
@@ -97,6 +99,8 @@ class Residency:
 
         Its own history's, else the one that is missed least.
         """
+        self._eviction.saw(prefix.lineage)
+        sign = -1 if self._eviction.newest_goes else 1
         free = [index for index in range(len(self._slots)) if index not in busy] or [0]
         shared = {index: self._slots[index].holds.shared(prefix) for index in free}
         own = max(free, key=lambda index: (shared[index], -index))
@@ -106,7 +110,7 @@ class Residency:
                 key=lambda index: (
                     self._claims[index] > 0,
                     bool(self._slots[index].holds.chain),
-                    self._slots[index].used,
+                    sign * self._slots[index].used,
                 ),
             )
         slot = self._slots[own]
