@@ -268,6 +268,27 @@ async def test_an_engine_that_goes_silent_is_given_up(engine) -> None:
         assert scripted.inflight == 0
 
 
+async def test_who_never_begins_is_given_up_and_has_to_prove_itself(engine) -> None:
+    scripted = engine()
+
+    async def stalls(_: Call):
+        await asyncio.Event().wait()
+        yield
+
+    scripted.script = stalls
+    async with Dispatcher([scripted], patience=Patience(first_token_s=0.01)) as dispatcher:
+        for _ in range(2):
+            with pytest.raises(EngineUnavailable):
+                await answer(dispatcher)
+        health = dispatcher.stations[0].health
+        assert not health.up, "three silences in a row"
+        scripted.script = None
+        started = scripted.started
+        await asyncio.wait_for(health._recovery, 2)
+        assert scripted.started == started + 1, "one token was asked for"
+        assert (await answer(dispatcher))[0] == "ab"
+
+
 async def test_a_stream_without_timings_is_an_error(engine) -> None:
     scripted = engine()
 

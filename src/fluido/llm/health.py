@@ -12,14 +12,20 @@ LONGEST_RETRY_S = 2.0
 
 
 class Health:
-    """Up or down. `probe` raises while the engine is not fit to serve; `on_change` is told each turn.
+    """Up or down. `probe` and `say_something` raise while the engine does not work; `on_change` is told.
 
     One refused connection is enough for down: every call would wait for the same. A stream that broke may be
     that call's own fault, so it takes three in a row without an answer between them.
     """
 
-    def __init__(self, probe: Callable[[], Awaitable[None]], on_change: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        probe: Callable[[], Awaitable[None]],
+        say_something: Callable[[], Awaitable[None]],
+        on_change: Callable[[bool], None],
+    ) -> None:
         self._probe = probe
+        self._say_something = say_something
         self._on_change = on_change
         self._broken = 0
         self._recovery: asyncio.Task[None] | None = None
@@ -62,6 +68,9 @@ class Health:
             await asyncio.sleep(self.retry_s)
             try:
                 await self._probe()
+                if self._broken:
+                    # It was up by its own word and broke every answer: it has to give one.
+                    await self._say_something()
             except FluidoError as error:
                 self.reason = str(error)
                 self.retry_s = min(LONGEST_RETRY_S, 2 * self.retry_s)

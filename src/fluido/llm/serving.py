@@ -28,12 +28,19 @@ CROWDED_SHARE = 0.05
 class Patience:
     """How long silence is believed, in seconds.
 
-    `slow_reader_s`: how long a full reader may hold an answer.
+    A first token is given up after four times what it should take, but not before `first_token_floor_s` and not
+    after `first_token_s`. `slow_reader_s` is how long a full reader may hold an answer.
     """
 
+    first_token_floor_s: float = 30.0
     first_token_s: float = 120.0
     gap_s: float = 15.0
     slow_reader_s: float = 10.0
+
+    def for_first_token(self, expected_s: float) -> float:
+        """How long to wait for a first token that should take `expected_s`."""
+        floor_s = min(self.first_token_floor_s, self.first_token_s)
+        return max(floor_s, min(4.0 * expected_s, self.first_token_s))
 
 
 @dataclass(slots=True)
@@ -167,7 +174,7 @@ class Serving:
 
     async def _streamed(self, call: Call, station: Station, seat: Seat, relay: Relay) -> tuple[Timings, str]:
         loop = asyncio.get_running_loop()
-        patience_s = self._patience.first_token_s
+        given_s = patience_s = self._patience.for_first_token(seat.order.first_token_s)
         if call.deadline_s is not None:
             patience_s = min(patience_s, max(0.0, call.deadline_s - self._clock()))
         timings: Timings | None = None
@@ -191,7 +198,7 @@ class Serving:
                         guard.reschedule(loop.time() + self._patience.gap_s)
         except TimeoutError as error:
             waited_s = self._clock() - seat.started_s
-            if not relay.started and patience_s < self._patience.first_token_s:
+            if not relay.started and patience_s < given_s:
                 raise WaitTimeout(f"no first token within {waited_s:.1f} s", waited_s=waited_s) from error
             raise StreamBroken(f"{station.name} went silent for {waited_s:.1f} s") from error
         if timings is None:

@@ -3,11 +3,14 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 
 from fluido.errors import Closed, FluidoError, LimitReached, WaitTimeout
 from fluido.flow.obeyed import Obeyed
 from fluido.laws.base import Law
+from fluido.llm.call import Call, Message, Options
 from fluido.llm.engine import Engine, EngineFacts
+from fluido.llm.errors import StreamBroken
 from fluido.llm.estimate import Estimate
 from fluido.llm.health import Health
 from fluido.llm.knee import Knee
@@ -23,6 +26,7 @@ SHORT_RATIO = 3.0
 IDLE_SHARE = 0.9
 LEARN_SHARE = 0.1
 LEARN_FROM_S = 0.05
+PROBE_S = 10.0
 
 
 class Station:
@@ -47,7 +51,7 @@ class Station:
         self.queue = CallQueue(max_waiting=max_waiting)
         self.residency = Residency()
         self.loader = Loader(engine.load, self._pause, self._resume, clock=clock)
-        self.health = Health(self._probe, self._changed)
+        self.health = Health(self._probe, self._say_something, self._changed)
         self._make_law = law or _knee
         self._obeyed = Obeyed(Knee(UNKNOWN_SLOTS))
         self._pinned: float | None = None
@@ -128,6 +132,16 @@ class Station:
         self.loader.forget()
         if self.facts.resident:
             self.loader.served(self.model, 0.0)
+
+    async def _say_something(self) -> None:
+        """One token, out of the queue's sight: the only proof that answers come again."""
+        probe = Call((Message("user", "ping"),), model=self.model, options=Options(num_predict=1))
+        try:
+            async with asyncio.timeout(PROBE_S), aclosing(self.engine.stream(probe)) as stream:
+                async for _ in stream:
+                    pass
+        except TimeoutError as error:
+            raise StreamBroken(f"{self.name} says nothing") from error
 
     def _changed(self, up: bool) -> None:
         if up:
