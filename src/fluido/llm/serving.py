@@ -28,8 +28,8 @@ CROWDED_SHARE = 0.05
 class Patience:
     """How long silence is believed, in seconds.
 
-    A first token is given up after four times what it should take, but not before `first_token_floor_s` and not
-    after `first_token_s`. `slow_reader_s` is how long a full reader may hold an answer.
+    A first token is given up after four times what it should take, but not before `first_token_floor_s` and
+    not after `first_token_s`. `slow_reader_s` is how long a full reader may hold an answer.
     """
 
     first_token_floor_s: float = 30.0
