@@ -129,14 +129,8 @@ class SentinelFluidoV2:
             raise stations[0].health.unavailable(stations[0].name)
         facts = [station.facts for station in self._dispatcher.stations if station.facts is not None]
         return "; ".join(
-            f"{fact.model} on {fact.kind} {fact.version}".strip()
-            + (f", {fact.slots} slots" if fact.slots else "")
-            for fact in facts
+            f"{fact.model} on {fact.kind}" + (f", {fact.slots} slots" if fact.slots else "") for fact in facts
         )
-
-    def kind_of(self, message: str, hint: str | None = None) -> Kind:
-        """Return the kind of a query; a hint wins."""
-        return Kind(hint) if hint else detect(message)
 
     async def stream(
         self,
