@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
-from fluido.metrics import FlowStats
+from fluido.metrics import FlowStats, Histogram
 from fluido.sample import Outcome, Sample
 
 KIB = 1024
@@ -151,6 +151,7 @@ class AdaptiveBufferManager:
     def __init__(self, policy: Mapping[DataFlowType, DynamicBufferConfig] = POLICY) -> None:
         self._policy = dict(policy)
         self._sources: dict[DataFlowType, Callable[[], Iterable[Flow]]] = {}
+        self._reported = {kind: Histogram() for kind in DataFlowType}
 
     def policy(self, flow_type: DataFlowType) -> DynamicBufferConfig:
         """Return the bounds a flow of this kind is built with."""
@@ -187,8 +188,10 @@ class AdaptiveBufferManager:
         ok: bool = True,
         label: str = "reported",
     ) -> None:
-        """Feed one observation from outside to the laws of a flow.
+        """Take one observation from outside: a call that did not pass through our own flow.
 
+        It is counted (`reported` in `get_buffer_stats`), and fed to the laws that judge by the time of
+        single calls; our own calls are measured by the flows themselves and need no report.
         `throughput` is the work done by the call (tokens, rows, commands), not a rate. Raises
         ValueError when a number cannot be an observation.
         """
@@ -198,6 +201,7 @@ class AdaptiveBufferManager:
         if not (math.isfinite(throughput) and throughput > 0):
             msg = f"throughput is the work of this call and must be above 0, not {throughput}"
             raise ValueError(msg)
+        self._reported[flow_type].record(latency_ms / 1e3)
         for flow in self.flows(flow_type):
             if isinstance(flow, LearningFlow):
                 stats = flow.stats()
@@ -222,6 +226,7 @@ class AdaptiveBufferManager:
                 "config": asdict(self.get_config(kind)),
                 "policy": asdict(self._policy[kind]),
                 "flows": [_plain(flow.stats()) for flow in self.flows(kind)],
+                "reported": _summary(self._reported[kind]),
             }
             for kind in DataFlowType
         }
@@ -235,6 +240,14 @@ def _plain(stats: FlowStats) -> dict[str, object]:
     values = asdict(stats)
     values["decisions"] = [asdict(record) for record in stats.decisions[-_SHOWN_DECISIONS:]]
     return {name: _finite(value) for name, value in values.items()}
+
+
+def _summary(reported: Histogram) -> dict[str, float]:
+    return {
+        "count": reported.count,
+        "latency_ms_p50": reported.quantile(0.5) * 1e3,
+        "latency_ms_p99": reported.quantile(0.99) * 1e3,
+    }
 
 
 def _finite(value: object) -> object:

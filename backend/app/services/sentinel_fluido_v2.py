@@ -19,7 +19,6 @@ from fluido.llm import (
     Options,
     Presets,
     Timings,
-    detect,
 )
 from fluido.llm.budget import FIRST_TOKENS_PER_CHAR
 from fluido.llm.seat import Order
@@ -131,6 +130,10 @@ class SentinelFluidoV2:
         return "; ".join(
             f"{fact.model} on {fact.kind}" + (f", {fact.slots} slots" if fact.slots else "") for fact in facts
         )
+
+    def kind_of(self, message: str, hint: str | None = None) -> Kind:
+        """Return the kind of a query; a hint wins."""
+        return Kind(hint) if hint else detect(message)
 
     async def stream(
         self,

@@ -67,7 +67,7 @@ class SentinelSystem:
     async def open(self) -> None:
         """Open every part. A dependency that is away now is waited for in the background."""
         await self._open_cache()
-        self._buffers.attach(DataFlowType.DATABASE_QUERY, lambda: [self._db, self._store.writer])
+        self._buffers.attach(DataFlowType.DATABASE_QUERY, lambda: [self._db.pool.limiter, self._store.writer])
         self._buffers.attach(DataFlowType.TELEMETRY, lambda: [self._telemetry])
         await self._sentinel.open()
         if self._should_migrate and not await self._migrate():
