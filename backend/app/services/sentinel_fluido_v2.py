@@ -19,6 +19,7 @@ from fluido.llm import (
     Options,
     Presets,
     Timings,
+    detect,
 )
 from fluido.llm.budget import FIRST_TOKENS_PER_CHAR
 from fluido.llm.seat import Order
