@@ -77,6 +77,8 @@ class Elasticity:
         self._fixed_slot = slot_s is not None or fleet
         self._slot_s = slot_s or (FLEET_SLOT_S if fleet else 2 * SHORTEST_SLOT_S)
         self._index: int | None = None
+        self._from_s = math.inf
+        self._until_s = -math.inf
         self._slot: Tally | None = None
         self._first: Tally | None = None
         self._ramp: Ramp | None = None if fleet else Ramp(self.limit, self.floor, self.ceiling, target)
@@ -107,7 +109,8 @@ class Elasticity:
         service_s = sample.finished_s - sample.started_s
         if not (math.isfinite(now_s) and 0 <= service_s < math.inf):
             return self._decision
-        self._roll(now_s)
+        if not self._from_s <= now_s < self._until_s:
+            self._roll(now_s)
         if sample.outcome is not Outcome.OK:
             return self._decision
         units = sample.units if 0 < sample.units < math.inf else 1.0
@@ -142,6 +145,8 @@ class Elasticity:
         else:
             self._close(slot, index - 1, now_s)
         self._open(now_s)
+        self._from_s = self._index * self._slot_s
+        self._until_s = self._from_s + self._slot_s
 
     def _close(self, slot: Tally, index: int, now_s: float) -> None:
         self._call_rate.add(slot.call_rate)

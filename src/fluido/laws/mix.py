@@ -2,19 +2,29 @@
 
 from collections.abc import Mapping
 
-from fluido.measure import Ewma
-
 MAX_CLASSES = 64
+KEEP = 0.98  # of the mean at each call
 FADE = 0.5  # of every class's share at each weighing
 OTHERS = "\0others"
 
 
 class _Class:
-    __slots__ = ("cost", "share")
+    __slots__ = ("cost_s", "count", "share", "sum_s")
 
     def __init__(self) -> None:
-        self.cost = Ewma(0.02)
+        self.cost_s = 0.0
         self.share = 0.0
+        self.sum_s = 0.0
+        self.count = 0
+
+    def settle(self) -> None:
+        """Take the calls since the last weighing into the moving mean, as if one by one."""
+        if self.count:
+            weight = 1.0 - KEEP**self.count if self.share else 1.0
+            self.cost_s += weight * (self.sum_s / self.count - self.cost_s)
+            self.share += self.count
+            self.sum_s = 0.0
+            self.count = 0
 
 
 class Mix:
@@ -31,18 +41,20 @@ class Mix:
         if known is None:
             name = label if len(self._classes) < MAX_CLASSES else OTHERS
             known = self._classes.setdefault(name, _Class())
-        known.cost.add(cost_s)
-        known.share += 1
+        known.sum_s += cost_s
+        known.count += 1
 
     def weights(self, longest_s: float) -> tuple[Mapping[str, float], float]:
         """Weight of each class that takes at most `longest_s`, mean 1 over the calls, and their mean seconds.
 
         Longer classes get no weight: they end too rarely to be seen in a slot, and only use up capacity.
         """
-        short = {name: known for name, known in self._classes.items() if known.cost.value <= longest_s}
+        for known in self._classes.values():
+            known.settle()
+        short = {name: known for name, known in self._classes.items() if known.cost_s <= longest_s}
         total = sum(known.share for known in short.values())
-        mean_s = sum(known.share * known.cost.value for known in short.values()) / total if total else 0.0
-        weights = {name: known.cost.value / mean_s if mean_s else 1.0 for name, known in short.items()}
+        mean_s = sum(known.share * known.cost_s for known in short.values()) / total if total else 0.0
+        weights = {name: known.cost_s / mean_s if mean_s else 1.0 for name, known in short.items()}
         for known in self._classes.values():
             known.share *= FADE
         return weights, mean_s
