@@ -261,7 +261,6 @@ async def play(seed: int, tally: Tally | None = None) -> list[str]:
         sharing=Sharing(
             links=scenario.links,
             window=scenario.window,
-            window_floor=scenario.window,
             delivery="safe" if scenario.safe else "retry",
         ),
     )

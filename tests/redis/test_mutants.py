@@ -41,7 +41,7 @@ MUTANTS: dict[str, tuple[Any, str, str, str]] = {
     "a waiter cancelled with room in its hand keeps it": (
         Mux,
         "_wait_in_line",
-        "result.claim(commands, size_bytes)",
+        "result.claim(wish)",
         "pass",
     ),
     "who waits for a link that does not open is forgotten": (
@@ -59,8 +59,8 @@ MUTANTS: dict[str, tuple[Any, str, str, str]] = {
     "a newcomer overtakes those who were given room": (
         Mux,
         "_serve",
-        "not self._waiters and not link.granted and link.has_room(1)",
-        "not self._waiters and link.has_room(1)",
+        "not self._waiters and not link.granted and link.has_room(ONE)",
+        "not self._waiters and link.has_room(ONE)",
     ),
     "a lost link takes its unsent commands with it": (
         Link,

@@ -189,7 +189,7 @@ async def test_a_pool_too_small_to_share_is_left_as_it_is(redis_url: str) -> Non
 
 
 async def test_a_full_window_makes_callers_wait_in_order(redis_url: str) -> None:
-    sharing = Sharing(window=8, window_floor=8)
+    sharing = Sharing(window=8)
     async with Redis.from_url(redis_url, sharing=sharing) as client:
         await asyncio.gather(*[client.rpush("order", n) for n in range(500)])
         assert await client.lrange("order", 0, -1) == [b"%d" % n for n in range(500)]

@@ -227,7 +227,7 @@ async def test_a_wrong_password_is_redis_pys_own_error(redis_url: str) -> None:
 
 @pytest.mark.anyio
 async def test_callers_beyond_the_line_are_refused(redis_url: str) -> None:
-    async with Redis.from_url(redis_url, sharing=Sharing(window=1, window_floor=1, max_waiting=5)) as client:
+    async with Redis.from_url(redis_url, sharing=Sharing(window=1, max_waiting=5)) as client:
         await client.set("k", 1)
         answers = await asyncio.gather(*[client.get("k") for _ in range(50)], return_exceptions=True)
         refused = [answer for answer in answers if isinstance(answer, MaxConnectionsError)]

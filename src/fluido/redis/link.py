@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fluido.redis.adapter import NOT_ENOUGH_DATA, Reply, Wire, hiredis, observed
+from fluido.redis.line import Wish
 from fluido.redis.lost import Elsewhere, Lost, copy_of
 from fluido.redis.pushes import Pushes
 
@@ -133,29 +134,29 @@ class Link(asyncio.BufferedProtocol):
         self.window = window
         self._make_room()
 
-    def grant(self, commands: int, size_bytes: int) -> None:
+    def grant(self, wish: Wish) -> None:
         """Keep room for a waiter that has been woken."""
-        self.granted += commands
-        self._granted_bytes += size_bytes
+        self.granted += wish.commands
+        self._granted_bytes += wish.size_bytes
 
-    def claim(self, commands: int, size_bytes: int) -> bool:
+    def claim(self, wish: Wish) -> bool:
         """A waiter that was granted room has come back; whether it may submit, now."""
-        self.granted -= commands
-        self._granted_bytes -= size_bytes
+        self.granted -= wish.commands
+        self._granted_bytes -= wish.size_bytes
         if self.alive and self.retired is None:
             return True
         if self.retired is not None:
             self._close_when_drained()
         return False
 
-    def has_room(self, commands: int, size_bytes: int = 0) -> bool:
-        """Whether commands of that size may be submitted or granted now. An idle link takes any size."""
+    def has_room(self, wish: Wish) -> bool:
+        """Whether what is wished for may be submitted or granted now. An idle link takes any size."""
         if not self.alive or self.retired is not None:
             return False
         held_bytes = self._unsent_bytes + self._granted_bytes
-        if held_bytes and held_bytes + size_bytes >= self.max_bytes:
+        if held_bytes and held_bytes + wish.size_bytes >= self.max_bytes:
             return False
-        return self.inflight + self.granted + commands <= self.window
+        return self.inflight + self.granted + wish.commands <= self.window
 
     def retire(self, reason: str) -> None:
         """Take no more commands, answer those in flight, close. The first reason stands."""

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -11,9 +10,11 @@ from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
 
+from fluido.flow.label import current_label
 from fluido.metrics import DecisionLog, FlowStats, Histogram
 from fluido.redis.adapter import Unfit, take
 from fluido.redis.counts import Tally
+from fluido.redis.line import Line, Wish
 from fluido.redis.link import Link
 from fluido.redis.lost import copy_of
 from fluido.redis.sharing import Sharing
@@ -21,6 +22,7 @@ from fluido.redis.window import DeliveryWindow
 from fluido.sample import Outcome, Sample
 
 OBSERVE_S = 0.02
+ONE = Wish("", 1, 0)
 SECOND_LINK_PAUSE_S = 1.0
 INTERRUPTED = "the shared connection was closed while it was opened"
 _log = logging.getLogger("fluido.redis")
@@ -49,11 +51,11 @@ class Mux:
         self.link: Link | None = None
         self.tally = Tally()
         self.fallback: str | None = None
-        self.window = DeliveryWindow(floor=sharing.window_floor, ceiling=sharing.window)
+        self.window = DeliveryWindow(floor=sharing.window_floor or sharing.window, ceiling=sharing.window)
         self.decisions = DecisionLog()
         self._links: list[Link] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiters: OrderedDict[asyncio.Future[Link | NotOpened], tuple[int, int]] = OrderedDict()
+        self._waiters: Line[Link | NotOpened] = Line()
         self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._until_shutdown: AsyncGenerator[None, None] | None = None
@@ -74,26 +76,24 @@ class Mux:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._move_to(loop)
-        commands = min(commands, self.sharing.window_floor)
+        wish = Wish(current_label(), min(commands, int(self.window.floor)), size_bytes)
         while True:
             link = self.link
-            if link is not None and link.open and (commands == 1 or link.has_room(commands, size_bytes)):
+            if link is not None and link.open and (commands == 1 or link.has_room(wish)):
                 return link
             if len(self._waiters) >= self.sharing.max_waiting:
                 self.tally.refused += 1
                 raise MaxConnectionsError("Too many commands wait for the shared connection")
-            found = await self._wait_in_line(loop, commands, size_bytes)
+            found = await self._wait_in_line(loop, wish)
             if isinstance(found, NotOpened):
                 raise found
             self._serve_soon()
-            if found.claim(commands, size_bytes):
+            if found.claim(wish):
                 return found
 
-    async def _wait_in_line(
-        self, loop: asyncio.AbstractEventLoop, commands: int, size_bytes: int
-    ) -> Link | NotOpened:
+    async def _wait_in_line(self, loop: asyncio.AbstractEventLoop, wish: Wish) -> Link | NotOpened:
         waiter: asyncio.Future[Link | NotOpened] = loop.create_future()
-        self._waiters[waiter] = (commands, size_bytes)
+        self._waiters.join(waiter, wish)
         since_s = self.clock()
         self._serve_soon()  # not now: a future that is done is not waited for, and who waits longer is first
         try:
@@ -103,10 +103,10 @@ class Mux:
             if waiter.done() and not waiter.cancelled():
                 result = waiter.result()
                 if isinstance(result, Link):
-                    result.claim(commands, size_bytes)
+                    result.claim(wish)
                     self._serve()  # the baton goes to the next in line
             else:
-                self._waiters.pop(waiter, None)
+                self._waiters.leave(waiter, wish)
             raise
         self._wait.record(self.clock() - since_s)
         return found
@@ -116,15 +116,15 @@ class Mux:
         usable = [link for link in self._links if link.alive and link.retired is None]
         for link in usable:
             while self._waiters:
-                waiter, (commands, size_bytes) = next(iter(self._waiters.items()))
+                waiter, wish = self._waiters.first()
                 if not waiter.done():
-                    if not link.has_room(commands, size_bytes):
+                    if not link.has_room(wish):
                         break
-                    link.grant(commands, size_bytes)
+                    link.grant(wish)
                     waiter.set_result(link)
-                del self._waiters[waiter]
+                self._waiters.served(waiter, wish)
             # Who comes now must not overtake those who were granted room and have not come back yet.
-            link.open = not self._waiters and not link.granted and link.has_room(1)
+            link.open = not self._waiters and not link.granted and link.has_room(ONE)
         self.link = min(usable, key=lambda link: link.inflight, default=None)
         if self._waiters and not usable:
             self._open()
@@ -165,8 +165,7 @@ class Mux:
                 self.fallback = str(error)
                 _log.warning("commands are not multiplexed: %s", error)
             if not any(link.alive and link.retired is None for link in self._links):
-                waiters, self._waiters = self._waiters, OrderedDict()
-                for waiter in waiters:
+                for waiter in self._waiters.dissolve():
                     if not waiter.done():
                         waiter.set_result(NotOpened(copy_of(error)))
         self._serve()
@@ -289,7 +288,7 @@ class Mux:
             else:
                 link.loop.call_soon_threadsafe(link.retire, "another loop")
         self._links.clear()
-        self._waiters.clear()
+        self._waiters.dissolve()
         self._closing.clear()
         self._serving = False
         self.link = self._opening = self._until_shutdown = None

@@ -14,7 +14,10 @@ class Sharing:
     at
         64 to 256 tasks) and cost as much again with large values on plain asyncio.
     window: most commands in flight on one link; callers above it wait in order.
-    window_floor: the window never adapts below this. Equal to `window`, it stands still.
+    window_floor: None: the window stands still. A number: it adapts between this and `window` to what the
+        link delivers, so that a burst under one label (`with label("report"):`) waits in our line, where
+        labels take turns, and not in front of the server, where everybody waits behind it. A full window
+        costs a tick and some microseconds a command: use it where bursts are labelled.
     max_bytes: most packed bytes a link holds before its transport has taken them; callers above it wait.
     max_waiting: most callers waiting for room. One more raises `MaxConnectionsError`, as a full pool does.
     delivery: "retry" repeats a failed command as the user's `Retry` says, whether it may have run or not,
@@ -26,7 +29,7 @@ class Sharing:
 
     links: int = 1
     window: int = 16_384
-    window_floor: int = 512
+    window_floor: int | None = None
     max_bytes: int = 4 << 20
     max_waiting: int = 65_536
     delivery: Delivery = "retry"
@@ -35,8 +38,8 @@ class Sharing:
     def __post_init__(self) -> None:
         if self.links not in {1, 2}:
             raise ValueError("links must be 1 or 2")
-        if not 1 <= self.window_floor <= self.window:
-            raise ValueError("window_floor must be between 1 and window")
+        if self.window < 1 or not 1 <= (self.window_floor or self.window) <= self.window:
+            raise ValueError("window must be positive, window_floor between 1 and window")
         if self.max_bytes < 1 or self.max_waiting < 0:
             raise ValueError("max_bytes must be positive and max_waiting not negative")
         if self.delivery not in {"retry", "safe"}:

@@ -15,11 +15,10 @@ LEAST_S = 10.0  # a least round trip is forgotten after one to two of these
 class DeliveryWindow:
     """window = max(floor, 2 x rate x least round trip, 1.25 x steady in-flight), at most the ceiling.
 
-    Little's law gives the first term: more in flight than that only queues in front of the server, where an
-    interactive caller waits behind a burst (measured: 8 callers beside gathers of 2,000, p99 32 ms without
-    a window, 24 ms at 512). The second keeps a load that is steadily high, which queues nobody unfairly,
-    unbound. A sample is the traffic of some 20 ms: `units` commands answered, `inflight` at its end,
-    `service_s` the least round trip seen meanwhile.
+    Little's law gives the first term: more in flight than that only queues in front of the server, where
+    everybody waits behind a burst; in our own line, labels take turns. The second keeps a load that is
+    steadily high, which queues nobody unfairly, unbound. A sample is the traffic of some 20 ms: `units`
+    commands answered, `inflight` at its end, `service_s` the least round trip seen meanwhile.
     """
 
     name = "delivery window"
