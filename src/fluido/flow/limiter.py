@@ -214,14 +214,7 @@ class Limiter:
 
     def learn(self, sample: Sample) -> None:
         """Take one finished call into the statistics and, unless the law is off, into the law."""
-        self._completed += 1
-        self._wait.record(sample.wait_s)
-        service_s = sample.finished_s - sample.started_s
-        self._service.record(service_s)
-        self._mean_service.add(service_s)
-        if sample.outcome is Outcome.OVERLOAD:
-            self._overloads += 1
-        self._tick_due_s = sample.finished_s + TICK_S
+        self.count(sample)
         if self._lanes is not None:
             self._lanes.observe(sample)
         if self.pinned is not None and not self.shadow:
@@ -230,6 +223,22 @@ class Limiter:
             return
         if self.obeyed.observe(sample) and not self.shadow:
             self._apply()
+
+    @property
+    def braked(self) -> bool:
+        """Whether the brake holds the limit down now."""
+        return self._beta is not None and self._beta.value < 1.0
+
+    def count(self, sample: Sample) -> None:
+        """Take one finished call into the statistics only: nothing bound, so a law has nothing to learn."""
+        self._completed += 1
+        self._wait.record(sample.wait_s)
+        service_s = sample.finished_s - sample.started_s
+        self._service.record(service_s)
+        self._mean_service.add(service_s)
+        if sample.outcome is Outcome.OVERLOAD:
+            self._overloads += 1
+        self._tick_due_s = sample.finished_s + TICK_S
 
     def learn_time(self, now_s: float) -> None:
         """Tell the law that time passed without a completion."""

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable
 
+from fluido.flow.gate import Gate
 from fluido.flow.lanes import LanedGate
 from fluido.sqlalchemy.follower import Follower
 
@@ -39,6 +40,13 @@ class ConnectionGate(LanedGate):
         super().resize(self._permitted())
         if self.waiting:
             self.grow()
+
+    def release(self, label: str = "", /) -> None:
+        """Give one permit back, under the label that took it."""
+        if self.heavy_inflight:
+            super().release(label)
+        else:
+            Gate.release(self, label)
 
     def grow(self) -> bool:
         """Let one more connection be opened if it is time, else set the timer that does."""

@@ -70,6 +70,7 @@ class AdaptivePool(Pool):
         self.holds: dict[ConnectionPoolEntry, Hold] = {}
         # Set by whoever measures statements; until then a checkout is what the law sees.
         self.observed = False
+        self.labelled = False
         self._timeout_s = timeout
         self._use_lifo = use_lifo
         self._clock = clock
@@ -157,11 +158,16 @@ class AdaptivePool(Pool):
             self._forget(record).close()
 
     def _learn(self, hold: Hold) -> None:
+        # Lanes are for pools whose callers name their work.
+        self.labelled = self.labelled or bool(hold.label)
+        if self.observed and not self.labelled:
+            return
         now_s = self._clock()
         # The holder's own time is not the database's: a slow client does not make its label heavy.
         taken_s = now_s - hold.database_s if self.observed else hold.taken_s
         sample = Sample(hold.label, taken_s, now_s, hold.waited_s, hold.inflight, hold.limit)
-        self.lanes.observe(sample)
+        if self.labelled:
+            self.lanes.observe(sample)
         if not self.observed:
             self.limiter.learn(sample)
 
@@ -184,6 +190,7 @@ class AdaptivePool(Pool):
             dialect=self._dialect,
         )
         pool.observed = self.observed
+        pool.labelled = self.labelled
         pool.cap(self.gate.cap)
         return pool
 
