@@ -21,7 +21,7 @@ class ChatPlan:
     @property
     def experiment(self) -> str:
         """The name under which its blocks are kept; the A/A run has its own."""
-        return self.workload if self.arms == ("v1", "v2") else f"{self.workload}_a_a"
+        return f"{self.workload}_a_a" if "v1_again" in self.arms else self.workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +88,20 @@ STANDARD = Profile(
 )
 """About five minutes, the three workloads at one load."""
 
+_ABLATION = ("v1", "fixed", "v2")
+
 FULL = Profile(
     "full",
-    "smollm2",
+    "synthetic",
     2400.0,
     ComponentPlan(rounds=12, block_s=1.0),
     (
-        ChatPlan(RETURNING, (0.5, 0.8, 0.9, 1.0, 1.2), rounds=9, block_s=8.0, calibrate_s=15.0),
-        ChatPlan(NEW, (0.5, 0.9, 1.2), rounds=9, block_s=10.0, calibrate_s=15.0),
+        ChatPlan(RETURNING, (0.5, 0.9, 1.2), rounds=9, block_s=8.0, arms=_ABLATION, calibrate_s=15.0),
+        ChatPlan(NEW, (0.5, 0.9, 1.2), rounds=9, block_s=8.0, calibrate_s=15.0),
         ChatPlan(SINGLE, (0.5, 0.9, 1.2), rounds=9, block_s=8.0, calibrate_s=15.0),
         ChatPlan(RETURNING, (0.9,), rounds=9, block_s=8.0, arms=("v1", "v1_again"), calibrate_s=15.0),
     ),
 )
-"""About forty minutes: over load, and V1 against itself."""
+"""About forty minutes: over load, V2 without its adapting, and V1 against itself."""
 
 PROFILES = {profile.name: profile for profile in (QUICK, BENCH, STANDARD, FULL)}

@@ -21,8 +21,13 @@ from bench.http import HttpSender
 from bench.server import ArmServer
 
 EngineChoice = Literal["smollm2", "synthetic"]
-APPLICATIONS = {"v1": "bench.v1.main:app", "v1_again": "bench.v1.main:app", "v2": "app.main:app"}
-"""`v1_again` is V1 a second time: the A/A comparison that must find nothing."""
+APPLICATIONS = {
+    "v1": "bench.v1.main:app",
+    "v1_again": "bench.v1.main:app",
+    "fixed": "bench.fixed:app",
+    "v2": "app.main:app",
+}
+"""`v1_again` is V1 a second time: the A/A comparison that must find nothing. `fixed`: V2 without adapting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,7 @@ class Contestant:
     """An arm that is up: its door, and the URLs of its own servers."""
 
     name: str
+    url: str
     sender: HttpSender
     database_url: str
     redis_url: str
@@ -106,7 +112,7 @@ class Stage:
         sender = HttpSender(server.url)
         await sender.open()
         self._exit.push_async_callback(sender.close)
-        self.contestants[arm] = Contestant(arm, sender, ground.database_url, ground.redis_url)
+        self.contestants[arm] = Contestant(arm, server.url, sender, ground.database_url, ground.redis_url)
 
 
 async def _insert(
