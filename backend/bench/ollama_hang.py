@@ -18,6 +18,8 @@ import aiohttp
 
 import embedded
 from embedded.engine import EngineOptions
+from embedded.folder import DataFolder
+from embedded.synthetic import synthetic
 from fluido.llm import Call, Dispatcher, Message, OllamaEngine, Options, Timings
 
 STEADY = 6
@@ -54,6 +56,7 @@ async def watched(ask: Ask, way: str, patience_s: float) -> Outcome:
             await ask(caller, STEADY_CTX)
             answers += 1
 
+    await ask(0, STEADY_CTX)  # the first load is not part of the scene
     crew = [asyncio.create_task(steady(caller)) for caller in range(STEADY)]
     await asyncio.sleep(WARM_UP_S)
     odd_answered, odd_wait_s, told = await _within(ask, STEADY, ODD_CTX, patience_s)
@@ -118,15 +121,21 @@ async def through_us(url: str, model: str, patience_s: float) -> Outcome:
 
 
 async def run(patience_s: float) -> list[Outcome]:
-    """Each way on a fresh Ollama with two slots."""
+    """Each way on a fresh Ollama with two slots and a model of random weights: the loader is what counts."""
     outcomes = []
-    for way in (bare, through_us):
-        options = EngineOptions(slots=2, slot_tokens=STEADY_CTX)
-        async with embedded.stack(
-            engine="ollama", postgres=False, redis=False, engine_options=options
-        ) as stack:
-            outcomes.append(await way(stack.engine_url, stack.model or "", patience_s))
+    data = DataFolder(None)
+    try:
+        for way in (bare, through_us):
+            options = EngineOptions(slots=2, slot_tokens=STEADY_CTX)
+            server = embedded.Ollama(data.take(), synthetic(), options)
+            await asyncio.to_thread(server.start)
+            try:
+                outcomes.append(await way(server.url, server.model.name, patience_s))
+            finally:
+                await asyncio.to_thread(server.stop)
             print(json.dumps(asdict(outcomes[-1])), flush=True)
+    finally:
+        data.release()
     return outcomes
 
 

@@ -184,3 +184,15 @@ async def test_predicted_waits_follow_what_waits_really_take(engine) -> None:
             scripted.go.set()
             await asyncio.gather(*tasks)
         assert station._drain < 0.5, "the scripted engine is far quicker than the estimate"
+
+
+async def test_an_engine_that_was_away_has_forgotten(engine) -> None:
+    scripted = engine(slots=2)
+    async with Dispatcher([scripted]) as dispatcher:
+        await answer(dispatcher, talk("a", 0))
+        station = dispatcher.stations[0]
+        station.health.down("restarted")
+        await asyncio.wait_for(station.health._recovery, 2)
+        scripted.held.clear()
+        await answer(dispatcher, talk("a", 1))
+        assert (station.residency.hits, station.residency.misses) == (0, 0)

@@ -147,6 +147,7 @@ class Station:
         if up:
             self._grant()
             return
+        self.residency.clear()  # whatever comes back has forgotten
         for ticket in self.queue.drain():
             ticket.shed(self.health.unavailable(self.name))
 
