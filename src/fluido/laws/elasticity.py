@@ -31,6 +31,7 @@ FORGET = 0.15
 SHORTEST_SLOT_S, LONGEST_SLOT_S, FLEET_SLOT_S = 0.125, 4.0, 0.5
 PER_SLOT, PER_RAMP_SLOT = 100, 30  # calls
 ROUNDS_PER_SLOT = 6.0  # mean service times
+MOST_SKIPPED = 3
 IDLE_S = 600.0
 LEAST_CONTRAST = 0.05  # ln of the two in-flights: closer together they show noise
 COLLAPSE_SERVICE, COLLAPSE_RATE, HOLD_S = 6.0, 0.7, 1.0
@@ -85,6 +86,7 @@ class Elasticity:
         self._probing = False
         self._delta = DELTA
         self._rest_until = 0
+        self._skipped = 0
         self._bounced = 0
         self._evidence = Evidence(FLEET_KEEP if fleet else KEEP)
         self._mix = Mix()
@@ -194,7 +196,9 @@ class Elasticity:
         if self._index // 2 < self._rest_until:
             return self.limit
         step = max(LEAST_STEP, self._delta * self.limit) * sign(self._key, self._slot_s, self._index)
-        return clip(self.limit + step, self.floor, self.ceiling)
+        # Near a bound both probes move inwards: pressed together they would show nothing but noise.
+        centre = clip(self.limit, self.floor + abs(step), self.ceiling - abs(step))
+        return clip(centre + step, self.floor, self.ceiling)
 
     def _resize_slot(self, now_s: float) -> bool:
         """Long enough for a hundred calls and six mean service times; shorter only when far too long."""
@@ -217,6 +221,12 @@ class Elasticity:
     def _climb(self, ramp: Ramp, slot: Tally) -> None:
         if slot.count < FEWEST:
             return
+        # The first calls of all, or of a much larger limit, are still inside: their slot shows too little.
+        service_s = slot.limit / slot.call_rate
+        if slot.binding and 2 * self._slot_s < ROUNDS_PER_SLOT * service_s and self._skipped < MOST_SKIPPED:
+            self._skipped += 1
+            return
+        self._skipped = 0
         if not slot.binding:
             if ramp.accepted != ramp.candidate:
                 # The demand ends below the candidate: there is nothing to learn up there.
@@ -263,7 +273,8 @@ class Elasticity:
         error = self._evidence.error
         if not self._fleet:
             self._delta = clip(self._delta * (1.1 if error > WANTED_ERROR else 0.9), DELTA, WIDEST)
-        outside = (limit >= self.ceiling and miss > error) or (limit <= self.floor and -miss > error)
+        sure = abs(miss) > 2 * error
+        outside = sure and (limit >= self.ceiling if miss > 0 else limit <= self.floor)
         self._bounced = min(self._bounced + 1, REST_PAIRS) if outside else 0
         if self._bounced > 1 and self._index is not None:
             self._rest_until = self._index // 2 + self._bounced

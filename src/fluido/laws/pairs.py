@@ -104,28 +104,30 @@ class Tally:
 class Evidence:
     """Weighted regression of ln(service time) on ln(in-flight) over pairs, forgetting the old ones."""
 
-    __slots__ = ("_surprise", "keep", "sum_nn", "sum_rn", "variance")
+    __slots__ = ("_surprise", "keep", "sum_nn", "sum_rn", "sum_ww", "variance")
 
     def __init__(self, keep: float) -> None:
         self.keep = keep
         self.sum_rn = 0.0
         self.sum_nn = 0.0
-        self.variance = 0.1
+        self.sum_ww = 0.0
+        self.variance = 0.01
         self._surprise = 0.0
 
     def add(self, d_r: float, d_n: float, weight: float) -> None:
         """One pair: differences of the logarithms of service time (Little: busy / rate) and in-flight."""
         if self.sum_nn > 0:
-            residual = d_r / d_n - self.elasticity
+            residual = d_r - self.elasticity * d_n
             surprise = residual / math.sqrt(self.variance)
             if abs(surprise) > SURPRISE and surprise * self._surprise > 0:
                 # Twice in a row, on the same side: the server changed, and the past speaks of another one.
                 self.fade(SURPRISED)
                 surprise = 0.0
             self._surprise = surprise if abs(surprise) > SURPRISE else 0.0
-            self.variance += 0.1 * (min(residual * residual, 1.0) - self.variance)
+            self.variance += 0.1 * (min(residual * residual, 0.25) - self.variance)
         self.sum_rn = self.keep * self.sum_rn + weight * d_r * d_n
         self.sum_nn = self.keep * self.sum_nn + weight * d_n * d_n
+        self.sum_ww = self.keep**2 * self.sum_ww + (weight * d_n) ** 2
 
     @property
     def elasticity(self) -> float:
@@ -135,9 +137,10 @@ class Evidence:
     @property
     def error(self) -> float:
         """Standard error of the elasticity, from the scatter of the pairs."""
-        return math.sqrt(self.variance * (1 - self.keep) / (1 + self.keep))
+        return math.sqrt(self.variance * self.sum_ww) / self.sum_nn if self.sum_nn > 0 else math.inf
 
     def fade(self, factor: float) -> None:
         """Believe the past less: it was measured at another limit."""
         self.sum_rn *= factor
         self.sum_nn *= factor
+        self.sum_ww *= factor * factor

@@ -32,12 +32,16 @@ def row(verdict: Verdict) -> str:
         word = "missed, as it must" if verdict.passed else "PASSED, AND MUST NOT"
     else:
         word = "ok" if verdict.passed else f"MISSED by {100 * verdict.miss:.1f} %"
+        word += ", as known" if verdict.holds and not verdict.passed else ""
     line = f"{sign} {verdict.line:g} in {100 * verdict.share:.0f} %"
     return f"{verdict.scenario:24s} {verdict.figure:14s} {verdict.value:9.3f}   {line:16s} {word}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 when every line is passed and every negative control misses, 1 otherwise, 2 for wrong arguments."""
+    """0 when every line is passed, or missed by no more than is known, and every negative control misses.
+
+    1 otherwise, 2 for wrong arguments.
+    """
     wishes = arguments(argv)
     try:
         named_law(wishes.law)
@@ -52,19 +56,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     began_s = time.perf_counter()
     print(f"{'scenario':24s} {'figure':14s} {'value':>9s}   {'pass line':16s} {wishes.law}")
-    missed = 0
+    missed = worse = 0
     for runs in play_all(
         wanted, wishes.law, seeds=wishes.seeds, short=wishes.short, processes=wishes.processes
     ):
         for verdict in judge(runs):
             missed += not verdict.passed
+            worse += not verdict.holds
             print(row(verdict), flush=True)
         if wishes.pictures:
             from fluido.testing.pictures import draw  # noqa: PLC0415  matplotlib is an extra
 
             draw(runs, wishes.pictures)
-    print(f"{missed} missed, {time.perf_counter() - began_s:.0f} s")
-    return 1 if missed else 0
+    print(f"{missed} missed, {worse} of them unknown so far, {time.perf_counter() - began_s:.0f} s")
+    return 1 if worse else 0
 
 
 if __name__ == "__main__":

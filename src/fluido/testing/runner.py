@@ -36,6 +36,7 @@ class Verdict:
     better: str
     share: float
     passed: bool
+    holds: bool
     control: bool
 
     @property
@@ -115,8 +116,9 @@ def _verdict(scenario: Scenario, line: Line, runs: Sequence[Played]) -> Verdict:
     if line.better == "more":
         values.reverse()
     value = values[max(0, math.ceil(line.share * len(values) - 1e-9) - 1)]
-    meets = value >= line.line if line.better == "more" else value <= line.line
+    meets = _meets(value, line.line, line.better)
     control = scenario.control == line.figure
+    passed = not meets if control else meets
     return Verdict(
         scenario=scenario.name,
         figure=line.figure,
@@ -124,6 +126,11 @@ def _verdict(scenario: Scenario, line: Line, runs: Sequence[Played]) -> Verdict:
         line=line.line,
         better=line.better,
         share=line.share,
-        passed=not meets if control else meets,
+        passed=passed,
+        holds=passed or (line.holds is not None and _meets(value, line.holds, line.better)),
         control=control,
     )
+
+
+def _meets(value: float, line: float, better: str) -> bool:
+    return value >= line if better == "more" else value <= line
