@@ -5,20 +5,25 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 
+from bench.arrivals import spread_seed
 from bench.components import POSTGRESQL, REDIS, names, postgresql_arms, redis_arms
 from bench.environment import Machine, ThisMachine, describe
 from bench.experiments import ChatArm, Offer, capacity_per_s, histories, standard_workloads
 from bench.journal import Journal
+from bench.load import Send
 from bench.profiles import ChatPlan, Profile
 from bench.progress import Steps
 from bench.samples import Results, as_mapping
 from bench.stage import Stage
 from bench.traces import load_trace
 from bench.trial import Arm, Plan, Quiet, Trial, at_level
+from bench.workloads import Workload
 
 START_S = 6.0
 SETTLE_S = 0.2
 PATIENT_FROM_S = 600.0
+DRIFT = 1.3
+"""A capacity that changed by more than this factor is told to the reader."""
 
 
 def planned_s(profile: Profile) -> float:
@@ -34,12 +39,14 @@ def _round_s(chat: ChatPlan) -> float:
 
 
 def _chat_s(chat: ChatPlan) -> float:
-    return chat.calibrate_s + len(chat.levels) * (chat.rounds + chat.warm_up) * _round_s(chat)
+    return 1.5 * chat.calibrate_s + len(chat.levels) * (chat.rounds + chat.warm_up) * _round_s(chat)
 
 
 def begin(profile: Profile) -> Results:
     """An empty result that knows the machine and the plan."""
-    return Results(as_mapping(describe()), {"profile": asdict(profile), "capacity_per_s": {}})
+    return Results(
+        as_mapping(describe()), {"profile": asdict(profile), "capacity_per_s": {}, "capacity_after_per_s": {}}
+    )
 
 
 class Run:
@@ -121,6 +128,23 @@ class Run:
             ]
             plan = at_level(self._plan(chat.experiment, chat.rounds, chat.warm_up), level)
             await self._rounds(arms, plan, _round_s(chat))
+        await self._look_again(chat, capacity, control.sender, workload)
+
+    async def _look_again(self, chat: ChatPlan, before: float, send: Send, workload: Workload) -> None:
+        """Loads are shares of a capacity measured at the start: say so when it did not stay."""
+        if self._clock() >= self._until:
+            return
+        self._steps.say(f"{chat.experiment}: how much V1 can do now")
+        after = await capacity_per_s(
+            send, workload, duration_s=chat.calibrate_s / 2, seed=spread_seed(self._profile.seed, "after")
+        )
+        self._steps.advance(chat.calibrate_s / 2)
+        self._results.configuration["capacity_after_per_s"][chat.experiment] = after
+        if after and not 1 / DRIFT <= after / before <= DRIFT:
+            self._results.notes.append(
+                f"{chat.experiment}: V1's capacity went from {before:.2f} to {after:.2f} requests a second "
+                "during the run, so the loads are other shares of it than they are called"
+            )
 
     def _plan(self, experiment: str, rounds: int, warm_up: int) -> Plan:
         return Plan(experiment, rounds, warm_up=warm_up, seed=self._profile.seed, quiet=self._quiet)
