@@ -263,8 +263,8 @@ class AdaptivePool(Pool):
         return self._opened - len(self._idle)
 
     def overflow(self) -> int:
-        """How many more connections are open than are kept; negative while they are not all open yet."""
-        return self._opened - self.limits.min
+        """How many more are open than are kept: negative while some are missing, 0 where none is kept."""
+        return self._opened - self.limits.min if self.limits.min else 0
 
     def timeout(self) -> float | None:
         """Seconds a caller waits at most."""
