@@ -68,12 +68,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     environment = describe()
     measured = asyncio.run(run(given))
-    command = " ".join(["python -m bench.postgres", *(sys.argv[1:] if arguments is None else arguments)])
+    chosen = f" --only {' '.join(given.only)}" if given.only else ""
+    command = f"python -m bench.postgres{chosen} --blocks {given.blocks} --block-s {given.block_s:g}"
     sys.stdout.write(report.table(measured) + "\n")
     if given.json is not None:
         report.save(given.json, environment, measured, command=command)
     if given.picture is not None:
-        report.picture(given.picture, measured, title=f"{command}, commit {environment.commit[:12]}")
+        report.picture(
+            given.picture, measured, title=f"python -m bench.postgres, commit {environment.commit[:12]}"
+        )
 
 
 if __name__ == "__main__":
