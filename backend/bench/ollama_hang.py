@@ -45,7 +45,7 @@ class Outcome:
     told: tuple[str, ...]
 
 
-async def watched(ask: Ask, way: str, patience_s: float) -> Outcome:
+async def watched(ask: Ask, way: str, patience_s: float, warm_up_s: float = WARM_UP_S) -> Outcome:
     """Run the scene: the steady callers, the odd one, and when all is quiet one who needs a load again."""
     answers = 0
     ended = asyncio.Event()
@@ -58,7 +58,7 @@ async def watched(ask: Ask, way: str, patience_s: float) -> Outcome:
 
     await ask(0, STEADY_CTX)  # the first load is not part of the scene
     crew = [asyncio.create_task(steady(caller)) for caller in range(STEADY)]
-    await asyncio.sleep(WARM_UP_S)
+    await asyncio.sleep(warm_up_s)
     odd_answered, odd_wait_s, told = await _within(ask, STEADY, ODD_CTX, patience_s)
     ended.set()
     await asyncio.wait(crew, timeout=patience_s)

@@ -1,0 +1,62 @@
+import asyncio
+
+import pytest
+
+from bench.llm.__main__ import picture, rows_of, table
+from bench.llm.arms import V2, Memory
+from bench.llm.comparison import Cell, Compared
+from bench.ollama_hang import ODD_CTX, watched
+from bench.samples import Block, Outcome, Sample
+
+pytestmark = pytest.mark.anyio
+
+
+def block(arm: str, number: int, seconds: float) -> Block:
+    samples = tuple(
+        Sample(0.0, 0.0, seconds + n / 100, Outcome.ANSWERED, first_s=seconds / 2, output_tokens=8)
+        for n in range(10)
+    )
+    return Block("returning_users", arm, 0.9, number, 0, False, False, 0.0, 0.0, 0.0, 5.0, samples)
+
+
+def test_ratios_are_against_v1_in_the_same_rounds() -> None:
+    blocks = [block(arm, n, s) for n in range(5) for arm, s in (("v1", 2.0), ("v2", 0.5))]
+    found = Compared(blocks, 1.0, ("engine",), {"v2": 1.0})
+    rows = rows_of(found)
+    ratios = {(row["metric"], row["quantile"]): row["ratio"] for row in rows if row["arm"] == "v2"}
+    assert ratios["ttft_s", "p50"] == pytest.approx(4.0)
+    assert ratios["total_s", "p95"] == pytest.approx(2.09 / 0.59)
+    assert "ratio" not in next(row for row in rows if row["arm"] == "v1")
+    assert "4.00" in table(found, rows)
+
+
+def test_an_arm_remembers_what_was_said_before_and_since() -> None:
+    memory = Memory({"a": [("q", "x")]})
+    memory.of("a").append(memory.of("a")[0])
+    assert len(memory.of("a")) == 2
+    assert memory.of("b") == []
+    assert V2.pins
+
+
+def test_the_grid_becomes_a_picture(tmp_path) -> None:
+    cells = [
+        Cell(slots, talks, arm, (1.0, 2.0), (0.5, 1.0), 0)
+        for slots in (1, 4)
+        for talks in (1, 3)
+        for arm in ("window", "append", "v2")
+    ]
+    picture(cells, tmp_path / "grid.png")
+    assert (tmp_path / "grid.png").stat().st_size > 1000
+
+
+async def test_the_scene_tells_who_was_served_and_who_was_not() -> None:
+    async def hangs_for_the_odd_one(caller: int, num_ctx: int) -> tuple[str, ...]:
+        await asyncio.sleep(0)
+        if num_ctx == ODD_CTX:
+            await asyncio.Event().wait()
+        return ()
+
+    outcome = await watched(hangs_for_the_odd_one, "scripted", 0.05, warm_up_s=0.01)
+    assert not outcome.odd_answered
+    assert not outcome.late_load_answered
+    assert outcome.steady_answers > 0
