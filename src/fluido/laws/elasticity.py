@@ -25,7 +25,7 @@ WANTED_ERROR = 0.10
 REST_PAIRS = 7  # at a bound that holds
 LEAST_STEP = 0.4  # calls: below 4 in flight a share of the limit would be no step
 KEEP, FLEET_KEEP = 0.8, 0.7
-GAIN, FLEET_GAIN = 0.15, 0.06
+GAIN, FLEET_GAIN = 0.15, 0.14
 UP, DOWN = 0.5, 0.35  # the largest move of ln L per pair
 FORGET = 0.15
 SHORTEST_SLOT_S, LONGEST_SLOT_S, FLEET_SLOT_S = 0.125, 4.0, 0.5
@@ -35,7 +35,7 @@ MOST_SKIPPED = 3
 IDLE_S = 600.0
 LEAST_CONTRAST = 0.05  # ln of the two in-flights: closer together they show noise
 COLLAPSE_SERVICE, COLLAPSE_RATE, HOLD_S = 6.0, 0.7, 1.0
-FAIRNESS = 0.06
+LEAN, LEAN_TOLD, FAIR_LIMIT = 0.04, 0.10, 8.0  # per pair; towards a guess, or the mean that a board tells
 
 
 class Elasticity:
@@ -60,7 +60,7 @@ class Elasticity:
         fleet: bool = False,
         slot_s: float | None = None,
         wall_offset_s: float = 0.0,
-        fair_limit: float = 8.0,
+        fair_limit: float | None = None,
     ) -> None:
         if not (1 <= floor <= start <= ceiling < math.inf):
             raise ValueError(f"need 1 <= floor <= start <= ceiling, not {floor}, {start}, {ceiling}")
@@ -262,7 +262,8 @@ class Elasticity:
             # calls it lets into a server that fewer would make faster.
             limit = min(limit, high.mean_inflight)
         if self._fleet:
-            limit += FAIRNESS * (self.fair_limit - limit)
+            told = self.fair_limit
+            limit += LEAN * (FAIR_LIMIT - limit) if told is None else LEAN_TOLD * (told - limit)
         self._evidence.fade(math.exp(-abs(move) / FORGET))
         self._choose_next(limit, miss)
         inputs = {"eps": eps, "error": self._evidence.error, "rate": high.rate, "N": high.mean_inflight}
