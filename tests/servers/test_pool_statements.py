@@ -68,6 +68,21 @@ async def test_each_statement_and_each_commit_is_a_sample(engine: AsyncEngine, l
     assert {sample.inflight for sample in law.samples} == {1}
 
 
+async def test_a_law_is_not_bothered_far_below_the_limit(postgres_url: str, law: Listening) -> None:
+    engine = create_async_engine(postgres_url, limit=Limits(min=4, max=4, start=4.0), law=law)
+    pool = engine.pool
+    assert isinstance(pool, AdaptivePool)
+    pool.unpin()
+    async with engine.connect() as one:
+        await one.execute(text("SELECT 1"))
+        assert (law.samples, pool.stats().completed) == ([], 1)
+        async with engine.connect() as two:
+            await two.execute(text("SELECT 1"))
+    assert [sample.inflight for sample in law.samples] == [2]
+    assert pool.stats().completed == 2
+    await close_engine(engine)
+
+
 async def test_the_clients_own_time_is_not_the_databases(engine: AsyncEngine, law: Listening) -> None:
     async with engine.connect() as connection:
         await connection.execute(text("SELECT 1"))
