@@ -21,11 +21,11 @@ class Listening:
 
     name = "listening"
     floor = 1.0
-    ceiling = value = 4.0
 
-    def __init__(self) -> None:
+    def __init__(self, value: float = 2.0) -> None:
+        self.value = self.ceiling = value
         self.samples: list[Sample] = []
-        self._decision = Decision(4.0, "listening")
+        self._decision = Decision(value, "listening")
 
     def observe(self, sample: Sample, /) -> Decision:
         """Keep the sample."""
@@ -68,11 +68,11 @@ async def test_each_statement_and_each_commit_is_a_sample(engine: AsyncEngine, l
     assert {sample.inflight for sample in law.samples} == {1}
 
 
-async def test_a_law_is_not_bothered_far_below_the_limit(postgres_url: str, law: Listening) -> None:
-    engine = create_async_engine(postgres_url, limit=Limits(min=4, max=4, start=4.0), law=law)
+async def test_a_law_is_not_bothered_far_below_the_limit(postgres_url: str) -> None:
+    law = Listening(4.0)
+    engine = create_async_engine(postgres_url, limit=Limits(min=1, max=4), law=law)
     pool = engine.pool
     assert isinstance(pool, AdaptivePool)
-    pool.unpin()
     async with engine.connect() as one:
         await one.execute(text("SELECT 1"))
         assert (law.samples, pool.stats().completed) == ([], 1)
@@ -153,12 +153,12 @@ async def test_a_limit_above_what_the_server_grants_is_capped_and_said(
 async def test_a_pin_turns_the_law_off_and_is_told(engine: AsyncEngine, law: Listening) -> None:
     pool = engine.pool
     assert isinstance(pool, AdaptivePool)
-    pool.pin(2.0)
+    pool.pin(3.0)
     async with engine.connect() as connection:
         await connection.execute(text("SELECT 1"))
-    assert (pool.stats().pinned, pool.gate.wanted, law.samples) == (True, 2.0, [])
+    assert (pool.stats().pinned, pool.gate.wanted, law.samples) == (True, 3.0, [])
     pool.unpin()
-    assert (pool.stats().pinned, pool.gate.wanted) == (False, 4.0)
+    assert (pool.stats().pinned, pool.gate.wanted) == (False, 2.0)
 
 
 async def test_equal_bounds_are_a_pin(postgres_url: str) -> None:

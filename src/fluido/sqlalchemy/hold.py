@@ -6,9 +6,12 @@ from types import CodeType, FrameType
 from typing import Any
 
 from fluido.flow.limiter import Limiter
+from fluido.sqlalchemy.gate import ConnectionGate
 
 # Under this key of `record_info` whoever has the connection finds the checkout.
 HOLD = "fluido.hold"
+# Far below what the law wants a pool tells it nothing; then each statement costs some microseconds less.
+BINDS = 2
 DRIVERS = ("asyncpg", "psycopg")
 
 
@@ -16,7 +19,9 @@ class Hold:
     """Who holds a connection since when, and how much of that time the database was working."""
 
     __slots__ = (
+        "binds",
         "database_s",
+        "gate",
         "inflight",
         "label",
         "limit",
@@ -29,13 +34,17 @@ class Hold:
         "working_since_s",
     )
 
-    def __init__(self, limiter: Limiter, *, label: str, taken_s: float, waited_s: float) -> None:
+    def __init__(
+        self, limiter: Limiter, gate: ConnectionGate, *, label: str, taken_s: float, waited_s: float
+    ) -> None:
         self.limiter = limiter
+        self.gate = gate
         self.label = label
         self.taken_s = taken_s
         self.waited_s = waited_s
-        self.inflight = limiter.gate.inflight
-        self.limit = limiter.gate.limit
+        self.inflight = gate.inflight
+        self.limit = gate.limit
+        self.binds = True
         self.task = _current_task()
         self.database_s = 0.0
         self.statements = 0
@@ -44,9 +53,10 @@ class Hold:
 
     def begin(self) -> None:
         """The database starts to work for the holder."""
-        gate = self.limiter.gate
+        gate = self.gate
         self.inflight = gate.inflight
         self.limit = gate.limit
+        self.binds = gate.waiting > 0 or BINDS * gate.inflight >= gate.wanted
         self.working_since_s = self.limiter.clock()
 
     def end(self, now_s: float) -> None:

@@ -125,7 +125,7 @@ class AdaptivePool(Pool):
             raise
         gate.follower.demand(gate.inflight, taken_s)
         self._waits.record(taken_s - asked_s)
-        hold = Hold(self.limiter, label=label, taken_s=taken_s, waited_s=taken_s - asked_s)
+        hold = Hold(self.limiter, gate, label=label, taken_s=taken_s, waited_s=taken_s - asked_s)
         self.holds[record] = hold
         info = record.record_info
         if info is not None:

@@ -12,8 +12,6 @@ from fluido.sqlalchemy.hold import HOLD, Hold
 from fluido.sqlalchemy.outcome import outcome_of
 
 COMMIT = "COMMIT"
-# Far below its limit a pool tells the law nothing; then each statement costs a few microseconds less.
-BINDS = 2
 
 
 class Statements:
@@ -75,7 +73,7 @@ def _learn(hold: Hold, label: str, outcome: Outcome, units: float = 1.0) -> None
     finished_s = limiter.clock()
     hold.end(finished_s)
     sample = Sample(label, started_s, finished_s, 0.0, hold.inflight, hold.limit, outcome, units)
-    if outcome is Outcome.OK and BINDS * hold.inflight < hold.limit and not limiter.braked:
-        limiter.count(sample)
-    else:
+    if hold.binds or outcome is not Outcome.OK or limiter.braked:
         limiter.learn(sample)
+    else:
+        limiter.count(sample)
