@@ -68,7 +68,7 @@ BENCH = Profile(
     "bench",
     "synthetic",
     150.0,
-    ComponentPlan(rounds=9, block_s=0.3),
+    ComponentPlan(rounds=12, block_s=0.3),
     (ChatPlan(RETURNING, (0.9,), rounds=9, block_s=5.0, calibrate_s=6.0),),
     deadline_s=20.0,
 )
@@ -78,7 +78,7 @@ STANDARD = Profile(
     "standard",
     "synthetic",
     290.0,
-    ComponentPlan(rounds=9, block_s=0.4),
+    ComponentPlan(rounds=12, block_s=0.3),
     (
         ChatPlan(RETURNING, (0.9,), rounds=9, block_s=4.5, calibrate_s=6.0),
         ChatPlan(SINGLE, (0.9,), rounds=9, block_s=3.0, calibrate_s=5.0),

@@ -11,6 +11,8 @@ from app.core.failures import EngineFailed
 
 Dialect = Literal["llamacpp", "ollama"]
 READ_TIMEOUT_S = 60.0
+IDLE_S = 2.0
+"""llama.cpp closes a connection after 5 idle seconds; aiohttp would keep it for 15 and fail on the next use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class StaticEngine:
         """Make the session."""
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=READ_TIMEOUT_S)
-            self._session = aiohttp.ClientSession(timeout=timeout)
+            connector = aiohttp.TCPConnector(keepalive_timeout=IDLE_S)
+            self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
 
     async def close(self) -> None:
         """Close all connections. May be called twice."""
