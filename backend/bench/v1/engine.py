@@ -12,7 +12,7 @@ from app.core.failures import EngineFailed
 Dialect = Literal["llamacpp", "ollama"]
 READ_TIMEOUT_S = 60.0
 IDLE_S = 2.0
-"""llama.cpp closes a connection after 5 idle seconds; aiohttp would keep it for 15 and fail on the next use."""
+"""llama.cpp closes a connection after 5 idle seconds; aiohttp keeps it for 15 and fails on the next use."""
 
 
 @dataclass(frozen=True, slots=True)
