@@ -176,7 +176,7 @@ async def test_a_blocking_pool_works_too(redis_url: str, links: int) -> None:
     pool = BlockingConnectionPool.from_url(redis_url, max_connections=3)
     client = Redis.from_pool(pool, sharing=Sharing(links=links))
     bursts = 0
-    # A second link is opened beside the traffic, so how many bursts go by before it is there is not ours to say.
+    # A second link is opened beside the traffic: how many bursts go by before it is there is not ours to say.
     while bursts < 3 or (client.counts().opened < links and bursts < 200):
         await asyncio.gather(*[client.incr("n") for _ in range(500)])
         bursts += 1
