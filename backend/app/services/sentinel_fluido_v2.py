@@ -34,12 +34,14 @@ SYSTEM_PROMPT = (
 DEFAULT_OLLAMA_URL = "http://127.0.0.1:11434"
 
 # Request-level parameters by kind of query; a caller's and the model author's own values win. The
-# temperatures are low because Sentinel answers questions, it does not invent stories unless asked.
+# temperatures are low because Sentinel answers questions, it does not invent stories unless asked. A
+# small model repeats itself to the bound without a penalty; 1.1 is Ollama's own default.
+REPEAT_PENALTY = 1.1
 PRESETS = {
-    Kind.SHORT: Options(num_predict=256, temperature=0.2, top_p=0.9),
-    Kind.MEDIUM: Options(num_predict=768, temperature=0.4, top_p=0.9),
-    Kind.LONG: Options(num_predict=2048, temperature=0.7, top_p=0.95),
-    Kind.CODE: Options(num_predict=1536, temperature=0.2, top_p=0.95),
+    Kind.SHORT: Options(num_predict=256, temperature=0.2, top_p=0.9, repeat_penalty=REPEAT_PENALTY),
+    Kind.MEDIUM: Options(num_predict=768, temperature=0.4, top_p=0.9, repeat_penalty=REPEAT_PENALTY),
+    Kind.LONG: Options(num_predict=2048, temperature=0.7, top_p=0.95, repeat_penalty=REPEAT_PENALTY),
+    Kind.CODE: Options(num_predict=1536, temperature=0.2, top_p=0.95, repeat_penalty=REPEAT_PENALTY),
 }
 
 
