@@ -82,7 +82,7 @@ class ConversationService:
         deadline_s = stages.started_s + (request.deadline_s or self._deadline_s)
         kind = self._sentinel.kind_of(request.message, request.kind)
         # What cannot be answered in time is refused here, before it costs the database anything.
-        self._sentinel.check_room(request.message, kind, deadline_s)
+        self._sentinel.check_room(request.message, kind, deadline_s, request.max_output_tokens)
         conversation_id = request.conversation_id or uuid4()
         async with self._turns.hold(conversation_id, deadline_s):
             opened = await self._open(request, kind, stages, conversation_id, deadline_s)

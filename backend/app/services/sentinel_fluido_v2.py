@@ -97,7 +97,9 @@ class SentinelFluidoV2:
         """The queue in front of the engines."""
         return self._dispatcher
 
-    def check_room(self, message: str, kind: Kind, deadline_s: float) -> None:
+    def check_room(
+        self, message: str, kind: Kind, deadline_s: float, max_output_tokens: int | None = None
+    ) -> None:
         """Raise what a question would meet now: `EngineUnavailable`, or `LimitReached` with its wait.
 
         Asked before anything is stored, so that a refusal costs next to nothing. Only what is certain
@@ -111,7 +113,9 @@ class SentinelFluidoV2:
         for station in up:
             estimate = station.estimate
             prefill_s = estimate.prefill_s(round(len(message) * FIRST_TOKENS_PER_CHAR))
-            order = Order(prefill_s + estimate.cost_s(0, estimate.output_tokens(kind, None)), prefill_s)
+            order = Order(
+                prefill_s + estimate.cost_s(0, estimate.output_tokens(kind, max_output_tokens)), prefill_s
+            )
             waits_s.append(station.predicted_wait_s(order) + prefill_s)
         waiting = min(len(station.queue) for station in up)
         is_late = self._clock() + min(waits_s) > deadline_s
