@@ -141,7 +141,7 @@ async def test_two_hundred_clients_are_answered_or_refused_at_once(sentinel: Run
     codes = [answer.status_code for answer in answers if isinstance(answer, httpx.Response)]
     assert len(codes) == 200
     assert set(codes) <= {200, 503}
-    # How many are refused is a matter of the prediction, which is cautious on a machine that is slow at first.
+    # How many are refused is a matter of the prediction, which is cautious while it knows little.
     assert codes.count(200) >= 20
     for answer in answers:
         if isinstance(answer, httpx.Response) and answer.status_code == 503:
