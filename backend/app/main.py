@@ -19,8 +19,9 @@ settings = Settings()
 configure(settings.log_level)
 DATABASE_URL = settings.required_database_url()
 
-sentinel = SentinelFluidoV2()
-db = DynamicPostgreSQLSession(DATABASE_URL)
+policy = adaptive_buffer_manager.policy
+sentinel = SentinelFluidoV2(settings=settings)
+db = DynamicPostgreSQLSession(DATABASE_URL, policy=policy(DataFlowType.DATABASE_QUERY))
 
 system = SentinelSystem(
     sentinel,
@@ -31,6 +32,10 @@ system = SentinelSystem(
     deadline_s=settings.deadline_s,
     should_migrate=settings.migrate,
 )
-pace = Pace(law=StreamGap(), slow_client_s=settings.slow_client_s)
-adaptive_buffer_manager.attach(DataFlowType.NETWORK_PACKET, pace.flows)
+pace = Pace(
+    law=StreamGap(),
+    slow_client_s=settings.slow_client_s,
+    max_piece_chars=int(policy(DataFlowType.NETWORK_PACKET).need("batch_size")),
+)
+adaptive_buffer_manager.attach(DataFlowType.NETWORK_PACKET, pace.flows, pace.live)
 app = create_app(system, settings, pace)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Annotated, Any
 
 import httpx
@@ -11,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.adaptive_buffers import POLICY, DataFlowType
 from app.db.dynamic_session import DynamicPostgreSQLSession
 from fluido.errors import Closed
 
@@ -25,7 +27,8 @@ LEFT_OPEN = text(
 
 @pytest.fixture
 async def db(postgres_url: str) -> AsyncIterator[DynamicPostgreSQLSession]:
-    db = DynamicPostgreSQLSession(postgres_url, pool_min_size=1, pool_max_size=4)
+    small = replace(POLICY[DataFlowType.DATABASE_QUERY], pool_min_size=1, pool_max_size=4)
+    db = DynamicPostgreSQLSession(postgres_url, policy=small)
     async with db.engine.begin() as connection:
         await connection.execute(text("DROP TABLE IF EXISTS session_rows"))
         await connection.execute(text("CREATE TABLE session_rows (name text PRIMARY KEY)"))

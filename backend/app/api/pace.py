@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import cast
 
+from app.core.adaptive_buffers import PIECE_CHARS, SLOW_CLIENT_S
 from app.core.ports import ChatEvent, TextDelta
 from fluido.flow.loop_lag import LoopLag
 from fluido.flow.stream import StreamCoalescer
@@ -23,8 +24,8 @@ class Pace:
         *,
         law: Law | None = None,
         heartbeat_s: float = 10.0,
-        slow_client_s: float = 30.0,
-        max_piece_chars: int = 16_384,
+        slow_client_s: float = SLOW_CLIENT_S,
+        max_piece_chars: int = PIECE_CHARS,
     ) -> None:
         self.heartbeat_s = heartbeat_s
         self.slow_client_s = slow_client_s
@@ -46,6 +47,10 @@ class Pace:
     def flows(self) -> list[LoopLag]:
         """Return the flow whose law decides the gap; none where nothing adapts."""
         return [self.lag] if self.lag is not None else []
+
+    def live(self) -> dict[str, float | None]:
+        """The values in force now, by the names of `DynamicBufferConfig`."""
+        return {"batch_size": self._max_piece_chars, "read_timeout_s": self.slow_client_s}
 
     def client_left(self) -> None:
         """Count a client that closed its connection before the answer was complete."""

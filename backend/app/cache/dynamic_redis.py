@@ -11,8 +11,9 @@ from typing import Any
 
 from app.cache.bounds import CacheBounds, CacheStats
 from app.cache.entry import Entry
+from app.core.adaptive_buffers import POLICY, DataFlowType, DynamicBufferConfig
 from fluido.errors import Closed
-from fluido.redis import Redis, RedisError, once
+from fluido.redis import Redis, RedisError, Sharing, once
 
 MAX_KEY_BYTES = 200  # longer keys are stored under their digest
 TRIM_EVERY = 64  # writes between two looks at the number of entries
@@ -22,8 +23,8 @@ _log = logging.getLogger("app.cache")
 class DynamicRedisCache:
     """Inert when built: without `open` every read is a miss and every write is dropped.
 
-    Takes a URL, whose client it makes and closes, or a client, which stays its owner's. After a failure Redis
-    is left alone for `pause_s`, so that a dead one costs its callers one timeout, not one each.
+    Takes a URL, whose client it makes by its policy and closes, or a client, which stays its owner's. After a
+    failure Redis is left alone for `pause_s`, so that a dead one costs its callers one timeout, not one each.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class DynamicRedisCache:
         client: Redis | None = None,
         namespace: str = "sentinel",
         bounds: CacheBounds | None = None,
-        timeout_s: float = 0.5,
+        policy: DynamicBufferConfig = POLICY[DataFlowType.CACHE_OPERATION],
         pause_s: float = 1.0,
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
@@ -43,7 +44,7 @@ class DynamicRedisCache:
         self._url = url
         self._given = client
         self._namespace = namespace
-        self._timeout_s = timeout_s
+        self._policy = policy
         self._pause_s = pause_s
         self._clock = clock
         self._chance = chance
@@ -66,6 +67,27 @@ class DynamicRedisCache:
         self._namespace = namespace or self._namespace
         self.bounds = bounds or self.bounds
 
+    def obey(self, policy: DynamicBufferConfig) -> None:
+        """Take bounds of entries, timeouts and the width of the link from a policy, before `open`."""
+        self._policy = policy
+        entries = policy.cache_max_entries
+        self.bounds = replace(self.bounds, ttl_s=policy.need("cache_ttl_s"), max_entries=entries)
+
+    def live(self) -> dict[str, float | None]:
+        """The values in force now, by the names of `DynamicBufferConfig`."""
+        found: dict[str, float | None] = {
+            "cache_ttl_s": self.bounds.ttl_s,
+            "cache_max_entries": self.bounds.max_entries,
+        }
+        if self._client is not None:
+            sharing = self._client.sharing
+            found |= {
+                "pool_max_size": round(self._client.stats().value) or sharing.window,
+                "max_waiting": sharing.max_waiting,
+                "write_buffer_size": sharing.max_bytes,
+            }
+        return found
+
     async def open(
         self,
         url: str | None = None,
@@ -84,8 +106,13 @@ class DynamicRedisCache:
             self._client = Redis.from_url(
                 self._url,
                 retry=once(),
-                socket_timeout=self._timeout_s,
-                socket_connect_timeout=self._timeout_s,
+                socket_timeout=self._policy.need("read_timeout_s"),
+                socket_connect_timeout=self._policy.need("connect_timeout_s"),
+                sharing=Sharing(
+                    window=int(self._policy.need("pool_max_size")),
+                    max_bytes=int(self._policy.need("write_buffer_size")),
+                    max_waiting=int(self._policy.need("max_waiting")),
+                ),
             )
         else:
             raise ValueError("a cache needs a URL or a client")

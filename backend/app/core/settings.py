@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.core.adaptive_buffers import FIRST_TOKEN_S, SLOW_CLIENT_S
+
 
 def _env(name: str) -> AliasChoices:
     return AliasChoices(name.lower(), name)
@@ -39,8 +41,8 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(default=0, ge=0)
     max_body_bytes: int = Field(default=65_536, ge=1024)
     max_message_chars: int = Field(default=8_000, ge=1)
-    deadline_s: float = Field(default=60.0, gt=0, le=3600)
-    slow_client_s: float = Field(default=30.0, gt=0)
+    deadline_s: float = Field(default=FIRST_TOKEN_S, gt=0, le=3600)
+    slow_client_s: float = Field(default=SLOW_CLIENT_S, gt=0)
     drain_s: float = Field(default=20.0, ge=0)
     log_level: str = "INFO"
 

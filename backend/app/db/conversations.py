@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.core.adaptive_buffers import POLICY, DataFlowType, DynamicBufferConfig
 from app.core.failures import NotFound
 from app.core.ports import Conversation, ConversationSummary, StoredMessage
+from fluido.laws.batch_cap import BatchCap
 from fluido.sqlalchemy import GroupWriter
 
 from .failures import storage
@@ -119,9 +121,12 @@ class ConversationStore:
     while a write is under way are the next write, one statement and one commit.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(
+        self, engine: AsyncEngine, policy: DynamicBufferConfig = POLICY[DataFlowType.DATABASE_QUERY]
+    ) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self.writer = GroupWriter(engine, messages, returning=("id",))
+        cap = BatchCap(ceiling=policy.need("batch_size"))
+        self.writer = GroupWriter(engine, messages, returning=("id",), law=cap)
 
     async def close(self) -> None:
         """Store what is pending and refuse newcomers. Idempotent."""

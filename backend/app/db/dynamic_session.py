@@ -9,6 +9,7 @@ from typing import Any, Self
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from app.core.adaptive_buffers import POLICY, DataFlowType, DynamicBufferConfig
 from fluido.errors import Closed
 from fluido.metrics import FlowStats
 from fluido.sqlalchemy import AdaptivePool, Limits, close_engine, create_async_engine
@@ -47,28 +48,30 @@ class SessionScope:
 class DynamicPostgreSQLSession:
     """Sessions from a fair pool that moves between `pool_min_size` and `pool_max_size` connections.
 
-    Nothing is opened before the first session. A caller waits at most `read_timeout_s` for a connection
-    (behind at most `max_waiting` others) and at most as long for a statement. Raises ValueError for a URL
-    that is not async.
+    The numbers are those of `policy`. Nothing is opened before the first session. A caller waits at most
+    `read_timeout_s` for a connection (behind at most `max_waiting` others) and at most as long for a
+    statement. Raises ValueError for a URL that is not async, or a policy that lacks one of them.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        pool_min_size: int = 2,
-        pool_max_size: int = 50,
-        max_waiting: int = 2_000,
-        connect_timeout_s: float = 5.0,
-        read_timeout_s: float = 10.0,
+        policy: DynamicBufferConfig = POLICY[DataFlowType.DATABASE_QUERY],
         name: str = "postgresql",
     ) -> None:
+        self._connect_timeout_s = policy.need("connect_timeout_s")
+        self._read_timeout_s = policy.need("read_timeout_s")
         self.engine: AsyncEngine = create_async_engine(
             url,
-            limit=Limits(min=pool_min_size, max=pool_max_size, max_waiting=max_waiting),
-            pool_timeout=read_timeout_s,
+            limit=Limits(
+                min=int(policy.need("pool_min_size")),
+                max=int(policy.need("pool_max_size")),
+                max_waiting=int(policy.need("max_waiting")),
+            ),
+            pool_timeout=self._read_timeout_s,
             pool_logging_name=name,
-            connect_args=_timeouts(url, connect_timeout_s, read_timeout_s),
+            connect_args=_timeouts(url, self._connect_timeout_s, self._read_timeout_s),
         )
         self._closed = False
 
@@ -101,6 +104,18 @@ class DynamicPostgreSQLSession:
     def stats(self) -> FlowStats:
         """Everything one may want to know about the pool, at this moment."""
         return self.pool.stats()
+
+    def live(self) -> dict[str, float | None]:
+        """The values in force now, by the names of `DynamicBufferConfig`."""
+        pool = self.pool
+        limit = round(pool.limiter.stats().value)
+        return {
+            "connect_timeout_s": self._connect_timeout_s,
+            "read_timeout_s": pool.timeout(),
+            "pool_min_size": min(pool.limits.min, limit),  # a brake goes below what is kept open
+            "pool_max_size": limit,
+            "max_waiting": pool.gate.max_waiting,
+        }
 
     async def check(self) -> None:
         """Return when PostgreSQL answers; raises what a session would raise when it does not."""

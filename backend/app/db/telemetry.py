@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.adaptive_buffers import DynamicBufferConfig
+from fluido.laws.batch_cap import BatchCap
 from fluido.llm import Timings
 from fluido.metrics import FlowStats
+from fluido.sample import Sample
 from fluido.sqlalchemy import write_behind
 
 from .schema import timings as table
@@ -22,9 +24,10 @@ class Telemetry:
             engine,
             table,
             key=("answer_id",),
-            max_pending=policy.max_waiting,
-            max_bytes=policy.write_buffer_size,
+            max_pending=int(policy.need("max_waiting")),
+            max_bytes=policy.need("write_buffer_size"),
             staleness_s=STALENESS_S,
+            law=BatchCap(ceiling=policy.need("batch_size")),
         )
 
     async def record(self, answer_id: int, timings: Timings, stages_ms: Mapping[str, float]) -> None:
@@ -48,6 +51,18 @@ class Telemetry:
     async def close(self) -> None:
         """Write what is buffered. Idempotent."""
         await self._rows.close()
+
+    def learn(self, sample: Sample) -> None:
+        """Tell the law of the cap of a write that somebody else made."""
+        self._rows.learn(sample)
+
+    def live(self) -> dict[str, float | None]:
+        """The values in force now, by the names of `DynamicBufferConfig`."""
+        return {
+            "batch_size": round(self._rows.stats().value),
+            "max_waiting": self._rows.max_pending,
+            "write_buffer_size": round(self._rows.max_bytes),
+        }
 
     def stats(self) -> FlowStats:
         """Return the buffer at this moment."""

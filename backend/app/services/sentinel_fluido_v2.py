@@ -22,6 +22,7 @@ from fluido.llm import (
     detect,
 )
 from fluido.llm.budget import FIRST_TOKENS_PER_CHAR
+from fluido.llm.knee import Knee
 from fluido.llm.seat import Order
 
 from .history import Transcript, Turn
@@ -69,12 +70,15 @@ class SentinelFluidoV2:
         self.model = model or settings.model or ""
         self._system = Message("system", system_prompt)
         self._clock = clock
-        self._max_waiting = policy.max_waiting
-        self._recall = Recall(max_users=policy.cache_max_entries)
+        self._max_waiting = int(policy.need("max_waiting"))
+        self._deadline_s = settings.deadline_s
+        self._recall = Recall(max_users=int(policy.need("cache_max_entries")))
+        most = int(policy.need("pool_max_size"))
         self._dispatcher = Dispatcher(
             engines or [_engine(ollama_url, self.model, settings)],
             model=self.model,
-            max_waiting=policy.max_waiting,
+            law=lambda facts: Knee(min(facts.slots, most) if facts.slots else None),
+            max_waiting=self._max_waiting,
             presets=Presets(PRESETS),
             clock=clock,
         )
@@ -84,13 +88,23 @@ class SentinelFluidoV2:
         """Make the connections. Called by the first question if nobody did."""
         if not self._is_open:
             self._is_open = True
-            adaptive_buffer_manager.attach(DataFlowType.LLM_INFERENCE, lambda: self._dispatcher.stations)
+            adaptive_buffer_manager.attach(
+                DataFlowType.LLM_INFERENCE, lambda: self._dispatcher.stations, self.live
+            )
             await self._dispatcher.open()
 
     async def close(self) -> None:
         """Refuse new questions, end the running ones, close the connections. May be called twice."""
         self._is_open = False
         await self._dispatcher.close()
+
+    def live(self) -> dict[str, float | None]:
+        """The values in force now, by the names of `DynamicBufferConfig`."""
+        return {
+            "pool_max_size": round(sum(station.stats().value for station in self._dispatcher.stations)),
+            "max_waiting": self._max_waiting,
+            "read_timeout_s": self._deadline_s,
+        }
 
     @property
     def dispatcher(self) -> Dispatcher:

@@ -6,7 +6,6 @@ from contextlib import suppress
 
 import structlog
 
-from app.cache.bounds import CacheBounds
 from app.cache.dynamic_redis import DynamicRedisCache
 from app.core.adaptive_buffers import AdaptiveBufferManager, DataFlowType, Flow
 from app.core.failures import StorageUnavailable
@@ -52,7 +51,7 @@ class SentinelSystem:
         self._should_migrate = should_migrate
         self._migrating: asyncio.Task[None] | None = None
         self._schema_fault: str | None = "the schema has not been looked at yet" if should_migrate else None
-        self._store = ConversationStore(db.engine)
+        self._store = ConversationStore(db.engine, buffers.policy(DataFlowType.DATABASE_QUERY))
         self._telemetry = Telemetry(db.engine, buffers.policy(DataFlowType.TELEMETRY))
         history = History(self._store, cache, max_messages=HISTORY_MESSAGES, max_chars=HISTORY_CHARS)
         self.assistant = ConversationService(
@@ -67,8 +66,12 @@ class SentinelSystem:
     async def open(self) -> None:
         """Open every part. A dependency that is away now is waited for in the background."""
         await self._open_cache()
-        self._buffers.attach(DataFlowType.DATABASE_QUERY, lambda: [self._db.pool.limiter, self._store.writer])
-        self._buffers.attach(DataFlowType.TELEMETRY, lambda: [self._telemetry])
+        self._buffers.attach(
+            DataFlowType.DATABASE_QUERY,
+            lambda: [self._db.pool.limiter, self._store.writer],
+            lambda: self._db.live() | {"batch_size": round(self._store.writer.stats().value)},
+        )
+        self._buffers.attach(DataFlowType.TELEMETRY, lambda: [self._telemetry], self._telemetry.live)
         await self._sentinel.open()
         if self._should_migrate and not await self._migrate():
             self._migrating = asyncio.create_task(self._migrate_until_done())
@@ -102,11 +105,12 @@ class SentinelSystem:
         if self._redis_url is None:
             log.warning("no REDIS_URL: histories are read from PostgreSQL")
             return
-        policy = self._buffers.policy(DataFlowType.CACHE_OPERATION)
-        bounds = CacheBounds(ttl_s=policy.cache_ttl_s, max_entries=policy.cache_max_entries)
-        await self._cache.open(self._redis_url, bounds=bounds)
+        self._cache.obey(self._buffers.policy(DataFlowType.CACHE_OPERATION))
+        await self._cache.open(self._redis_url)
         self._buffers.attach(
-            DataFlowType.CACHE_OPERATION, lambda: [self._cache.client] if self._cache.client else []
+            DataFlowType.CACHE_OPERATION,
+            lambda: [self._cache.client] if self._cache.client else [],
+            self._cache.live,
         )
 
     async def _migrate(self) -> bool:

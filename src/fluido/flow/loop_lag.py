@@ -43,6 +43,11 @@ class LoopLag:
             self._timer.cancel()
             self._timer = None
 
+    def learn(self, sample: Sample) -> None:
+        """Take a lateness that somebody else measured on this loop: the service time of the sample."""
+        self._lag.record(sample.service_s)
+        self._obeyed.observe(sample)
+
     def stats(self) -> FlowStats:
         """The lag as `service`, and the law's decisions."""
         return FlowStats(
@@ -64,6 +69,5 @@ class LoopLag:
 
     def _fire(self, loop: asyncio.AbstractEventLoop, due_s: float) -> None:
         now_s = max(due_s, self._clock())
-        self._lag.record(now_s - due_s)
-        self._obeyed.observe(Sample("", due_s, now_s, 0.0, 0, 0.0))
+        self.learn(Sample("", due_s, now_s, 0.0, 0, 0.0))
         self._arm(loop)

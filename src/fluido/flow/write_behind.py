@@ -167,6 +167,10 @@ class WriteBehind(Generic[Item]):
             reasons=self._obeyed.log.reasons,
         )
 
+    def learn(self, sample: Sample) -> None:
+        """Tell the law of a write that somebody else made: `units` is its rows, `limit` the cap it had."""
+        self._obeyed.observe(sample)
+
     # -- the buffer --
 
     def _has_room(self) -> bool:

@@ -14,6 +14,7 @@ and nothing is probed.
 import math
 
 from fluido.laws.base import Decision
+from fluido.laws.board import Note, Told
 from fluido.laws.mix import OTHERS, Mix
 from fluido.laws.pairs import FEWEST, Evidence, Tally, sign
 from fluido.laws.ramp import Ramp
@@ -74,6 +75,7 @@ class Elasticity:
         self._key = key
         self._fleet = fleet
         self.fair_limit = fair_limit
+        self.told: Told | None = None  # written by whoever reads the board
         self._offset_s = wall_offset_s
         self._fixed_slot = slot_s is not None or fleet
         self._slot_s = slot_s or (FLEET_SLOT_S if fleet else 2 * SHORTEST_SLOT_S)
@@ -131,6 +133,13 @@ class Elasticity:
         if math.isfinite(now_s):
             self._roll(now_s + self._offset_s)
         return self._decision
+
+    @property
+    def note(self) -> Note:
+        """What to write on the board of the fleet."""
+        evidence = self._evidence
+        scatter = evidence.variance * evidence.sum_ww
+        return Note(self.limit, evidence.sum_rn, evidence.sum_nn, scatter)
 
     # -- slots --
 
@@ -248,12 +257,14 @@ class Elasticity:
             return
         d_r = math.log(high.busy / low.busy) - math.log(high.rate / low.rate)
         self._evidence.add(d_r, d_n, fewest / PER_SLOT)
-        eps = self._evidence.elasticity
+        eps, error = self._evidence.elasticity, self._evidence.error
+        if self.told is not None and math.isfinite(self.told.elasticity):
+            eps, error = self.told.elasticity, self.told.error
         miss = self.target - clip(eps, -0.3, 2.0)
         if abs(miss) < 0.3:
             self._usual_rate.add(0.5 * (high.rate + low.rate))
             self._usual_service.add((high.mean_inflight + low.mean_inflight) / (high.rate + low.rate))
-        certainty = clip(abs(miss) / (self._evidence.error + 0.02) - 0.5, 0.6, 4.0)
+        certainty = clip(abs(miss) / (error + 0.02) - 0.5, 0.6, 4.0)
         gain = FLEET_GAIN if self._fleet else GAIN
         move = clip(gain * certainty * miss, -DOWN, UP)
         limit = self.limit * math.exp(move)
@@ -262,12 +273,19 @@ class Elasticity:
             # calls it lets into a server that fewer would make faster.
             limit = min(limit, high.mean_inflight)
         if self._fleet:
-            told = self.fair_limit
-            limit += LEAN * (FAIR_LIMIT - limit) if told is None else LEAN_TOLD * (told - limit)
+            limit = self._leaning(limit)
         self._evidence.fade(math.exp(-abs(move) / FORGET))
         self._choose_next(limit, miss)
-        inputs = {"eps": eps, "error": self._evidence.error, "rate": high.rate, "N": high.mean_inflight}
+        inputs = {"eps": eps, "error": error, "rate": high.rate, "N": high.mean_inflight}
         self._set(limit, "worth_more" if move > 0 else "worth_less", inputs)
+
+    def _leaning(self, limit: float) -> float:
+        """A little towards the mean limit of the fleet, or towards a guess of it."""
+        if self.told is not None:
+            return limit + LEAN_TOLD * (self.told.limit - limit)
+        if self.fair_limit is not None:
+            return limit + LEAN_TOLD * (self.fair_limit - limit)
+        return limit + LEAN * (FAIR_LIMIT - limit)
 
     def _choose_next(self, limit: float, miss: float) -> None:
         """How wide to probe next, and whether to: at a bound that the evidence presses against, seldom."""

@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 LARGEST = 2048
@@ -78,6 +79,12 @@ def throughput(curve: Curve, delay_s: float, jobs: int) -> tuple[float, float]:
 
 def best_static(curve: Curve, delay_s: float, ceiling: int) -> tuple[int, float, float]:
     """The limit with the highest throughput (the smallest within 0.5 % of it), that rate, and its latency."""
+    return _best_static(tuple(curve.rates[:ceiling]), delay_s, ceiling)
+
+
+@lru_cache(maxsize=64)  # the seeds of a scenario ask the same, and it costs about a second
+def _best_static(rates: tuple[float, ...], delay_s: float, ceiling: int) -> tuple[int, float, float]:
+    curve = Curve(rates)
     table = [throughput(curve, delay_s, jobs) for jobs in range(1, ceiling + 1)]
     top = max(rate for rate, _ in table)
     for jobs, (rate, latency_s) in enumerate(table, 1):

@@ -11,6 +11,7 @@ from typing import cast
 
 from fluido.flow.limiter import Limiter
 from fluido.laws.base import Law
+from fluido.laws.board import told
 from fluido.laws.brake import Brake
 from fluido.laws.elasticity import Elasticity
 from fluido.laws.fixed import Fixed
@@ -300,13 +301,13 @@ class Simulation:
         self._at(self.now_s + TICK_S, "tick", None)
 
     def _meet(self) -> None:
-        """The board: every replica learns the mean limit."""
+        """The board: every replica reads the sums of all notes."""
         members = [replica.limiter.law for replica in self.tested if replica.group.board]
         fleet = [law for law in members if isinstance(law, Elasticity)]
         if fleet:
-            mean = sum(law.limit for law in fleet) / len(fleet)
+            sums = told(law.note for law in fleet)
             for law in fleet:
-                law.fair_limit = mean
+                law.told = sums
 
     def _on_noise(self, _: object) -> None:
         sigma = self.scenario.noise

@@ -25,7 +25,9 @@ def test_every_kind_of_flow_has_a_policy(kind: DataFlowType) -> None:
 def test_the_live_limit_is_the_flows_own() -> None:
     manager = AdaptiveBufferManager()
     flow = limiter()
-    manager.attach(DataFlowType.DATABASE_QUERY, lambda: [flow])
+    manager.attach(
+        DataFlowType.DATABASE_QUERY, lambda: [flow], lambda: {"pool_max_size": round(flow.stats().value)}
+    )
     assert manager.get_config(DataFlowType.DATABASE_QUERY).pool_max_size == 8
     flow.pin(21)
     assert manager.get_config(DataFlowType.DATABASE_QUERY).pool_max_size == 21
