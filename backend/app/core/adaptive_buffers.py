@@ -7,7 +7,7 @@ force are never kept here: `AdaptiveBufferManager` reads them from the flows the
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
@@ -186,7 +186,7 @@ class AdaptiveBufferManager:
         """Return the values in force now; where no flow is live, the policy it will start from."""
         policy = self._policy[flow_type]
         live = self._live.get(flow_type)
-        return replace(policy, **live()) if live is not None else policy
+        return DynamicBufferConfig(**(asdict(policy) | dict(live()))) if live is not None else policy
 
     def report_metrics(
         self,

@@ -10,6 +10,7 @@ from fluido.flow.line import Line, Waiter
 
 # Weyl sequence: the fraction of a limit is dithered without a random generator, and evener than with one.
 GOLDEN = 0.6180339887498949
+STANDING_S = 0.1  # CoDel's interval: a queue that was never empty for so long does not drain by itself
 
 
 class Gate:
@@ -18,6 +19,10 @@ class Gate:
     A released permit goes straight to the longest waiter: a caller that comes back at once cannot overtake.
     A fractional limit lets the integer part in, and one more for that fraction of the completions. Raising
     the limit admits at once; lowering it takes effect as callers leave. Not thread-safe: one event loop.
+
+    With `standing_share` below 1, who joins a queue that has not been empty for 100 ms waits at most that
+    share of the time left to its deadline (CoDel, with timeouts instead of drops). See docs/laws.md for why
+    1 is the default. Callers without a deadline wait as long as it takes, always.
 
     Labels matter to LanedGate only; there, release a permit under the label that took it.
     """
@@ -31,9 +36,12 @@ class Gate:
         max_waiting: int,
         clock: Callable[[], float] = time.perf_counter,
         name: str = "",
+        standing_share: float = 1.0,
     ) -> None:
-        if max_waiting < 0:
-            raise ValueError(f"max_waiting must not be negative, not {max_waiting}")
+        if max_waiting < 0 or not 0 < standing_share <= 1:
+            raise ValueError(
+                f"need max_waiting >= 0 and 0 < standing_share <= 1, not {max_waiting}, {standing_share}"
+            )
         self.name = name
         self.max_waiting = max_waiting
         self.inflight = 0
@@ -44,6 +52,8 @@ class Gate:
         self.cancelled = 0
         self.closed = False
         self._clock = clock
+        self._standing_share = standing_share
+        self._standing_since_s = -math.inf
         self._line = Line()
         self._tickets = 0
         self._dither = 0.0
@@ -100,6 +110,10 @@ class Gate:
         loop = asyncio.get_running_loop()
         joined_s = self._clock()
         self._check_may_wait(deadline_s, joined_s)
+        if not self.waiting:
+            self._standing_since_s = joined_s
+        elif deadline_s is not None and joined_s - self._standing_since_s >= STANDING_S:
+            deadline_s = joined_s + self._standing_share * (deadline_s - joined_s)
         self._tickets += 1
         waiter = Waiter(loop.create_future(), label, self._line_of(label), self._tickets)
         if deadline_s is not None:

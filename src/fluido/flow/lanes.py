@@ -30,8 +30,11 @@ class LanedGate(Gate):
         is_heavy: Callable[[str], bool],
         clock: Callable[[], float] = time.perf_counter,
         name: str = "",
+        standing_share: float = 1.0,
     ) -> None:
-        super().__init__(limit, max_waiting=max_waiting, clock=clock, name=name)
+        super().__init__(
+            limit, max_waiting=max_waiting, clock=clock, name=name, standing_share=standing_share
+        )
         self.heavy_inflight = 0
         self._is_heavy = is_heavy
         self._heavy_line = Line()

@@ -112,6 +112,7 @@ class Limiter:
         lanes: Lanes | None = None,
         classify: Callable[[BaseException], Outcome] = ignore_failures,
         gate: Gate | None = None,
+        standing_share: float = 1.0,
     ) -> None:
         self.name = name
         self.law = law
@@ -122,10 +123,15 @@ class Limiter:
         self.obeyed = Obeyed(law)
         self.decisions = self.obeyed.log
         self.gate = gate or (
-            Gate(law.value, max_waiting=max_waiting, clock=clock, name=name)
+            Gate(law.value, max_waiting=max_waiting, clock=clock, name=name, standing_share=standing_share)
             if lanes is None
             else LanedGate(
-                law.value, max_waiting=max_waiting, is_heavy=lanes.is_heavy, clock=clock, name=name
+                law.value,
+                max_waiting=max_waiting,
+                is_heavy=lanes.is_heavy,
+                clock=clock,
+                name=name,
+                standing_share=standing_share,
             )
         )
         self._lanes = Obeyed(lanes) if lanes else None

@@ -1,9 +1,9 @@
 """What the replicas of one server tell each other: each its limit and its evidence, and all the sums of them.
 
 Replicas that probe together see the common effect, but each through its own noise and its own error of the
-clock, and steps that multiply never make equals of unequals. With the sums of all, everybody computes the same
-elasticity and takes the same step, and leans towards the mean limit. A board is any place that keeps the
-newest note of each member (a hash in Redis, with an expiry); what is here is the arithmetic.
+clock, and steps that multiply never make equals of unequals. With the sums of all, everybody computes the
+same elasticity and takes the same step, and leans towards the mean limit. A board is any place that keeps
+the newest note of each member (a hash in Redis, with an expiry); what is here is the arithmetic.
 """
 
 import math

@@ -46,7 +46,8 @@ class Group:
     `burst` during `burst_s` of every `period_s`. `starts` are the initial limits, in turn over
     replicas and seeds; `skew_s` spreads their clocks evenly over +- that much. `foreign` load is not ours: it
     is never measured. `own_key` and `own_slot` break the synchronisation of replicas on purpose; `board` lets
-    them know their mean limit. `clients_spread` 0.8 gives them between 20 and 180 % of `clients`.
+    them share their sums. `clients_spread` 0.8 gives them between 20 and 180 % of `clients`; with `stagger_s`
+    the clients of each come that much later than those of the one before.
     """
 
     count: int = 1
@@ -66,6 +67,7 @@ class Group:
     own_key: bool = False
     own_slot: bool = False
     clients_spread: float = 0.0
+    stagger_s: float = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -80,6 +80,7 @@ class Replica:
     def __init__(self, group: Group, law: Law, skew_s: float, brake: bool) -> None:
         self.group = group
         self.skew_s = skew_s
+        self.joins_s = 0.0
         self.clients = group.clients
         self.away = 0  # clients that left because a phase has fewer
         self.queue: deque[Call] = deque()
@@ -152,6 +153,7 @@ class Simulation:
             law = factory(start=start, floor=group.floor, ceiling=group.ceiling, **options)
         spread = 2 * (index + 0.5) / group.count - 1
         replica = Replica(group, law, spread * group.skew_s, self.scenario.timeout_s > 0)
+        replica.joins_s = index * group.stagger_s
         replica.clients = round(group.clients * (1 + spread * group.clients_spread))
         self.replicas.append(replica)
 
@@ -349,6 +351,9 @@ class Simulation:
             if first:
                 self._at(self.now_s, "arrival", replica)
             return
+        if first and replica.joins_s > 0:
+            self._at(replica.joins_s, "join", replica)
+            return
         wanted = replica.clients if phase.clients is None or group.foreign else phase.clients
         added = replica.clients if first else 0
         if phase.clients is not None and not group.foreign:
@@ -357,6 +362,11 @@ class Simulation:
         replica.away += max(0, -added)
         for _ in range(max(0, added)):
             self._arrive(self._new_call(replica, self.now_s))
+
+    def _on_join(self, what: object) -> None:
+        assert isinstance(what, Replica)  # noqa: S101  (narrows the type; the loop pushed it)
+        for _ in range(what.clients):
+            self._arrive(self._new_call(what, self.now_s))
 
     def _on_arrival(self, what: object) -> None:
         assert isinstance(what, Replica)  # noqa: S101  (narrows the type; the loop pushed it)
