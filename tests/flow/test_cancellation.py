@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluido import Batcher, Fixed, Limiter, StreamCoalescer, WriteBehind
+from fluido import Batcher, Closed, Fixed, Gate, Limiter, StreamCoalescer, WaitTimeout, WriteBehind
 from fluido.laws.lanes import Lanes
 from fluido.testing.virtual_loop import VirtualLoop
 
@@ -168,6 +168,114 @@ def test_stream(stop: int, produce: int, consume: int) -> None:
         assert "abcdefghij".startswith("".join(got))
         assert closed in ([True], []), "closed once, or never started"
         assert not got or closed
+        await no_task_is_left()
+
+    VirtualLoop().run(main())
+
+
+@QUICK
+@given(MOMENTS, st.integers(0, 60), st.integers(0, 60))
+def test_a_cancelled_close_of_a_batcher_can_be_closed_again(moments: Moments, at: int, stop: int) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        written: list[int] = []
+
+        async def write(rows: Sequence[int]) -> list[int]:
+            await asyncio.sleep(0.001)
+            written.extend(rows)
+            return list(rows)
+
+        flow: Batcher[int, int] = Batcher(write, name="x", max_pending=100, law=Fixed(3))
+        adding = loop.create_task(callers(moments, flow.add))
+        await asyncio.sleep(at * TENTH_S)
+        closing = loop.create_task(flow.close())
+        loop.call_later(stop * TENTH_S, closing.cancel)
+        await asyncio.wait({closing})
+        results = await adding
+        await flow.close()
+        for index, result in enumerate(results):
+            assert isinstance(result, Closed) or result in {None, index}
+        assert {index for index, result in enumerate(results) if result == index} <= set(written)
+        assert len(written) == len(set(written))
+        assert (flow.stats().waiting, flow.stats().inflight) == (0, 0)
+        await no_task_is_left()
+
+    VirtualLoop().run(main())
+
+
+@QUICK
+@given(MOMENTS, st.integers(0, 60), st.integers(0, 60), st.booleans())
+def test_a_cancelled_flush_or_close_loses_no_row(moments: Moments, at: int, stop: int, close: bool) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        written: list[int] = []
+        rejected: list[int] = []
+
+        async def write(rows: Sequence[int]) -> None:
+            await asyncio.sleep(0.001)
+            written.extend(rows)
+
+        flow = WriteBehind(
+            write,
+            name="x",
+            max_pending=3,
+            staleness_s=0.001,
+            law=Fixed(2),
+            rejected=lambda rows, _error: rejected.extend(rows),
+            clock=loop.time,
+        )
+
+        async def put(index: int) -> int:
+            await flow.put(index)
+            return index
+
+        putting = loop.create_task(callers(moments, put))
+        await asyncio.sleep(at * TENTH_S)
+        ending = loop.create_task(flow.close() if close else flow.flush())
+        loop.call_later(stop * TENTH_S, ending.cancel)
+        await asyncio.wait({ending})
+        results = await putting
+        await flow.close()
+        accepted = {index for index, result in enumerate(results) if result == index}
+        assert accepted <= set(written) | set(rejected), "neither written nor rejected"
+        assert close or not rejected
+        assert len(written) == len(set(written))
+        assert flow.stats().waiting == 0
+        await no_task_is_left()
+
+    VirtualLoop().run(main())
+
+
+@QUICK
+@given(MOMENTS)
+def test_a_gate_with_short_waits_for_a_standing_queue(moments: Moments) -> None:
+    async def main() -> None:
+        now = asyncio.get_running_loop().time
+        gate = Gate(1, max_waiting=100, clock=now, standing_share=0.05)
+
+        async def one_more() -> None:
+            await gate.acquire()
+            await asyncio.sleep(0.001)
+            gate.release()
+
+        # The queue has stood for long before the first of them comes.
+        await gate.acquire()
+        waiting = asyncio.create_task(one_more())
+        await asyncio.sleep(0.2)
+
+        async def call(index: int) -> int:
+            await gate.acquire(deadline_s=now() + 0.02)
+            try:
+                await asyncio.sleep(0.001)
+            finally:
+                gate.release()
+            return index
+
+        asyncio.get_running_loop().call_later(0.002, gate.release)
+        results = await callers(moments, call)
+        await waiting
+        assert (gate.inflight, gate.waiting) == (0, 0)
+        assert all(result is None or isinstance(result, int | WaitTimeout) for result in results)
         await no_task_is_left()
 
     VirtualLoop().run(main())

@@ -1,6 +1,7 @@
 """A part of `make simulate`, small enough for every run of the suite; CI plays the whole by itself."""
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from fluido.laws.aimd import Aimd
 from fluido.laws.elasticity import Elasticity
 from fluido.testing.__main__ import main
 from fluido.testing.figures import jain
-from fluido.testing.runner import DEFAULT_LAW, FOLDER, Verdict, judge, play
+from fluido.testing.runner import DEFAULT_LAW, FOLDER, Played, Verdict, judge, play
 from fluido.testing.scenario import load
 from fluido.testing.simulation import Simulation
 
@@ -27,9 +28,13 @@ QUICK = [
 ]
 
 
+@lru_cache
+def played(name: str, law: str = DEFAULT_LAW) -> Played:
+    return play(load(FOLDER / f"{name}.toml"), law, 1, short=True, keep_trace=False)
+
+
 def verdicts(name: str, law: str = DEFAULT_LAW) -> list[Verdict]:
-    scenario = load(FOLDER / f"{name}.toml")
-    return judge([play(scenario, law, 1, short=True, keep_trace=False)])
+    return judge([played(name, law)])
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -37,6 +42,16 @@ def test_a_scenario_meets_its_lines(name: str) -> None:
     found = verdicts(name)
     assert found
     assert [verdict for verdict in found if not verdict.passed] == []
+
+
+@pytest.mark.parametrize("name", ["control_own_slots", "control_unsynchronised", "control_timeouts_only"])
+def test_a_control_misses_because_its_limits_run_away(name: str) -> None:
+    assert played(name).figures["latency"] > 1.5, "too many calls are inside, and each takes longer"
+
+
+def test_the_control_without_the_rule_moves_its_limit_while_demand_is_a_quarter() -> None:
+    assert played("control_not_app_limited").figures["limit_kept"] > 0.1
+    assert played("app_limited").figures["limit_kept"] <= 0.1
 
 
 def test_a_law_that_finds_no_limit_is_seen() -> None:
@@ -52,6 +67,16 @@ def test_a_run_is_the_same_for_the_same_seed_and_another_for_another() -> None:
     assert runs[0].limits == runs[1].limits
     assert runs[0].schedule != runs[2].schedule
     assert Simulation(scenario, Aimd, 1).run().schedule != runs[0].schedule
+
+
+def test_every_move_is_logged_with_its_reason_and_not_as_the_probe_around_it() -> None:
+    scenario = replace(load(FOLDER / "steady.toml"), duration_s=6.0)
+    run = Simulation(scenario, Elasticity, 1)
+    run.run()
+    log = run.replicas[0].limiter.decisions
+    assert log.reasons.get("worth_more", 0) + log.reasons.get("worth_less", 0) >= 5
+    (last, *_) = [record for record in reversed(tuple(log)) if record.reason.startswith("worth_")]
+    assert {"eps", "error", "centre"} <= set(last.inputs)
 
 
 def test_every_scenario_has_a_text_lines_and_a_short_form() -> None:
@@ -93,6 +118,14 @@ def test_the_command_plays_a_scenario_of_ones_own_and_draws_it(
     assert main(arguments) == 0
     assert "mine" in capsys.readouterr().out
     assert (tmp_path / "mine.png").stat().st_size > 5000
+
+
+def test_the_table_can_be_markdown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(MINE)
+    assert main(["scenarios", str(path), "--seeds", "1", "--processes", "1", "--markdown"]) == 0
+    out = capsys.readouterr().out
+    assert "| scenario | figure | value | pass line | |\n|---|---|---:|---|---|\n| mine | throughput |" in out
 
 
 def test_a_missed_line_is_an_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

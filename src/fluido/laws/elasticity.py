@@ -29,7 +29,7 @@ KEEP, FLEET_KEEP = 0.8, 0.7
 GAIN, FLEET_GAIN = 0.15, 0.14
 UP, DOWN = 0.5, 0.35  # the largest move of ln L per pair
 FORGET = 0.15
-SHORTEST_SLOT_S, LONGEST_SLOT_S, FLEET_SLOT_S = 0.125, 4.0, 0.5
+SHORTEST_SLOT_S, LONGEST_SLOT_S, FLEET_SLOT_S = 0.125, 8.0, 0.5
 PER_SLOT, PER_RAMP_SLOT = 100, 30  # calls
 ROUNDS_PER_SLOT = 6.0  # mean service times
 MOST_SKIPPED = 3
@@ -101,6 +101,7 @@ class Elasticity:
         self._usual_rate = Ewma(0.1)
         self._usual_service = Ewma(0.1)
         self._decision = Decision(self.limit, "start")
+        self._moved: Decision | None = None
 
     @property
     def value(self) -> float:
@@ -147,6 +148,7 @@ class Elasticity:
         index = math.floor(now_s / self._slot_s)
         if index == self._index:
             return
+        self._moved = None
         slot, self._slot = self._slot, None
         neighbour = self._index is not None and index == self._index + 1
         self._index = index
@@ -192,7 +194,10 @@ class Elasticity:
                 return
         limit = self._limit_of_slot(now_s)
         if limit != self.value:
-            self._decision = Decision(limit, "probe", {"centre": self.limit})
+            # A move and the probe around it come together: the move's reason is the one worth knowing.
+            moved = self._moved
+            reason, inputs = (moved.reason, moved.inputs) if moved else ("probe", {})
+            self._decision = Decision(limit, reason, {**inputs, "centre": self.limit})
         settle_s = min(0.3 * self._slot_s, 1.5 * self._service_s)
         start_s = self._index * self._slot_s
         self._slot = Tally(start_s + settle_s, start_s + self._slot_s, limit)
@@ -325,4 +330,4 @@ class Elasticity:
 
     def _set(self, limit: float, reason: str, inputs: dict[str, float]) -> None:
         self.limit = clip(limit, self.floor, self.ceiling)
-        self._decision = Decision(self.limit, reason, inputs)
+        self._decision = self._moved = Decision(self.limit, reason, inputs)

@@ -21,11 +21,12 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     run.add_argument("--seeds", type=int, default=SEEDS)
     run.add_argument("--short", action="store_true", help="fewer and shorter: under a minute on 2 cores")
     run.add_argument("--processes", type=int, default=2)
+    run.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     run.add_argument("--pictures", type=Path, help="folder for one PNG a scenario (needs fluido[testing])")
     return parser.parse_args(argv)
 
 
-def row(verdict: Verdict) -> str:
+def row(verdict: Verdict, *, markdown: bool = False) -> str:
     """One line of the table."""
     sign = ">=" if verdict.better == "more" else "<="
     if verdict.control:
@@ -34,6 +35,8 @@ def row(verdict: Verdict) -> str:
         word = "ok" if verdict.passed else f"MISSED by {100 * verdict.miss:.1f} %"
         word += ", as known" if verdict.holds and not verdict.passed else ""
     line = f"{sign} {verdict.line:g} in {100 * verdict.share:.0f} %"
+    if markdown:
+        return f"| {verdict.scenario} | {verdict.figure} | {verdict.value:.3f} | {line} | {word} |"
     return f"{verdict.scenario:24s} {verdict.figure:14s} {verdict.value:9.3f}   {line:16s} {word}"
 
 
@@ -55,7 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("nothing to play", file=sys.stderr)
         return 2
     began_s = time.perf_counter()
-    print(f"{'scenario':24s} {'figure':14s} {'value':>9s}   {'pass line':16s} {wishes.law}")
+    if wishes.markdown:
+        size = "shortened" if wishes.short else f"{wishes.seeds} seeds"
+        print(f"{wishes.law}, {size}\n\n| scenario | figure | value | pass line | |\n|---|---|---:|---|---|")
+    else:
+        print(f"{'scenario':24s} {'figure':14s} {'value':>9s}   {'pass line':16s} {wishes.law}")
     missed = worse = 0
     for runs in play_all(
         wanted, wishes.law, seeds=wishes.seeds, short=wishes.short, processes=wishes.processes
@@ -63,11 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         for verdict in judge(runs):
             missed += not verdict.passed
             worse += not verdict.holds
-            print(row(verdict), flush=True)
+            print(row(verdict, markdown=wishes.markdown), flush=True)
         if wishes.pictures:
             from fluido.testing.pictures import draw  # noqa: PLC0415  matplotlib is an extra
 
             draw(runs, wishes.pictures)
+    if wishes.markdown:
+        print()
     print(f"{missed} missed, {worse} of them unknown so far, {time.perf_counter() - began_s:.0f} s")
     return 1 if worse else 0
 
