@@ -8,12 +8,14 @@ from rich.console import Console
 
 from bench.command import compare_arms
 from bench.profiles import BENCH, QUICK, EngineName
+from bench.report.command import report
 
 cli = typer.Typer(add_completion=False, help=__doc__)
 
 
-@cli.command()
+@cli.callback(invoke_without_command=True)
 def bench(
+    context: typer.Context,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Under a minute with synthetic weights: does everything work?")
     ] = False,
@@ -21,8 +23,13 @@ def bench(
         str | None, typer.Option(help="smollm2 (real weights) or synthetic; the profile chooses.")
     ] = None,
 ) -> None:
-    """Compare V1 and V2 now."""
+    """Compare V1 and V2 now; `report` renders what was measured."""
+    if context.invoked_subcommand is not None:
+        return
     compare_arms(QUICK if smoke else BENCH, Console(), engine=chosen(engine))
+
+
+cli.command()(report)
 
 
 def chosen(engine: str | None) -> EngineName | None:

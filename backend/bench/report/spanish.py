@@ -1,0 +1,182 @@
+"""Numbers and names as a reader in Chile writes them: comma for decimals, point for thousands."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+NOT_MEASURED = "no medido"
+
+ARMS = {
+    "v1": "V1",
+    "v1_tuned": "V1 afinado",
+    "fixed": "V2 fijo",
+    "v2": "V2",
+    "v1_again": "V1 otra vez",
+    "v2_again": "V2 otra vez",
+    "naive": "primer V2",
+    "sqlalchemy": "pool de SQLAlchemy",
+    "asyncpg": "pool de asyncpg",
+    "fluido": "fluido",
+    "autocommit": "un commit por fila",
+    "group_writer": "GroupWriter",
+    "no_lanes": "sin carriles",
+    "lanes": "con carriles",
+    "redis_py": "redis-py",
+    "pipelines": "redis-py, pipelines escritos a mano",
+    "glide": "valkey-glide",
+    "append": "sólo agregar al prompt",
+    "append_pins": "agregar y fijar ranuras",
+}
+EXPERIMENTS = {
+    "returning_users": "usuarios que vuelven",
+    "new_conversations": "conversaciones nuevas",
+    "single_questions": "preguntas únicas",
+    "postgresql_turn": "PostgreSQL, un turno",
+    "redis_turn": "Redis, un turno",
+    "postgresql_waiting": "PostgreSQL, espera por una conexión",
+    "postgresql_inserts": "PostgreSQL, filas sueltas de muchos llamadores",
+    "postgresql_lanes": "PostgreSQL, consultas cortas junto a largas",
+    "postgresql_step": "PostgreSQL, un escalón de capacidad",
+    "redis_get": "Redis, GET de un valor pequeño",
+    "redis_service": "Redis, un servicio con lecturas y escrituras",
+    "same_code": "el mismo código dos veces (A/A)",
+    "fairness": "equidad en una multitud",
+    "capacity_step": "un motor que pierde la mitad de su velocidad",
+    "llm_levers": "qué palanca hace qué, sólo el motor",
+}
+WORDS = {
+    "first token": "primer token",
+    "end to end": "extremo a extremo",
+    "latency": "latencia",
+    "throughput": "turnos completados",
+    "goodput": "respuestas dentro del plazo",
+    "PostgreSQL": "tiempo de PostgreSQL por petición",
+    "Redis": "tiempo de Redis por petición",
+    "longest wait": "espera más larga",
+    "wait": "espera",
+    "calls": "llamadas",
+    "rows": "filas",
+    "CPU a call": "CPU por llamada",
+    "short query": "consulta corta",
+    "fairness (Jain)": "equidad (índice de Jain)",
+}
+VERDICTS = {"better": "mejor", "worse": "**peor**", "undecided": "indeciso"}
+ATTAINED = {
+    "met": "cumplido",
+    "reached, not shown": "indeciso: alcanzado, sin que el intervalo lo demuestre",
+    "missed": "no cumplido",
+    "not measured": NOT_MEASURED,
+    "too few blocks": "indeciso: pocos bloques",
+}
+UNITS = {"/s": "por segundo"}
+
+
+def grouped(value: float, decimals: int = 0) -> str:
+    """12345.6 with one decimal: 12.345,6."""
+    text = f"{value:,.{decimals}f}"
+    return text.replace(",", " ").replace(".", ",").replace(" ", ".")
+
+
+def decimals_of(value: float) -> int:
+    """Three figures that mean something: 0,84; 58,6; 1.570."""
+    size = abs(value)
+    return 0 if size >= 100 else 1 if size >= 10 else 2
+
+
+def number(value: Any, kind: str) -> str:
+    """`kind`: value (three figures), ratio (two decimals), share (0.9 is 90 %), count, words (as it is)."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return NOT_MEASURED
+    if kind == "words":
+        return str(value)
+    if kind == "count":
+        return grouped(round(float(value)))
+    if kind == "share":
+        share = float(value) * 100
+        return f"{grouped(share, 0 if math.isclose(share, round(share)) else 1)} %"
+    if kind == "ratio":
+        return grouped(float(value), 2)
+    return grouped(float(value), decimals_of(float(value)))
+
+
+def arm(name: str) -> str:
+    return ARMS.get(name, f"`{name}`")
+
+
+def experiment(name: str) -> str:
+    """Names that this table does not know are shown as the file has them."""
+    if name in EXPERIMENTS:
+        return EXPERIMENTS[name]
+    if name.endswith("_a_a"):
+        return f"V1 contra V1 (A/A), {experiment(name.removesuffix('_a_a'))}"
+    return f"`{name}`"
+
+
+def measure(name: str) -> str:
+    """`first token p50` is `primer token p50`."""
+    for english in sorted(WORDS, key=len, reverse=True):
+        if name == english or name.startswith(english + " "):
+            return (WORDS[english] + name[len(english) :]).replace(" longest", ", la más larga")
+    return f"`{name}`"
+
+
+def unit(name: str) -> str:
+    return UNITS.get(name, name)
+
+
+def load(row: Mapping[str, Any]) -> str:
+    """What was offered: a share of V1's capacity, or a closed loop for the parts measured alone."""
+    return (
+        f"{number(row['level'], 'share')} de la capacidad de V1" if row.get("control_output_tokens") else ""
+    )
+
+
+METRICS = {
+    "wait p50 ms": "espera p50",
+    "wait p99 ms": "espera p99",
+    "longest wait ms": "espera más larga",
+    "calls/s": "llamadas por segundo",
+    "rows/s": "filas por segundo",
+    "mean ms": "media",
+    "p50 ms": "p50",
+    "p99 ms": "p99",
+    "p50 us": "p50",
+    "peak MB": "memoria máxima",
+    "Jain": "equidad (índice de Jain)",
+}
+SCENES = {
+    "burst on hot rows": "ráfaga sobre filas disputadas",
+    "light calls beside reports": "llamadas cortas junto a informes",
+    "one caller": "un solo llamador",
+    "scan, narrow rows": "recorrido, filas angostas",
+    "scan, rows of 8 KB": "recorrido, filas de 8 KB",
+    "scan, 10 ms away": "recorrido, servidor a 10 ms",
+    "limit, I/O": "límite, entrada y salida",
+    "limit, CPU": "límite, CPU",
+    "limit, commits": "límite, commits",
+    "limit, two hot rows": "límite, dos filas disputadas",
+    "GET 64 B, 1 % cancelled": "GET de 64 B, 1 % canceladas",
+    "service: 3 GET + 1 SET": "un servicio: 3 GET y 1 SET por petición",
+}
+_SHAPES = (
+    (re.compile(r"waiting (\d+) on (\d+)"), r"espera: \1 tareas, \2 conexiones"),
+    (re.compile(r"inserts, (\d+) tasks"), r"inserciones, \1 tareas"),
+    (re.compile(r"mixed (.+), (\d+) tasks"), r"80 % GET y 20 % SET de \1, \2 tareas"),
+    (re.compile(r"GET (.+), (\d+) tasks"), r"GET de \1, \2 tareas"),
+    (re.compile(r"(\d+) ms away, (\d+) tasks"), r"servidor a \1 ms, \2 tareas"),
+)
+
+
+def cell(name: str) -> str:
+    """The scene of a component benchmark; unknown ones as the file has them."""
+    if name in SCENES:
+        return SCENES[name]
+    for shape, spanish in _SHAPES:
+        if shape.fullmatch(name):
+            return shape.sub(spanish, name)
+    return f"`{name}`"
+
+
+def metric(name: str) -> str:
+    return METRICS.get(name, name)
