@@ -29,3 +29,15 @@ def test_cached_prompts_teach_no_rate(timings) -> None:
     before = estimate.prefill_per_s
     estimate.learn(timings(prompt_tokens=100, cached_tokens=99), Kind.SHORT, 5)
     assert estimate.prefill_per_s == before
+
+
+def test_the_first_answers_replace_the_guess(timings) -> None:
+    estimate = Estimate()
+    assert estimate.is_a_guess
+    end = timings(prompt_tokens=1000, cached_tokens=0, prefill_s=0.1, output_tokens=50, decode_s=0.1)
+    estimate.learn(end, Kind.SHORT, 0)
+    assert estimate.prefill_per_s == pytest.approx(10_000)
+    assert estimate.decode_per_s == pytest.approx(500)
+    for _ in range(3):
+        estimate.learn(end, Kind.SHORT, 0)
+    assert not estimate.is_a_guess

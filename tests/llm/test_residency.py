@@ -85,7 +85,15 @@ def test_a_failed_call_leaves_nothing_to_rely_on() -> None:
     assert not index.lookup(talk("a", 1)).warm
 
 
-def test_a_tier_behind_the_slots_is_believed_once_it_was_seen() -> None:
+def test_a_tier_behind_the_slots_is_believed_before_it_was_seen() -> None:
+    """Who is not believed is cut, and what is cut is never found: nobody would ever learn better."""
+    index = Residency(1, pins=True)
+    serve(index, talk("a", 3))
+    serve(index, talk("b", 0))
+    assert index.lookup(talk("a", 4)).cached_tokens > 0.9 * talk("a", 3).tokens[-3]
+
+
+def test_a_tier_behind_the_slots_stays_believed_while_it_is_seen() -> None:
     index = Residency(1, pins=True)
     for turn in range(8):
         for name in "ab":

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
@@ -82,7 +82,10 @@ class ConversationService:
         deadline_s = stages.started_s + (request.deadline_s or self._deadline_s)
         kind = self._sentinel.kind_of(request.message, request.kind)
         # What cannot be answered in time is refused here, before it costs the database anything.
-        self._sentinel.check_room(request.message, kind, deadline_s, request.max_output_tokens)
+        with _told_as_ours():
+            self._sentinel.check_room(
+                request.message, kind, deadline_s, request.max_output_tokens, request.user_id
+            )
         conversation_id = request.conversation_id or uuid4()
         async with self._turns.hold(conversation_id, deadline_s):
             opened = await self._open(request, kind, stages, conversation_id, deadline_s)
@@ -172,7 +175,7 @@ class ConversationService:
             max_output_tokens=turn.request.max_output_tokens,
             deadline_s=deadline_s,
         )
-        try:
+        with _told_as_ours():
             async with aclosing(stream) as events:
                 async for event in events:
                     if isinstance(event, Timings):
@@ -181,14 +184,6 @@ class ConversationService:
                         turn.ttft_ms = turn.ttft_ms or turn.stages.elapsed_ms()
                         turn.pieces.append(event.text)
                         yield TextDelta(event.text)
-        except PromptOverWindow as error:
-            raise PromptTooLong(
-                str(error), tokens=error.prompt_tokens, window=error.context_tokens
-            ) from error
-        except StreamBroken as error:
-            raise EngineFailed(
-                "The engine broke off while it was answering. Your message is stored: ask again."
-            ) from error
         if timings is None:
             raise EngineFailed("The engine ended without saying how. Your message is stored: ask again.")
         yield await self._settle(turn, timings)
@@ -261,6 +256,19 @@ class ConversationService:
             log.info("conversation deleted while it was answered")
         except SentinelError as error:
             log.warning("partial answer not stored", reason=str(error))
+
+
+@contextmanager
+def _told_as_ours() -> Iterator[None]:
+    """What a client has to be told in Sentinel's own words."""
+    try:
+        yield
+    except PromptOverWindow as error:
+        raise PromptTooLong(str(error), tokens=error.prompt_tokens, window=error.context_tokens) from error
+    except StreamBroken as error:
+        raise EngineFailed(
+            "The engine broke off while it was answering. Your message is stored: ask again."
+        ) from error
 
 
 def _replayed(answer: Answer, question: Question, stages: Stages, model: str) -> Reply:

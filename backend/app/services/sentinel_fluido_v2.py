@@ -6,7 +6,6 @@ from contextlib import aclosing
 
 from app.core.adaptive_buffers import DataFlowType, adaptive_buffer_manager
 from app.core.settings import Settings
-from fluido.errors import LimitReached
 from fluido.llm import (
     Call,
     Delta,
@@ -21,9 +20,7 @@ from fluido.llm import (
     Timings,
     detect,
 )
-from fluido.llm.budget import FIRST_TOKENS_PER_CHAR
 from fluido.llm.knee import Knee
-from fluido.llm.seat import Order
 
 from .history import Transcript, Turn
 from .recall import Recall
@@ -70,7 +67,6 @@ class SentinelFluidoV2:
         self.model = model or settings.model or ""
         self._system = Message("system", system_prompt)
         self._clock = clock
-        self._max_waiting = int(policy.need("max_waiting"))
         self._deadline_s = settings.deadline_s
         self._recall = Recall(max_users=int(policy.need("cache_max_entries")))
         most = int(policy.need("pool_max_size"))
@@ -112,41 +108,33 @@ class SentinelFluidoV2:
         return self._dispatcher
 
     def check_room(
-        self, message: str, kind: Kind, deadline_s: float, max_output_tokens: int | None = None
+        self,
+        message: str,
+        kind: Kind,
+        deadline_s: float,
+        max_output_tokens: int | None = None,
+        key: str = "",
     ) -> None:
-        """Raise what a question would meet now: `EngineUnavailable`, or `LimitReached` with its wait.
+        """Raise what a question would meet now: see `Dispatcher.check_room`.
 
         Asked before anything is stored, so that a refusal costs next to nothing. Only what is certain
         is refused here: the history is not known yet, the dispatcher looks again with it.
         """
-        stations = self._dispatcher.stations
-        up = [station for station in stations if station.health.up]
-        if not up:
-            raise stations[0].health.unavailable(stations[0].name)
-        waits_s = []
-        for station in up:
-            estimate = station.estimate
-            prefill_s = estimate.prefill_s(round(len(message) * FIRST_TOKENS_PER_CHAR))
-            order = Order(
-                prefill_s + estimate.cost_s(0, estimate.output_tokens(kind, max_output_tokens)), prefill_s
+        self._dispatcher.check_room(
+            Call(
+                (self._system, Message("user", message)),
+                model=self.model,
+                options=Options(num_predict=max_output_tokens),
+                kind=kind,
+                key=key,
+                deadline_s=deadline_s,
             )
-            waits_s.append(station.predicted_wait_s(order) + prefill_s)
-        waiting = min(len(station.queue) for station in up)
-        is_late = self._clock() + min(waits_s) > deadline_s
-        if is_late or waiting >= self._max_waiting:
-            raise LimitReached(
-                f"{waiting} questions wait already: the first word would take about {min(waits_s):.1f} s.",
-                waiting=waiting,
-                predicted_wait_s=min(waits_s),
-                retry_after_s=max(1.0, min(waits_s)),
-            )
+        )
 
     async def check(self) -> str:
         """Return which model answers on which engine; raise what keeps it from answering."""
         await self.open()
-        stations = self._dispatcher.stations
-        if not any(station.health.up for station in stations):
-            raise stations[0].health.unavailable(stations[0].name)
+        self._dispatcher.check_up()
         facts = [station.facts for station in self._dispatcher.stations if station.facts is not None]
         return "; ".join(
             f"{fact.model} on {fact.kind}" + (f", {fact.slots} slots" if fact.slots else "") for fact in facts

@@ -25,6 +25,7 @@ from fluido.metrics import FlowStats
 
 COLD_PREFILL_S = 0.5
 DEADLINE_GRACE_S = 0.05
+MAX_WAIT_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ class Dispatcher:
 
     `law` makes the law of an engine's in-flight limit from its facts; the default finds the knee inside the
     slots (`Knee`). A conversation that lost its place in the engine is sent with as much history as can be
-    computed again in `cold_prefill_s`, and grows from there. `max_waiting` bounds each engine's queue. Inert
-    until `open`.
+    computed again in `cold_prefill_s`, and grows from there. `max_waiting` bounds each engine's queue, and
+    `max_wait_s` the wait for a first token of a call without a deadline. Inert until `open`.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Dispatcher:
         patience: Patience | None = None,
         answers: Answers | None = None,
         cold_prefill_s: float = COLD_PREFILL_S,
+        max_wait_s: float = MAX_WAIT_S,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         if not engines:
@@ -88,6 +90,7 @@ class Dispatcher:
             self.stations, self._composer, patience or Patience(), cold_prefill_s=cold_prefill_s, clock=clock
         )
         self.answers = answers or Answers(clock=clock)
+        self._max_wait_s = max_wait_s
         self._clock = clock
         self._live: set[asyncio.Task[None]] = set()
         self._flights: dict[bytes, _Flight] = {}
@@ -139,7 +142,7 @@ class Dispatcher:
         reader = flight.relay.join()
         first_s = None
         try:
-            async with aclosing(self._in_time(reader.items(), call.deadline_s)) as items:
+            async with aclosing(self._in_time(reader.items(), job.call.deadline_s)) as items:
                 async for item in items:
                     first_s = first_s or self._clock()
                     if isinstance(item, Timings) and flight.job is not job:
@@ -156,7 +159,24 @@ class Dispatcher:
         if not call.messages:
             raise CallRejected("a call needs at least one message", field="messages")
         question = next((m.content for m in reversed(call.messages) if m.role == "user"), "")
-        return Job(call, call.kind or detect(question), self._clock())
+        now_s = self._clock()
+        if call.deadline_s is None:
+            call = replace(call, deadline_s=now_s + self._max_wait_s)
+        return Job(call, call.kind or detect(question), now_s)
+
+    def check_up(self) -> None:
+        """Raise EngineUnavailable when no engine answers."""
+        self._serving.stations_up()
+
+    def check_room(self, call: Call) -> None:
+        """Raise what `stream` would raise at once for `call`, and ask nobody.
+
+        EngineUnavailable, LimitReached with the predicted wait, CallRejected and its kinds. A caller who has
+        to pay for a call before it is sent asks this first.
+        """
+        if not self._opened:
+            raise Closed("the dispatcher is not open")
+        self._serving.check_room(self._job(call))
 
     def _key(self, job: Job) -> bytes | None:
         facts = next((s.facts for s in self.stations if s.health.up and s.facts), None)

@@ -6,21 +6,29 @@ FIRST_PREFILL_PER_S = 300.0
 FIRST_DECODE_PER_S = 30.0
 LEARN_SHARE = 0.1
 FIRST_OUTPUT_TOKENS = {Kind.SHORT: 60.0, Kind.MEDIUM: 200.0, Kind.LONG: 500.0, Kind.CODE: 300.0}
-PRIOR_ANSWERS = 20
+PRIOR_ANSWERS = 5
+EVIDENCE_ANSWERS = 4
 
 
 class Estimate:
     """One per engine and model.
 
-    Rates are tokens per second of one call, at the concurrency that was in force.
+    Rates are tokens per second of one call, at the concurrency that was in force. The first answers weigh as
+    much as all before them, so that a guess about an unknown machine is forgotten after a few.
     """
 
-    __slots__ = ("_decode_s", "_kinds", "_prefill_s")
+    __slots__ = ("_decode_s", "_decoded", "_kinds", "_prefill_s", "_prefilled", "answers")
 
     def __init__(self) -> None:
+        self.answers = self._prefilled = self._decoded = 0
         self._prefill_s = 1.0 / FIRST_PREFILL_PER_S
         self._decode_s = 1.0 / FIRST_DECODE_PER_S
         self._kinds: dict[Kind, tuple[int, float]] = {}
+
+    @property
+    def is_a_guess(self) -> bool:
+        """Whether too few answers were seen to refuse anybody for what they say."""
+        return self.answers < EVIDENCE_ANSWERS
 
     @property
     def prefill_per_s(self) -> float:
@@ -60,10 +68,15 @@ class Estimate:
         computed = uncached_tokens
         if timings.cached_tokens is not None:
             computed = timings.prompt_tokens - timings.cached_tokens
+        self.answers += 1
         if computed >= 8 and timings.prefill_s > 0:
-            self._prefill_s += LEARN_SHARE * (timings.prefill_s / computed - self._prefill_s)
+            self._prefilled += 1
+            share = max(1.0 / self._prefilled, LEARN_SHARE)
+            self._prefill_s += share * (timings.prefill_s / computed - self._prefill_s)
         if timings.output_tokens >= 4 and timings.decode_s > 0:
-            self._decode_s += LEARN_SHARE * (timings.decode_s / timings.output_tokens - self._decode_s)
+            self._decoded += 1
+            share = max(1.0 / self._decoded, LEARN_SHARE)
+            self._decode_s += share * (timings.decode_s / timings.output_tokens - self._decode_s)
         count, mean = self._kinds.get(kind, (0, 0.0))
         share = max(1.0 / (count + 1), 0.02)
         self._kinds[kind] = (count + 1, mean + share * (timings.output_tokens - mean))

@@ -97,6 +97,10 @@ class CallQueue:
                 before_s += step * other.cost_s
         return min(count, len(self)), before_s
 
+    def takes(self, lane: Lane) -> bool:
+        """Whether a call of `lane` would find a place, or somebody below it who gives way."""
+        return len(self) < self.max_waiting or any(self._waiting[below] for below in Lane if below > lane)
+
     def push(self, ticket: Ticket, now_s: float) -> None:
         """Wait in line.
 

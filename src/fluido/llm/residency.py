@@ -16,7 +16,10 @@ from fluido.llm.eviction import Eviction
 from fluido.llm.prefix import Prefix
 
 SECOND_TIER = 256
-TRUST_SHARE = 0.2
+TRUST_SHARE = 0.3
+# Believed until shown otherwise: llama.cpp keeps 8 GiB of lost prompts unless told not to, and who does not
+# believe in them cuts the very prompt that would be found.
+FIRST_TRUST = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Residency:
         self._eviction = Eviction(max(1, slots))
         self._claims: Counter[int] = Counter()
         self._second: OrderedDict[int, int] = OrderedDict()  # end of a chain -> its tokens
-        self._second_trust = 0.0
+        self._second_trust = FIRST_TRUST if pins else 0.0
         self.hits = 0
         self.misses = 0
 

@@ -96,10 +96,20 @@ class Serving:
                 job.shortened = True
                 self._composer.outgrown(choice.prompt, error.prompt_tokens)
 
-    def _choice(self, job: Job) -> Choice:
+    def stations_up(self) -> list[Station]:
+        """The engines that answer. Raises EngineUnavailable when none does."""
         up = [station for station in self._stations if station.health.up]
         if not up:
             raise self._stations[0].health.unavailable(self._stations[0].name)
+        return up
+
+    def check_room(self, job: Job) -> None:
+        """Raise what the engine that would be chosen now would raise at once."""
+        choice = self._choice(job)
+        choice.station.check(choice.order)
+
+    def _choice(self, job: Job) -> Choice:
+        up = self.stations_up()
         fresh = [station for station in up if station.name not in job.tried]
         return choose([self._considered(job, station) for station in fresh or up])
 

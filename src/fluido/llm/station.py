@@ -15,6 +15,7 @@ from fluido.llm.estimate import Estimate
 from fluido.llm.health import Health
 from fluido.llm.knee import Knee
 from fluido.llm.loader import Loader
+from fluido.llm.pace import Pace
 from fluido.llm.queue import CallQueue, Ticket
 from fluido.llm.residency import Residency
 from fluido.llm.seat import Order, ResidencyStats, Seat
@@ -24,8 +25,6 @@ from fluido.sample import Outcome, Sample
 UNKNOWN_SLOTS = 1
 SHORT_RATIO = 3.0
 IDLE_SHARE = 0.9
-LEARN_SHARE = 0.1
-LEARN_FROM_S = 0.05
 PROBE_S = 10.0
 
 
@@ -60,7 +59,7 @@ class Station:
         self._idle = asyncio.Event()
         self._idle.set()
         self._ghosts = 0
-        self._drain = 1.0
+        self._pace = Pace()
         self._seats: dict[int, Seat] = {}
         self._waits, self._services = Histogram(), Histogram()
         self._admitted = self._refused = self._timed_out = self._cancelled = 0
@@ -168,7 +167,7 @@ class Station:
 
         What is left of the running calls and what stands before it, at the pace at which waits went so far.
         """
-        return self._drain * self._work_ahead_s(order)
+        return self._pace.factor * self._work_ahead_s(order)
 
     def _work_ahead_s(self, order: Order) -> float:
         if not len(self.queue) and self._has_room(order.cost_s):
@@ -183,10 +182,7 @@ class Station:
         Raises LimitReached at once (queue full, or the deadline cannot be met), WaitTimeout when the deadline
         passes after all, EngineUnavailable when the engine goes down, Closed.
         """
-        if self._closed:
-            raise Closed("the dispatcher was closed")
-        if not self.health.up:
-            raise self.health.unavailable(self.name)
+        self._check_up()
         came_s = self._clock()
         if not len(self.queue) and self._has_room(order.cost_s):
             return self._sit(order, came_s)
@@ -211,28 +207,49 @@ class Station:
             taken = await self._wait(ticket, seat, order.deadline_s, came_s)
         finally:
             self.residency.unclaim(claimed)
-        if ahead_s > LEARN_FROM_S:
-            pace = min(4.0, max(0.25, taken.waited_s / ahead_s))
-            self._drain += LEARN_SHARE * (pace - self._drain)
+        self._pace.learn(taken.waited_s, ahead_s)
         return taken
 
+    def check(self, order: Order) -> None:
+        """Raise what `admit` would raise at once for `order`, and queue nothing."""
+        self._check_up()
+        if len(self.queue) or not self._has_room(order.cost_s):
+            self._check_line(order)
+
+    def _check_up(self) -> None:
+        if self._closed:
+            raise Closed("the dispatcher was closed")
+        if not self.health.up:
+            raise self.health.unavailable(self.name)
+
+    def _check_line(self, order: Order) -> None:
+        """Refuse whom the queue has no place for, and who cannot be served in time: nobody for a guess."""
+        if not self.queue.takes(order.lane):
+            raise self._refusal("the queue is full", order)
+        if order.deadline_s is None or self.estimate.is_a_guess:
+            return
+        if self._clock() + self.predicted_wait_s(order) + order.first_token_s > order.deadline_s:
+            raise self._refusal("the first token cannot come before the deadline", order)
+
+    def _refusal(self, reason: str, order: Order) -> LimitReached:
+        wait_s = self.predicted_wait_s(order)
+        position = self.queue.ahead(order.cost_s, order.lane, order.key, self._clock())[0]
+        return LimitReached(
+            f"{reason}: {position} wait before, about {wait_s:.1f} s",
+            waiting=position,
+            predicted_wait_s=wait_s,
+            retry_after_s=wait_s,
+        )
+
     def _queue_up(self, ticket: Ticket, order: Order) -> float:
-        now_s = self._clock()
+        """Stand in line; the seconds of work before the ticket."""
         ahead_s = self._work_ahead_s(order)
-        wait_s = self._drain * ahead_s
         try:
-            if order.deadline_s is not None and now_s + wait_s + order.first_token_s > order.deadline_s:
-                raise LimitReached("the first token cannot come before the deadline")
-            self.queue.push(ticket, now_s)
-        except LimitReached as error:
+            self._check_line(order)
+        except LimitReached:
             self._refused += 1
-            position = self.queue.ahead(order.cost_s, order.lane, order.key, now_s)[0]
-            raise LimitReached(
-                f"{error}: {position} wait before, about {wait_s:.1f} s",
-                waiting=position,
-                predicted_wait_s=wait_s,
-                retry_after_s=wait_s,
-            ) from None
+            raise
+        self.queue.push(ticket, self._clock())
         return ahead_s
 
     async def _wait(
