@@ -72,6 +72,16 @@ def test_a_lower_base_is_appended_to_until_the_next_one() -> None:
     assert grown.messages[: len(first.messages)] == first.messages
 
 
+def test_comfort_cuts_earlier_and_the_cut_stays() -> None:
+    budget = Budget()
+    assert fit(budget, history(10), window=4000).dropped == 0
+    first = fit(budget, history(11), window=4000, comfort_tokens=600)
+    assert first.dropped > 0
+    assert first.tokens <= 0.4 * 600 + 35
+    grown = fit(budget, history(12), window=4000)
+    assert grown.messages[: len(first.messages)] == first.messages
+
+
 def test_both_numbers_are_told_when_it_cannot_fit() -> None:
     huge = (Message("user", "x" * 10_000),)
     with pytest.raises(PromptTooLong) as caught:

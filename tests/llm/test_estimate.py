@@ -1,7 +1,7 @@
 import pytest
 
 from fluido.llm.call import Kind
-from fluido.llm.estimate import Estimate
+from fluido.llm.estimate import ContextCost, Estimate
 
 
 def test_rates_follow_what_the_engine_measured(timings) -> None:
@@ -41,3 +41,28 @@ def test_the_first_answers_replace_the_guess(timings) -> None:
     for _ in range(3):
         estimate.learn(end, Kind.SHORT, 0)
     assert not estimate.is_a_guess
+
+
+def test_the_context_at_which_a_token_costs_twice_as_much() -> None:
+    cost = ContextCost()
+    assert cost.doubled_at_tokens is None
+    for turn in range(50):
+        context = 300 + 40 * (turn % 30)
+        cost.learn(context, 0.0005 + context * 1e-6)
+    assert cost.doubled_at_tokens == pytest.approx(500, rel=0.01)
+
+
+@pytest.mark.parametrize("token_s", [lambda _: 0.01, lambda context: 0.01 - context * 1e-6])
+def test_a_context_that_costs_nothing_has_no_such_point(token_s) -> None:
+    cost = ContextCost()
+    for turn in range(50):
+        context = 300 + 40 * (turn % 30)
+        cost.learn(context, token_s(context))
+    assert (cost.doubled_at_tokens or 1e6) > 1e5
+
+
+def test_prompts_of_one_length_show_nothing() -> None:
+    cost = ContextCost()
+    for turn in range(50):
+        cost.learn(500 + turn % 3, 0.01)
+    assert cost.doubled_at_tokens is None

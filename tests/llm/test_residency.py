@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 from fluido.llm.call import Message
 from fluido.llm.prefix import Prefix
@@ -61,6 +62,13 @@ def test_a_busy_slot_is_never_chosen() -> None:
     index = Residency(2, pins=True)
     serve(index, talk("a", 0))
     assert index.place(talk("a", 1), {0}).slot == 1
+
+
+def test_a_conversation_that_was_cut_takes_its_own_slot_and_nobody_elses() -> None:
+    index = Residency(3, pins=True)
+    places = {name: serve(index, replace(talk(name, 2), conversation=name)) for name in "abc"}
+    cut = replace(talk("b cut", 1), conversation="b")
+    assert index.place(cut, ()).slot == places["b"].slot
 
 
 def test_nobody_claims_a_system_prompt() -> None:

@@ -67,6 +67,7 @@ class SentinelFluidoV2:
         self.model = model or settings.model or ""
         self._system = Message("system", system_prompt)
         self._clock = clock
+        self._max_waiting = int(policy.need("max_waiting"))
         self._deadline_s = settings.deadline_s
         self._recall = Recall(max_users=int(policy.need("cache_max_entries")))
         most = int(policy.need("pool_max_size"))
@@ -75,6 +76,7 @@ class SentinelFluidoV2:
             model=self.model,
             law=lambda facts: Knee(min(facts.slots, most) if facts.slots else None),
             max_waiting=self._max_waiting,
+            max_wait_s=self._deadline_s,
             presets=Presets(PRESETS),
             clock=clock,
         )

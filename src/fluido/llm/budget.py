@@ -2,8 +2,9 @@
 
 An engine reuses what it computed only while the prompt begins with the same tokens. A window that slides with
 every turn moves that beginning with every turn; so when a history reaches `high` of the window it is cut once
-to `low` of it, and the cut then stays for many turns. Engines that cut by themselves drop one message a turn:
-each a full prefill.
+to `low` of it, and the cut then stays for many turns. A turn costs attention to what is kept, and its share
+of the next cut: low cuts are computed again quickly, and seldom. Engines that cut by themselves drop one
+message a turn: each a full prefill.
 """
 
 from collections import OrderedDict
@@ -13,7 +14,7 @@ from fluido.llm.call import Message
 from fluido.llm.errors import PromptTooLong
 
 HIGH = 0.9
-LOW = 0.6
+LOW = 0.4
 MESSAGE_OVERHEAD_TOKENS = 5
 FIRST_TOKENS_PER_CHAR = 0.3
 RATIO_STEP = 0.05
@@ -113,12 +114,14 @@ class Budget:
         estimate: TokenEstimate,
         trim: bool = True,
         base_tokens: int | None = None,
+        comfort_tokens: int | None = None,
     ) -> Fitted:
         """Choose what is sent of `messages`: leading system messages always, of the rest the newest that fit.
 
         `window_tokens` is the engine's window (0: unknown, nothing is cut), of which `output_tokens` stay
         free for the answer, at most half. `base_tokens` cuts lower *now*, because nothing of this history is
-        resident; later turns are appended to that. Raises PromptTooLong when even the last message does not
+        resident; later turns are appended to that. `comfort_tokens` stands in for the window where a longer
+        prompt would fit and cost others too much. Raises PromptTooLong when even the last message does not
         fit, or when something would have to be left out and `trim` is off.
         """
         tokens = [estimate.of(message) for message in messages]
@@ -130,11 +133,12 @@ class Budget:
         body = tokens[head:]
         first = self._remembered(messages, head, conversation) if conversation else 0
         size = fixed + sum(body[first:])
-        limit = self._high * room
+        aim = room if comfort_tokens is None else min(room, comfort_tokens)
+        limit = self._high * aim
         if base_tokens is not None and size > max(base_tokens, fixed):
             first, size = _cut(body, first, size, max(float(base_tokens), fixed + 1.0))
         elif size > limit:
-            first, size = _cut(body, first, size, self._low * room)
+            first, size = _cut(body, first, size, self._low * aim)
         while 0 < first < len(body) - 1 and messages[head + first].role != "user":
             size -= body[first]  # a history that opens with an answer confuses small models
             first += 1

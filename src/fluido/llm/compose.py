@@ -5,7 +5,7 @@ Options filled, history within the window, prefix known.
 
 from dataclasses import dataclass, replace
 
-from fluido.llm.budget import Budget, TokenEstimate
+from fluido.llm.budget import LOW, Budget, TokenEstimate
 from fluido.llm.call import Call, Kind, Message, Options
 from fluido.llm.engine import EngineFacts
 from fluido.llm.prefix import Prefix
@@ -33,12 +33,18 @@ class Composer:
         self._tokens = TokenEstimate()
 
     def compose(
-        self, call: Call, kind: Kind, facts: EngineFacts | None, *, cold_tokens: float | None = None
+        self,
+        call: Call,
+        kind: Kind,
+        facts: EngineFacts | None,
+        *,
+        cold_tokens: float | None = None,
+        comfort_tokens: float | None = None,
     ) -> Prompt:
         """The prompt for one engine; see `Budget.fit`.
 
         `cold_tokens`: nothing of this conversation is resident, and so many tokens of history are worth
-        computing again.
+        computing again. `comfort_tokens`: a longer prompt costs those who wait too much.
         """
         options = self.options(call, kind, facts)
         fitted = self._budget.fit(
@@ -49,6 +55,7 @@ class Composer:
             estimate=self._tokens,
             trim=call.trim,
             base_tokens=None if cold_tokens is None else self._base_tokens(call.messages, cold_tokens),
+            comfort_tokens=None if comfort_tokens is None else self._comfort(call.messages, comfort_tokens),
         )
         return Prompt(
             call=replace(call, kind=kind, options=options, messages=fitted.messages),
@@ -68,6 +75,10 @@ class Composer:
         while head < len(messages) and messages[head].role == "system":
             head += 1
         return sum(sizes[:head]) + int(max(sum(sizes[head:][-LAST_MESSAGES:]), cold_tokens))
+
+    def _comfort(self, messages: tuple[Message, ...], comfort_tokens: float) -> int:
+        """Never so little that the last exchanges would be cut."""
+        return max(int(comfort_tokens), int(self._base_tokens(messages, 0.0) / LOW))
 
     def answered(self, prompt: Prompt, answer: str) -> Prefix:
         """What the engine holds after it generated `answer`."""

@@ -7,7 +7,46 @@ FIRST_DECODE_PER_S = 30.0
 LEARN_SHARE = 0.1
 FIRST_OUTPUT_TOKENS = {Kind.SHORT: 60.0, Kind.MEDIUM: 200.0, Kind.LONG: 500.0, Kind.CODE: 300.0}
 PRIOR_ANSWERS = 5
+FORGET = 0.98
+REGRESSION_ANSWERS = 16
+REGRESSION_SPREAD_TOKENS = 60.0
 EVIDENCE_ANSWERS = 4
+
+
+class ContextCost:
+    """How much slower a token comes the more context it looks at: a line through what answers took.
+
+    Least squares with exponential forgetting. Attention costs in proportion to the context, the weights cost
+    the same for every token; which of the two rules depends on the model and the machine.
+    """
+
+    __slots__ = ("_n", "_x", "_xx", "_xy", "_y", "seen")
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self._n = self._x = self._y = self._xx = self._xy = 0.0
+
+    def learn(self, context_tokens: float, token_s: float) -> None:
+        """At `context_tokens` an output token took `token_s`."""
+        self.seen += 1
+        self._n = FORGET * self._n + 1.0
+        self._x = FORGET * self._x + context_tokens
+        self._y = FORGET * self._y + token_s
+        self._xx = FORGET * self._xx + context_tokens**2
+        self._xy = FORGET * self._xy + context_tokens * token_s
+
+    @property
+    def doubled_at_tokens(self) -> float | None:
+        """The context at which a token costs twice as much as at none; None where that does not show."""
+        if self.seen < REGRESSION_ANSWERS:
+            return None
+        mean, level = self._x / self._n, self._y / self._n
+        variance = self._xx / self._n - mean**2
+        if variance < REGRESSION_SPREAD_TOKENS**2:
+            return None
+        slope = (self._xy / self._n - mean * level) / variance
+        base_s = level - slope * mean
+        return base_s / slope if slope > 0 and base_s > 0 else None
 
 
 class Estimate:
@@ -17,10 +56,11 @@ class Estimate:
     much as all before them, so that a guess about an unknown machine is forgotten after a few.
     """
 
-    __slots__ = ("_decode_s", "_decoded", "_kinds", "_prefill_s", "_prefilled", "answers")
+    __slots__ = ("_decode_s", "_decoded", "_kinds", "_prefill_s", "_prefilled", "answers", "context")
 
     def __init__(self) -> None:
         self.answers = self._prefilled = self._decoded = 0
+        self.context = ContextCost()
         self._prefill_s = 1.0 / FIRST_PREFILL_PER_S
         self._decode_s = 1.0 / FIRST_DECODE_PER_S
         self._kinds: dict[Kind, tuple[int, float]] = {}
@@ -76,7 +116,9 @@ class Estimate:
         if timings.output_tokens >= 4 and timings.decode_s > 0:
             self._decoded += 1
             share = max(1.0 / self._decoded, LEARN_SHARE)
-            self._decode_s += share * (timings.decode_s / timings.output_tokens - self._decode_s)
+            token_s = timings.decode_s / timings.output_tokens
+            self._decode_s += share * (token_s - self._decode_s)
+            self.context.learn(timings.prompt_tokens + timings.output_tokens / 2, token_s)
         count, mean = self._kinds.get(kind, (0, 0.0))
         share = max(1.0 / (count + 1), 0.02)
         self._kinds[kind] = (count + 1, mean + share * (timings.output_tokens - mean))

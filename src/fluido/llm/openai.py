@@ -14,6 +14,9 @@ from fluido.llm.wire import decoded, events, mapping, number, text
 CHAT = "/v1/chat/completions"
 DONE = b"[DONE]"
 LOADING_RETRY_S = 1.0
+# After a cut the rest of a history stands elsewhere in the prompt. llama.cpp moves what it holds of it, in
+# pieces of at least so many tokens, instead of computing it again.
+REUSE_TOKENS = 64
 
 
 class OpenAIEngine:
@@ -119,6 +122,7 @@ class OpenAIEngine:
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         if self._is_llamacpp:
             body["cache_prompt"] = True
+            body["n_cache_reuse"] = REUSE_TOKENS
             if slot is not None:
                 body["id_slot"] = slot
             if call.think is not None:

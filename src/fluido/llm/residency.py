@@ -111,6 +111,7 @@ class Residency:
             own = min(
                 free,
                 key=lambda index: (
+                    not self._is_of(index, prefix),
                     self._claims[index] > 0,
                     bool(self._slots[index].holds.chain),
                     sign * self._slots[index].used,
@@ -124,6 +125,10 @@ class Residency:
             self._evict(slot.holds)
         slot.holds, slot.used = prefix, next(self._moment)
         return Placement(own, cached, warm=count > prefix.head)
+
+    def _is_of(self, index: int, prefix: Prefix) -> bool:
+        """Whether the slot holds the same conversation before it was cut: nobody else misses that."""
+        return prefix.conversation != "" and self._slots[index].holds.conversation == prefix.conversation
 
     def _evict(self, prefix: Prefix) -> None:
         # Its end, and the end without the last answer: who stores answers trimmed is found by that.

@@ -20,6 +20,7 @@ from fluido.llm.station import Station
 from fluido.sample import Outcome
 
 ATTEMPTS = 2
+COMFORT = 1.5
 CROWDED_S = 0.05
 CROWDED_SHARE = 0.05
 
@@ -115,7 +116,8 @@ class Serving:
 
     def _considered(self, job: Job, station: Station) -> Choice:
         """What serving the job there would mean."""
-        prompt = self._composer.compose(job.call, job.kind, station.facts)
+        comfort = self._comfort_tokens(job.call, station)
+        prompt = self._composer.compose(job.call, job.kind, station.facts, comfort_tokens=comfort)
         call, estimate = prompt.call, station.estimate
         uncached = prompt.tokens - station.residency.lookup(prompt.prefix).cached_tokens
         output = estimate.output_tokens(job.kind, call.options.num_predict)
@@ -129,6 +131,13 @@ class Serving:
             deadline_s=call.deadline_s,
         )
         return Choice(station, order, prompt)
+
+    def _comfort_tokens(self, call: Call, station: Station) -> float | None:
+        """How long a prompt may be while others wait; None: as long as it likes."""
+        if not (call.trim and call.conversation and len(station.queue)):
+            return None
+        doubled = station.estimate.context.doubled_at_tokens
+        return None if doubled is None else COMFORT * doubled
 
     async def _served(self, job: Job, choice: Choice, relay: Relay) -> Timings:
         station, prompt = choice.station, choice.prompt
