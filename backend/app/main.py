@@ -8,6 +8,7 @@ from app.api import create_app
 from app.api.pace import Pace
 from app.cache.dynamic_redis import dynamic_redis_cache
 from app.core.adaptive_buffers import DataFlowType, adaptive_buffer_manager
+from app.core.heap import settle
 from app.core.logs import configure
 from app.core.settings import Settings
 from app.db.dynamic_session import DynamicPostgreSQLSession
@@ -39,3 +40,4 @@ pace = Pace(
 )
 adaptive_buffer_manager.attach(DataFlowType.NETWORK_PACKET, pace.flows, pace.live)
 app = create_app(system, settings, pace)
+settle()

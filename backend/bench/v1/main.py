@@ -1,6 +1,7 @@
 """V1 for an ASGI server: `bench.v1.main:app`, with the same environment variables as `app.main:app`."""
 
 from app.api import create_app
+from app.core.heap import settle
 from app.core.settings import Settings
 
 from .engine import Dialect
@@ -18,3 +19,4 @@ system = StaticSystem(
     deadline_s=settings.deadline_s,
 )
 app = create_app(system, settings)
+settle()
