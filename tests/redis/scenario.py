@@ -39,6 +39,7 @@ class Scenario:
     fragment_bytes: int
     faults: dict[int, Fault]
     steps: list[tuple[str, int]]
+    early: int
 
     @classmethod
     def draw(cls, seed: int) -> "Scenario":
@@ -47,7 +48,18 @@ class Scenario:
         calm = chance.random() < 0.5
         kinds = [Fault.PUSH, Fault.ERROR] if calm else list(Fault)
         steps = [("burst", chance.randint(1, 12))]  # a warm-up opens the links
-        names = ["burst", "burst", "burst", "run", "ticks", "hold", "release", "cancel early", "cancel late"]
+        names = [
+            "burst",
+            "burst",
+            "burst",
+            "run",
+            "ticks",
+            "hold",
+            "release",
+            "cancel early",
+            "cancel late",
+            "cancel run",
+        ]
         names += [] if calm else ["kill", "deafen", "retire", "refuse"]
         steps += [(chance.choice(names), chance.randint(1, 20)) for _ in range(chance.randint(3, 10))]
         return cls(
@@ -59,6 +71,7 @@ class Scenario:
             fragment_bytes=chance.choice([0, 0, 1, 3, 17]),
             faults={chance.randint(5, 80): chance.choice(kinds) for _ in range(chance.choice([0, 1, 2, 6]))},
             steps=steps,
+            early=chance.choice([3, 32]),
         )
 
     @property
@@ -135,12 +148,23 @@ class Play:
             await ticks(size)
         elif name == "cancel early":
             keys = self.begin(size)
-            await ticks(1)  # they have been queued in this tick; its write comes after us
+            await ticks(1)  # they have been queued in this tick; its last write comes after us
+            unsent = self.unsent()
             for key in chance.sample(keys, (size + 1) // 2):
                 self.tasks[key].cancel()
-                self.never_sent.add(key)
+                if f"\r\n{key}\r\n".encode() in unsent:
+                    self.never_sent.add(key)
+        elif name == "cancel run":
+            self.begin_run(size)
+            await ticks(1)
+            list(self.tasks.values())[-1].cancel()
         else:
             await self.client.connection_pool.update_active_connections_for_reconnect()
+
+    def unsent(self) -> bytes:
+        """What the links hold back for the end of this tick."""
+        mux = self.client._mux
+        return b"".join(chunk for link in (mux._links if mux else []) for chunk in link._chunks)
 
     def cancel_late(self, count: int, chance: random.Random) -> None:
         open_tasks = [task for task in self.tasks.values() if not task.done()]
@@ -261,6 +285,7 @@ async def play(seed: int, tally: Tally | None = None) -> list[str]:
         sharing=Sharing(
             links=scenario.links,
             window=scenario.window,
+            early=scenario.early,
             delivery="safe" if scenario.safe else "retry",
         ),
     )

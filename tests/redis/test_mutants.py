@@ -13,23 +13,29 @@ from fluido.redis.mux import Mux
 
 from .scenario import Tally, play
 
-MOST_SEEDS = 500
-SKIPPING = """future = pending.popleft()
+MOST_SEEDS = 3000
+SKIPPING = """future = take_next()
         while future.done() and pending:
-            future = pending.popleft()
+            future = take_next()
 """
 
 MUTANTS: dict[str, tuple[Any, str, str, str]] = {
     "a cancelled caller gives its reply to the next": (
         Link,
         "_read_replies",
-        "future = pending.popleft()\n",
+        "future = take_next()\n",
         SKIPPING,
     ),
     "a command cancelled before the write is sent all the same": (
         Link,
         "_drop_cancelled",
         "self._chunks = [chunk for _, chunk in kept]",
+        "pass",
+    ),
+    "a run is written in parts": (
+        Link,
+        "submit_run",
+        "self._early_now = sys.maxsize",
         "pass",
     ),
     "a push takes the place of a reply": (

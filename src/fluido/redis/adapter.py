@@ -112,6 +112,9 @@ class Wire:
         ahead = bytes(buffer)
         buffer.clear()
         self.transport.set_protocol(protocol)
+        # uvloop keeps what is below the mark until the end of the tick; a link has chosen its moment itself.
+        # Not 0: with that, TLS over asyncio pauses for ever.
+        self.transport.set_write_buffer_limits(high=1)
         if not self.transport.is_reading():
             self.transport.resume_reading()
         return ahead

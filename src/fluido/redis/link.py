@@ -1,36 +1,23 @@
 """One shared connection: commands of a tick leave in one write, replies come back in order."""
 
 import asyncio
+import operator
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from fluido.redis.adapter import NOT_ENOUGH_DATA, Reply, Wire, hiredis, observed
 from fluido.redis.line import Wish
 from fluido.redis.lost import Elsewhere, Lost, copy_of
+from fluido.redis.owner import Owner
 from fluido.redis.pushes import Pushes
 
 READ_BYTES = 64 << 10
 # hiredis moves what it has not parsed yet to the front after every reply: the price of a reply grows with
 # the piece it is fed. 0.44 us a reply of 1 KB at 16 KiB, 3.2 us at 256 KiB (hiredis 3.5).
 FEED_BYTES = 16 << 10
-
-
-class Owner(Protocol):
-    """What a link tells the one who opened it."""
-
-    def on_room(self) -> None:
-        """Replies have come and there may be room for callers that wait."""
-
-    def on_flush(self, link: "Link", commands: int) -> None:
-        """So many commands left in one write."""
-
-    def on_batch(self, link: "Link", commands: int, sent_s: float) -> None:
-        """The replies of a write that left at `sent_s` are complete."""
-
-    def on_lost(self, link: "Link") -> None:
-        """The link is closed; its commands have got their results."""
+_DONE = operator.methodcaller("done")
 
 
 class Link(asyncio.BufferedProtocol):
@@ -38,8 +25,9 @@ class Link(asyncio.BufferedProtocol):
     silent.
 
     `open` says whether the next command may be submitted now; `submit` does not check it again. Cancelled
-    before its tick ends, a command never reaches the wire; cancelled later, its reply is dropped in its
-    turn.
+    before its write, a command never reaches the wire; cancelled later, its reply is dropped in its turn.
+    A write is at the end of the tick, or as soon as half of what is in flight, and at least `early`
+    commands, wait for it.
     """
 
     def __init__(
@@ -49,6 +37,7 @@ class Link(asyncio.BufferedProtocol):
         *,
         window: int,
         max_bytes: int,
+        early: int,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.wire = wire
@@ -82,6 +71,7 @@ class Link(asyncio.BufferedProtocol):
         self._marks: deque[tuple[int, int, float]] = deque()  # (position after a write, its commands, when)
         self._heard_s = clock()
         self._watch: asyncio.TimerHandle | None = None
+        self._early = self._early_now = early
         self._extra_s: float | None = 0.0
         self._paused = False
         self._pushes = Pushes(self._handle_push, wire.transport)
@@ -113,19 +103,26 @@ class Link(asyncio.BufferedProtocol):
         future: asyncio.Future[Reply] = self._create_future()
         self._chunks.append(packed)
         self._futures.append(future)
-        self.inflight += 1
+        self.inflight = inflight = self.inflight + 1
         self._unsent_bytes += len(packed)
         if raw:
             self._raw_futures.add(future)
-        if self.inflight + self.granted >= self.window or self._unsent_bytes >= self.max_bytes:
+        if inflight + self.granted >= self.window or self._unsent_bytes >= self.max_bytes:
             self.open = False
+        waiting = len(self._futures)
+        if waiting >= self._early_now and waiting * 2 >= inflight:
+            self._flush()
         return future
 
     def submit_run(
         self, packed: list[bytes], raw: frozenset[int] = frozenset()
     ) -> list[asyncio.Future[Reply]]:
         """Queue commands that no other may come between. Await and cancel only the last future."""
-        run = [self.submit(piece, raw=position in raw) for position, piece in enumerate(packed)]
+        self._early_now = sys.maxsize  # a part of a run that is written could not be taken back
+        try:
+            run = [self.submit(piece, raw=position in raw) for position, piece in enumerate(packed)]
+        finally:
+            self._early_now = self._early
         self._runs.append(run)
         return run
 
@@ -223,7 +220,7 @@ class Link(asyncio.BufferedProtocol):
                 for future in run:
                     future.cancel()
         self._runs.clear()
-        if any(future.done() for future in self._futures):
+        if any(map(_DONE, self._futures)):
             kept = [
                 (future, chunk)
                 for future, chunk in zip(self._futures, self._chunks, strict=True)
@@ -270,22 +267,23 @@ class Link(asyncio.BufferedProtocol):
 
     def _read_replies(self) -> None:
         gets, pending, raw, push_type = self._gets, self._pending, self._raw, self._push_type
-        before = self._answered
+        take_next, not_yet = pending.popleft, NOT_ENOUGH_DATA
+        before = answered = self._answered
         while True:
             try:
-                if raw and raw[0] == self._answered:
+                if raw and raw[0] == answered:
                     reply = gets(False)
-                    if reply is not NOT_ENOUGH_DATA and reply.__class__ is not push_type:
+                    if reply is not not_yet and reply.__class__ is not push_type:
                         raw.popleft()
                 else:
                     reply = gets()
             except UnicodeDecodeError as error:
                 reply = error  # hiredis has taken the reply out: it belongs to its caller
             except Exception as error:  # noqa: BLE001  # whatever hiredis raises, the stream is out of step
-                self._finish_reading(before)
+                self._finish_reading(before, answered)
                 self.fail(error)
                 return
-            if reply is NOT_ENOUGH_DATA:
+            if reply is not_yet:
                 break
             if reply.__class__ is push_type:
                 self._pushes.take(reply)
@@ -293,16 +291,16 @@ class Link(asyncio.BufferedProtocol):
             if not pending:
                 self.fail(self.wire.closed_error(ValueError("a reply without a question")))
                 return
-            self._answered += 1
-            future = pending.popleft()
+            answered += 1
+            future = take_next()
             if not future.done():
                 future.set_result(reply)
-        self._finish_reading(before)
+        self._finish_reading(before, answered)
 
-    def _finish_reading(self, before: int) -> None:
-        answered = self._answered
+    def _finish_reading(self, before: int, answered: int) -> None:
         if answered == before:
             return
+        self._answered = answered
         self.inflight -= answered - before
         marks = self._marks
         while marks and marks[0][0] <= answered:

@@ -177,6 +177,7 @@ class Mux:
             self,
             window=int(self.window.value),
             max_bytes=self.sharing.max_bytes,
+            early=self.sharing.early,
             clock=self.clock,
         )
         link.start()

@@ -18,6 +18,8 @@ class Sharing:
         link delivers, so that a burst under one label (`with label("report"):`) waits in our line, where
         labels take turns, and not in front of the server, where everybody waits behind it. A full window
         costs a tick and some microseconds a command: use it where bursts are labelled.
+    early: from so many commands on, half of what is in flight is written before its tick ends, so that the
+        server works on it while the other half is made. A write costs what some ten commands cost.
     max_bytes: most packed bytes a link holds before its transport has taken them; callers above it wait.
     max_waiting: most callers waiting for room. One more raises `MaxConnectionsError`, as a full pool does.
     delivery: "retry" repeats a failed command as the user's `Retry` says, whether it may have run or not,
@@ -30,6 +32,7 @@ class Sharing:
     links: int = 1
     window: int = 16_384
     window_floor: int | None = None
+    early: int = 32
     max_bytes: int = 4 << 20
     max_waiting: int = 65_536
     delivery: Delivery = "retry"
@@ -40,6 +43,8 @@ class Sharing:
             raise ValueError("links must be 1 or 2")
         if self.window < 1 or not 1 <= (self.window_floor or self.window) <= self.window:
             raise ValueError("window must be positive, window_floor between 1 and window")
+        if self.early < 1:
+            raise ValueError("early must be positive")
         if self.max_bytes < 1 or self.max_waiting < 0:
             raise ValueError("max_bytes must be positive and max_waiting not negative")
         if self.delivery not in {"retry", "safe"}:
