@@ -22,7 +22,9 @@ from bench.profiles import BENCH, QUICK  # noqa: E402
 def main(
     quick: Annotated[bool, typer.Option("--quick", help="Under 60 s, synthetic weights; for CI.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
-    engine: Annotated[str | None, typer.Option(help="embedded (real small weights) or synthetic.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="embedded (real small weights), synthetic or ollama.")
+    ] = None,
 ) -> None:
     """Measure Sentinel as a whole and print the customer's table."""
     compare_arms(

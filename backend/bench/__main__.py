@@ -20,7 +20,7 @@ def bench(
         bool, typer.Option("--smoke", help="Under a minute with synthetic weights: does everything work?")
     ] = False,
     engine: Annotated[
-        str | None, typer.Option(help="smollm2 (real weights) or synthetic; the profile chooses.")
+        str | None, typer.Option(help="smollm2 (real weights), synthetic or ollama; the profile chooses.")
     ] = None,
 ) -> None:
     """Compare V1 and V2 now; `report` renders what was measured."""
@@ -34,7 +34,12 @@ cli.command()(report)
 
 def chosen(engine: str | None) -> EngineName | None:
     """The engine by its name on the command line."""
-    names: dict[str, EngineName] = {"smollm2": "smollm2", "synthetic": "synthetic", "embedded": "smollm2"}
+    names: dict[str, EngineName] = {
+        "smollm2": "smollm2",
+        "synthetic": "synthetic",
+        "embedded": "smollm2",
+        "ollama": "ollama",
+    }
     if engine is None:
         return None
     if engine not in names:

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.samples import Block, Results
+from bench.samples import Block, Outcome, Results, Timeline
 
 STYLES: dict[str, tuple[str, str, str]] = {
     "v1": ("#222222", "--", "o"),
@@ -22,11 +22,23 @@ STYLES: dict[str, tuple[str, str, str]] = {
     "v2": ("#1f6fb4", "-", "D"),
     "naive": ("#b0b0b0", "-.", "x"),
     "v1_again": ("#888888", ":", "^"),
+    "fluido": ("#1f6fb4", "-", "D"),
+    "group_writer": ("#1f6fb4", "-", "D"),
+    "lanes": ("#1f6fb4", "-", "D"),
 }
 """Colour, dash and marker of each arm: dark to light is readable without colour."""
 
 _SPARE = ("#444444", ":", "v")
-_HATCH = {"v1": "", "v1_tuned": "//", "fixed": "..", "v2": "xx", "naive": "\\\\"}
+_HATCH = {
+    "v1": "",
+    "v1_tuned": "//",
+    "fixed": "..",
+    "v2": "xx",
+    "fluido": "xx",
+    "group_writer": "xx",
+    "lanes": "xx",
+    "naive": "\\\\",
+}
 
 
 def distribution(axes: Axes, blocks: Mapping[str, Sequence[Block]], *, metric: str, title: str) -> None:
@@ -58,7 +70,8 @@ def over_load(axes: Axes, rows: Sequence[Mapping[str, Any]], *, title: str, unit
         axes.plot(levels, middle, color=colour, linestyle=dash, marker=marker, label=f"{arm} (n={n})")
         lows, highs = [_number(row["low"]) for row in mine], [_number(row["high"]) for row in mine]
         axes.fill_between(levels, lows, highs, color=colour, alpha=0.15, linewidth=0)
-    axes.set(xlabel="load, % of V1's capacity", ylabel=f"{unit} (lower is better)", title=title)
+    shown = unit if "better" in unit else f"{unit} (lower is better)"
+    axes.set(xlabel="load, % of V1's capacity", ylabel=shown, title=title)
     axes.set_ylim(bottom=0)
     _finish(axes)
 
@@ -82,7 +95,7 @@ def ratios(axes: Axes, rows: Sequence[Mapping[str, Any]], *, title: str) -> None
     axes.minorticks_off()
     labels = [f"{row['name']} (n={row['blocks']} blocks)" for row in shown]
     axes.set_yticks(range(len(shown)), labels)
-    axes.set(xlabel="times better than V1 (log axis, right is better; ? = undecided)", title=title)
+    axes.set(xlabel="times better than the control (log axis, right is better; ? = undecided)", title=title)
     axes.grid(visible=True, axis="x", color="#dddddd", linewidth=0.6)
 
 
@@ -95,10 +108,65 @@ def bars(axes: Axes, rows: Sequence[Mapping[str, Any]], *, title: str, unit: str
         axes.bar(at, estimate, color="white", edgecolor=colour, hatch=hatch, label=row["arm"])
         if math.isfinite(low) and math.isfinite(high):
             axes.plot([at, at], [low, high], color="black", linewidth=1.5)
-    axes.set_xticks(range(len(rows)), [f"{row['arm']}\nn={row['samples']}" for row in rows])
-    axes.set(ylabel=unit, title=title)
+    names = [f"{row['arm'].replace('_', chr(10))}\nn={row['samples']}" for row in rows]
+    axes.set_xticks(range(len(rows)), names, fontsize=8)
+    axes.set(ylabel=unit)
+    axes.set_title(title, fontsize=10)
     axes.set_ylim(bottom=0)
     axes.grid(visible=True, axis="y", color="#dddddd", linewidth=0.6)
+
+
+def over_time(
+    axes: Axes, blocks: Mapping[str, Sequence[Block]], events: Sequence[Sequence[Any]], *, title: str
+) -> None:
+    """Median latency of the requests that were due in each second; what went unanswered is counted."""
+    for arm, found in blocks.items():
+        samples = [sample for block in found for sample in block.samples]
+        answered = [sample for sample in samples if sample.outcome is Outcome.ANSWERED]
+        seconds = sorted({int(sample.intended_s) for sample in answered})
+        middle = [np.median([s.total_s for s in answered if int(s.intended_s) == at]) for at in seconds]
+        colour, dash, marker = STYLES.get(arm, _SPARE)
+        lost = len(samples) - len(answered)
+        label = f"{arm} (n={len(samples)}, {lost} lost)"
+        at_s = [at + 0.5 for at in seconds]
+        axes.plot(at_s, middle, color=colour, linestyle=dash, marker=marker, markersize=3, label=label)
+    _mark(axes, events)
+    axes.set(xlabel="asked at, s", ylabel="end to end p50, s (lower is better)", title=title)
+    axes.set_ylim(bottom=0)
+    _finish(axes)
+
+
+def laws(axes: Axes, lines: Sequence[Timeline], *, kind: str, title: str) -> None:
+    """Limit, in use and waiting of one flow, of the first run; thin lines are the limits of the others."""
+    shown = (("value", "limit", "-"), ("inflight", "in use", ":"), ("waiting", "waiting", "--"))
+    for number, line in enumerate(lines):
+        names = [name for name in line.values if name.startswith(f"{kind}.") and name.endswith(".value")]
+        for what, label, dash in shown if number == 0 else shown[:1]:
+            name = names[0].removesuffix("value") + what if names else ""
+            if name not in line.values:
+                continue
+            values = [_number(value) for value in line.values[name]]
+            known = {"label": f"{label} (n={len(values)})", "color": "black", "linewidth": 1.4}
+            look = known if number == 0 else {"color": "#aaaaaa", "linewidth": 0.8}
+            axes.step(line.at_s, values, where="post", linestyle=dash, **look)
+    if lines:
+        _mark(axes, lines[0].events)
+    axes.set(xlabel="s (neither way is better: these are the decisions)", ylabel="requests", title=title)
+    axes.set_ylim(bottom=0)
+    _finish(axes)
+
+
+def _mark(axes: Axes, events: Sequence[Sequence[Any]]) -> None:
+    for at_s, what in events:
+        axes.axvline(float(at_s), color="#888888", linewidth=1)
+        axes.annotate(
+            str(what),
+            (float(at_s), 1.0),
+            xycoords=("data", "axes fraction"),
+            rotation=90,
+            va="top",
+            fontsize=7,
+        )
 
 
 def sheet(results: Results, rows: Sequence[Mapping[str, Any]], path: Path) -> None:

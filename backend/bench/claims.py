@@ -1,71 +1,19 @@
 """What a run says: for each measure two intervals, a ratio, and a verdict corrected over its family."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.arrivals import spread_seed
-from bench.components import POSTGRESQL, REDIS
+from bench.catalogue import EXPERIMENTS, POSTGRESQL, REDIS, SAME_CODE
+from bench.measures import Measure, Slo
 from bench.samples import Block, Outcome, Results
-from bench.statistics import (
-    P50,
-    P90,
-    P99,
-    Comparison,
-    Interval,
-    Mean,
-    Statistic,
-    Verdict,
-    compare,
-    decide,
-    interval,
-)
+from bench.statistics import Comparison, Interval, Verdict, compare, decide, holm, interval
+from bench.workloads import RETURNING
 
-TTFT_SLO_S, TOTAL_SLO_S = 1.0, 4.0
 MORE_FAILURES = 0.01
 """A treatment that fails this much more often than the control is not called better, however fast."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """What is taken from a block. `primary`: part of the family of headline claims."""
-
-    name: str
-    statistic: Statistic
-    take: Callable[[Block], Sequence[float]]
-    primary: bool = False
-    lower_is_better: bool = True
-    unit: str = "ms"
-    scale: float = 1e3
-
-
-def _latency(name: str, metric: str, statistic: Statistic, *, primary: bool = False) -> Measure:
-    return Measure(f"{name} {statistic.name}", statistic, lambda block: block.latencies(metric), primary)
-
-
-def _goodput(block: Block) -> Sequence[float]:
-    return [block.goodput_per_s(ttft_slo_s=TTFT_SLO_S, total_slo_s=TOTAL_SLO_S)]
-
-
-def _per_second(block: Block) -> Sequence[float]:
-    return [block.count(Outcome.ANSWERED) / block.duration_s]
-
-
-CHAT = (
-    _latency("first token", "ttft_s", P50, primary=True),
-    _latency("first token", "ttft_s", P90),
-    _latency("end to end", "total_s", P50, primary=True),
-    _latency("end to end", "total_s", P90),
-    _latency("PostgreSQL", "database_s", P50),
-    _latency("Redis", "cache_s", P50),
-    Measure("goodput", Mean(), _goodput, lower_is_better=False, unit="/s", scale=1.0),
-)
-COMPONENT = (
-    _latency("latency", "total_s", P50, primary=True),
-    _latency("latency", "total_s", P99),
-    Measure("throughput", Mean(), _per_second, lower_is_better=False, unit="/s", scale=1.0),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +48,17 @@ class Claim:
     verdict: Verdict
     control_counts: Counts
     treatment_counts: Counts
+    p_adjusted: float = 1.0
+
+    @property
+    def family(self) -> str:
+        """Claims that are corrected together (Holm): headlines, A/A, and each other question by itself."""
+        if self.experiment == SAME_CODE:
+            return SAME_CODE
+        known = EXPERIMENTS.get(self.experiment)
+        if self.measure.primary and known is not None and self.treatment == known.headline:
+            return "headline"
+        return f"{self.experiment}: {self.treatment}"
 
     def row(self) -> dict[str, Any]:
         """Plain data for the document and the charts. Values in `unit`; nan where unknown."""
@@ -112,6 +71,8 @@ class Claim:
             "measure": self.measure.name,
             "unit": self.measure.unit,
             "primary": self.measure.primary,
+            "lower_is_better": self.measure.lower_is_better,
+            "family": self.family,
             "control": self.control,
             "treatment": self.treatment,
             "control_value": one.estimate * scale,
@@ -124,6 +85,7 @@ class Claim:
             "low": ratio.low,
             "high": ratio.high,
             "p_value": ratio.p_value,
+            "p_adjusted": self.p_adjusted,
             "detectable": ratio.detectable,
             "verdict": self.verdict.value,
             "blocks": ratio.blocks,
@@ -146,55 +108,39 @@ def _flat(side: str, counts: Counts) -> dict[str, float]:
 
 
 def claims(results: Results, *, seed: int = 1) -> list[Claim]:
-    """Every measure of every experiment, V1 the control. Headline claims are one family, the rest another."""
+    """Every measure of every comparison, judged family by family."""
     found: list[Claim] = []
     pairs = dict.fromkeys((b.experiment, b.level) for b in results.blocks if not b.warm_up)
-    for experiment, level in pairs:
-        arms = dict.fromkeys(b.arm for b in results.blocks if b.experiment == experiment)
-        for treatment in sorted(arm for arm in arms if arm != "v1"):
-            measures = COMPONENT if experiment in {POSTGRESQL, REDIS} else CHAT
-            found += _pair(results, experiment, level, treatment, measures=measures, seed=seed)
+    for name, level in pairs:
+        experiment = EXPERIMENTS.get(name)
+        if experiment is None:
+            continue
+        arms = list(dict.fromkeys(b.arm for b in results.blocks if b.experiment == name))
+        for control, treatment in experiment.compared(arms):
+            found += _pair(results, (name, level), control, treatment, seed=seed)
     return _judged(found)
 
 
-def _pair(
-    results: Results,
-    experiment: str,
-    level: float,
-    treatment: str,
-    *,
-    measures: Sequence[Measure],
-    seed: int,
-) -> list[Claim]:
-    control_blocks, treatment_blocks = _paired(
-        results.select(experiment, "v1", level), results.select(experiment, treatment, level)
-    )
-    if not control_blocks:
+def _pair(results: Results, at: tuple[str, float], control: str, treatment: str, *, seed: int) -> list[Claim]:
+    name, level = at
+    sides = _paired(results.select(name, control, level), results.select(name, treatment, level))
+    if not sides[0]:
         return []
-    counts = (_counts(control_blocks), _counts(treatment_blocks))
+    counts = (_counts(sides[0]), _counts(sides[1]))
+    slo = Slo(**results.configuration.get("slo", {}).get(name, {}))
     made = []
-    for measure in measures:
-        taken = [[list(measure.take(b)) for b in side] for side in (control_blocks, treatment_blocks)]
+    for measure in EXPERIMENTS[name].measures:
+        taken = [[list(measure.take(block, slo)) for block in side] for side in sides]
         if not any(taken[0]) or not any(taken[1]):
             continue
-        own = spread_seed(seed, experiment, measure.name)
+        own = spread_seed(seed, name, measure.name)
         comparison = compare(
             taken[0], taken[1], measure.statistic, seed=own, lower_is_better=measure.lower_is_better
         )
-        values = [interval(side, measure.statistic, seed=own) for side in taken]
+        before, after = (interval(side, measure.statistic, seed=own) for side in taken)
+        verdict = Verdict.UNDECIDED
         made.append(
-            Claim(
-                experiment,
-                level,
-                measure,
-                "v1",
-                treatment,
-                values[0],
-                values[1],
-                comparison,
-                Verdict.UNDECIDED,
-                *counts,
-            )
+            Claim(name, level, measure, control, treatment, before, after, comparison, verdict, *counts)
         )
     return made
 
@@ -207,19 +153,39 @@ def _paired(control: Sequence[Block], treatment: Sequence[Block]) -> tuple[list[
 
 
 def _judged(found: Sequence[Claim]) -> list[Claim]:
-    verdicts: dict[int, Verdict] = {}
-    for is_primary in (True, False):
-        members = [at for at, claim in enumerate(found) if claim.measure.primary is is_primary]
-        decided = decide([found[at].comparison for at in members])
-        verdicts |= dict(zip(members, decided, strict=True))
-    return [_with_verdict(claim, verdicts[at]) for at, claim in enumerate(found)]
+    judged = list(found)
+    for family in dict.fromkeys(claim.family for claim in found):
+        members = [at for at, claim in enumerate(found) if claim.family == family]
+        comparisons = [found[at].comparison for at in members]
+        adjusted = holm([comparison.p_value for comparison in comparisons])
+        for at, verdict, p_adjusted in zip(members, decide(comparisons), adjusted, strict=True):
+            judged[at] = _with_verdict(found[at], verdict, p_adjusted)
+    return judged
 
 
-def _with_verdict(claim: Claim, verdict: Verdict) -> Claim:
+def _with_verdict(claim: Claim, verdict: Verdict, p_adjusted: float) -> Claim:
     lost = claim.treatment_counts.lost_share - claim.control_counts.lost_share
     if verdict is Verdict.BETTER and lost > MORE_FAILURES and claim.measure.lower_is_better:
         verdict = Verdict.UNDECIDED
-    return Claim(**{**{name: getattr(claim, name) for name in Claim.__slots__}, "verdict": verdict})
+    return replace(claim, verdict=verdict, p_adjusted=p_adjusted)
+
+
+def power(found: Sequence[Claim]) -> dict[str, Any]:
+    """How large a true ratio the headline claims would have shown four times in five."""
+    headline = [claim for claim in found if claim.family == "headline"]
+    known = sorted(
+        (claim.comparison.detectable, f"{claim.experiment} at {claim.level:g}: {claim.measure.name}")
+        for claim in headline
+        if math.isfinite(claim.comparison.detectable)
+    )
+    if not known:
+        return {"claims": len(headline), "median": math.nan, "largest": math.nan, "largest_claim": ""}
+    return {
+        "claims": len(headline),
+        "median": known[len(known) // 2][0],
+        "largest": known[-1][0],
+        "largest_claim": known[-1][1],
+    }
 
 
 def _counts(blocks: Sequence[Block]) -> Counts:
@@ -252,8 +218,8 @@ class Target:
 
 
 CUSTOMER = (
-    Target("End to end", "returning_users", "end to end p50", 7244, 4.8, 7.2),
-    Target("LLM, first byte", "returning_users", "first token p50", 1213, 1.5, 2.0),
+    Target("End to end", RETURNING, "end to end p50", 7244, 4.8, 7.2),
+    Target("LLM, first byte", RETURNING, "first token p50", 1213, 1.5, 2.0),
     Target("PostgreSQL", POSTGRESQL, "latency p50", 25, 1.7, 2.5),
     Target("Redis", REDIS, "latency p50", 1, 1.2, 2.0),
 )

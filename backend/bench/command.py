@@ -1,6 +1,7 @@
 """What the three commands share: run, keep, draw, print."""
 
 import errno
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,19 +10,24 @@ import uvloop
 from rich.console import Console
 
 import embedded
-from bench.charts import sheet
-from bench.claims import claims
+from bench.catalogue import about
+from bench.claims import claims, power
+from bench.external import Borrowed, Services, from_environment
 from bench.journal import Journal
-from bench.profiles import EngineName, Profile
+from bench.picture import overview
+from bench.profiles import EngineName, Profile, on_external, on_ollama, scaled
 from bench.progress import Steps
-from bench.run import Run, begin, planned_s
-from bench.samples import Results, ResultsError, to_document, write
+from bench.run import Run, begin
+from bench.samples import Results, ResultsError, raw_path, to_document, write
+from bench.schedule import planned_s, schedule
 from bench.server import ServerError
+from bench.stage import Ground, Stage
 from bench.table import show
 
 BACKEND = Path(__file__).parents[1]
 RESULTS = BACKEND / "buffer_comparison_results.json"
 GRAPHS = BACKEND / "buffer_comparison_graphs.png"
+_FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}
 
 
 def compare_arms(
@@ -30,6 +36,8 @@ def compare_arms(
     *,
     engine: EngineName | None = None,
     resume: bool = False,
+    scale: float = 1.0,
+    external: Services | None = None,
     results_path: Path = RESULTS,
     graphs_path: Path | None = GRAPHS,
 ) -> Results:
@@ -37,7 +45,13 @@ def compare_arms(
 
     Raises typer.Exit with a status and a sentence when nothing can be measured or written.
     """
-    profile = replace(profile, engine=engine or profile.engine)
+    profile = on_ollama(profile) if engine == "ollama" else replace(profile, engine=engine or profile.engine)
+    if external is not None:
+        profile = on_external(profile)
+        for sentence in external.describe():
+            console.print(f"  {sentence}", highlight=False)
+    if scale != 1.0:
+        profile = scaled(profile, scale)
     results = begin(profile)
     journal = Journal(results_path.with_suffix(".partial.jsonl"))
     try:
@@ -45,13 +59,13 @@ def compare_arms(
             console.print(f"Going on: {journal.resume(results)} blocks are there already.")
         else:
             journal.begin(results)
-        _measure(profile, results, journal, console)
+        _measure(profile, results, journal, console, external)
         _keep(results, results_path, graphs_path, console)
     except (embedded.GroundError, ServerError, ResultsError) as error:
         console.print(f"[red]{error}[/red]", highlight=False)
         raise typer.Exit(1) from None
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
+        if error.errno not in _FULL_DISK:
             raise
         console.print(f"[red]The result cannot be written: {error.strerror}.[/red]", highlight=False)
         raise typer.Exit(1) from None
@@ -60,16 +74,28 @@ def compare_arms(
     return results
 
 
-def _measure(profile: Profile, results: Results, journal: Journal, console: Console) -> None:
+def _measure(
+    profile: Profile, results: Results, journal: Journal, console: Console, external: Services | None
+) -> None:
+    for part in schedule(profile):
+        console.print(f"  {part.planned_s:5.0f} s  {part.name}", highlight=False)
     minutes = planned_s(profile) / 60
+    engine = "yours" if external else profile.engine
     console.print(
-        f"Profile {profile.name}, engine {profile.engine}: about {minutes:.1f} min. "
-        "Ctrl-C keeps what was measured."
+        f"Profile {profile.name}, engine {engine}: about {minutes:.1f} min, no new round after "
+        f"{profile.budget_s / 60:.1f}. Ctrl-C keeps what was measured."
     )
     steps = Steps(planned_s(profile), console=console)
+
+    def ground(wanted: Profile, say: Callable[[str], None]) -> Ground:
+        if external is not None:
+            return Borrowed(external, wanted.arms, say=say)
+        return Stage(wanted.arms, engine=wanted.engine, say=say)
+
+    run = Run(profile, results, journal, steps, ground)
     with steps.shown():
         try:
-            uvloop.run(Run(profile, results, journal, steps)())
+            uvloop.run(run())
         except KeyboardInterrupt:
             results.notes.append("stopped with Ctrl-C before the end")
 
@@ -78,11 +104,24 @@ def _keep(results: Results, results_path: Path, graphs_path: Path | None, consol
     if not any(not block.warm_up for block in results.blocks):
         console.print("Nothing was measured yet, so nothing is written.")
         raise typer.Exit(130)
-    document = to_document(results, summary=[claim.row() for claim in claims(results)])
+    found = claims(results)
+    seen = list(dict.fromkeys(block.experiment for block in results.blocks))
+    document = to_document(
+        results, summary=[claim.row() for claim in found], experiments=about(seen), power=power(found)
+    )
     write(document, results_path)
     show(document, console)
-    written = [results_path.name]
+    written = [results_path.name, raw_path(results_path).name]
     if graphs_path is not None:
-        sheet(results, document["summary"], graphs_path)
+        overview(results, document["summary"], graphs_path)
         written.append(graphs_path.name)
     console.print(f"Written: {', '.join(written)}", highlight=False)
+
+
+def customer_services() -> Services:
+    """What DATABASE_URL, REDIS_URL and OLLAMA_URL name; a sentence and status 1 when one is missing."""
+    try:
+        return from_environment()
+    except ServerError as error:
+        Console(stderr=True).print(f"[red]{error}[/red]", highlight=False)
+        raise typer.Exit(1) from None

@@ -2,22 +2,22 @@
 
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from app.cache.dynamic_redis import DynamicRedisCache
 from app.db.conversations import Answer, ConversationStore
 from app.db.dynamic_session import DynamicPostgreSQLSession
-from bench.load import Load, Reply
-from bench.samples import Sample
+from bench.load import Load, Reply, Send
+from bench.trial import Taken
 from bench.v1.cache import StaticCache
 from bench.v1.prompt import FRAGMENTS, Fragment
 from bench.v1.storage import StaticStore
+from bench.v1.tuning import Tuning
 from bench.workloads import Question, Session
 
-POSTGRESQL, REDIS = "postgresql_turn", "redis_turn"
 CONVERSATIONS = 400
 POSTGRESQL_CREW = 60
 REDIS_CREW = 64
@@ -42,33 +42,46 @@ class ComponentArm:
     """One arm's way through a component: `turn` is done by `crew` callers for `block_s` seconds."""
 
     name: str
-    turn: Callable[[Question], Awaitable[Reply]]
+    turn: Send
     crew: int
     block_s: float
 
-    async def run(self, seed: int) -> list[Sample]:
+    async def run(self, seed: int) -> Taken:
         """Closed loop: every caller has exactly one turn in hand."""
         del seed
         load = Load(self.turn, clock=time.perf_counter)
-        return await load.closed_loop(visits(), crew=self.crew, duration_s=self.block_s)
+        return Taken(await load.closed_loop(visits(), crew=self.crew, duration_s=self.block_s))
 
 
-@asynccontextmanager
-async def postgresql_arms(urls: dict[str, str], block_s: float) -> AsyncIterator[list[ComponentArm]]:
-    """Store a question, read what was said, store the answer: three calls of each arm's own code."""
-    static = StaticStore(urls["v1"])
-    dynamic = DynamicPostgreSQLSession(urls["v2"])
-    store = ConversationStore(dynamic.engine)
-    answer = Answer(_TEXT, "short", "none", "stop", 1.0, 1.0, 10)
+def static_store_turn(store: StaticStore) -> Send:
+    """V1's three calls: store a question, read what was said, store the answer."""
 
-    async def v1(question: Question) -> Reply:
+    async def turn(question: Question) -> Reply:
         conversation = _id(question)
-        await static.add_question(question.user_id, conversation, question.text, is_new=False)
-        await static.fragments(conversation, FRAGMENTS)
-        await static.add_answer(conversation, _TEXT)
+        await store.add_question(question.user_id, conversation, question.text, is_new=False)
+        await store.fragments(conversation, FRAGMENTS)
+        await store.add_answer(conversation, _TEXT)
         return Reply()
 
-    async def v2(question: Question) -> Reply:
+    return turn
+
+
+def static_cache_turn(cache: StaticCache) -> Send:
+    """V1's two calls: read a conversation's history and write it back."""
+
+    async def turn(question: Question) -> Reply:
+        await cache.get(_id(question))
+        await cache.put(_id(question), _HISTORY)
+        return Reply()
+
+    return turn
+
+
+def _store_turn(store: ConversationStore) -> Send:
+    """The same three calls of V2."""
+    answer = Answer(_TEXT, "short", "none", "stop", 1.0, 1.0, 10)
+
+    async def turn(question: Question) -> Reply:
         conversation = _id(question)
         stored = await store.add_question(
             user_id=question.user_id,
@@ -81,37 +94,61 @@ async def postgresql_arms(urls: dict[str, str], block_s: float) -> AsyncIterator
         await store.add_answer(stored, answer)
         return Reply()
 
-    try:
-        yield [ComponentArm(name, turn, POSTGRESQL_CREW, block_s) for name, turn in (("v1", v1), ("v2", v2))]
-    finally:
-        await store.close()
-        await dynamic.close()
-        await static.close()
+    return turn
+
+
+def _cache_turn(cache: DynamicRedisCache) -> Send:
+    """The customer's cache of V2, called as V1's."""
+    history = [[fragment.question, fragment.answer] for fragment in _HISTORY]
+
+    async def turn(question: Question) -> Reply:
+        await cache.get(question.conversation)
+        await cache.set(question.conversation, history, 3600)
+        return Reply()
+
+    return turn
 
 
 @asynccontextmanager
-async def redis_arms(urls: dict[str, str], block_s: float) -> AsyncIterator[list[ComponentArm]]:
-    """Read a conversation's history and write it back: the customer's cache of each arm."""
-    static = StaticCache(urls["v1"])
-    dynamic = DynamicRedisCache(urls["v2"], namespace="bench")
-    await dynamic.open()
-    history = [[fragment.question, fragment.answer] for fragment in _HISTORY]
+async def postgresql_arms(
+    urls: Mapping[str, str], block_s: float, tuning: Tuning
+) -> AsyncIterator[list[ComponentArm]]:
+    """One arm for each URL, each on its own database; every name but `v2` is V1's code."""
+    async with AsyncExitStack() as closing:
+        turns: dict[str, Send] = {}
+        for name, url in urls.items():
+            if name == "v2":
+                dynamic = DynamicPostgreSQLSession(url)
+                closing.push_async_callback(dynamic.close)
+                store = ConversationStore(dynamic.engine)
+                closing.push_async_callback(store.close)
+                turns[name] = _store_turn(store)
+            else:
+                static = StaticStore(url, pool_size=tuning.pool_size if name == "v1_tuned" else 0)
+                closing.push_async_callback(static.close)
+                turns[name] = static_store_turn(static)
+        yield [ComponentArm(name, turn, POSTGRESQL_CREW, block_s) for name, turn in turns.items()]
 
-    async def v1(question: Question) -> Reply:
-        await static.get(_id(question))
-        await static.put(_id(question), _HISTORY)
-        return Reply()
 
-    async def v2(question: Question) -> Reply:
-        await dynamic.get(question.conversation)
-        await dynamic.set(question.conversation, history, 3600)
-        return Reply()
-
-    try:
-        yield [ComponentArm(name, turn, REDIS_CREW, block_s) for name, turn in (("v1", v1), ("v2", v2))]
-    finally:
-        await dynamic.close()
-        await static.close()
+@asynccontextmanager
+async def redis_arms(
+    urls: Mapping[str, str], block_s: float, tuning: Tuning, *, prefix: str = "bench"
+) -> AsyncIterator[list[ComponentArm]]:
+    """One arm for each URL; every key begins with `prefix`."""
+    async with AsyncExitStack() as closing:
+        turns: dict[str, Send] = {}
+        for name, url in urls.items():
+            if name == "v2":
+                dynamic = DynamicRedisCache(url, namespace=prefix)
+                await dynamic.open()
+                closing.push_async_callback(dynamic.close)
+                turns[name] = _cache_turn(dynamic)
+            else:
+                pipeline = tuning.pipeline if name == "v1_tuned" else 0
+                static = StaticCache(url, pipeline=pipeline, prefix=prefix)
+                closing.push_async_callback(static.close)
+                turns[name] = static_cache_turn(static)
+        yield [ComponentArm(name, turn, REDIS_CREW, block_s) for name, turn in turns.items()]
 
 
 def _id(question: Question) -> UUID:

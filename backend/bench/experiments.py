@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from bench.arrivals import PATTERNS
 from bench.load import Load, Reply, Send
-from bench.samples import Sample
 from bench.traces import Trace, load_trace
+from bench.trial import Taken
 from bench.workloads import (
     Lengths,
     NewConversations,
@@ -74,13 +74,13 @@ class ChatArm:
         self._offer = offer
         self._trace = trace
 
-    async def run(self, seed: int) -> list[Sample]:
+    async def run(self, seed: int) -> Taken:
         """The same seed gives the same sessions at the same times, whatever the arm."""
         visits = self._sessions(seed)
         per_session = questions(visits) / len(visits)
         arrivals = PATTERNS[self._offer.pattern](self._offer.rate_per_s / per_session, self._trace)
         offsets_s = arrivals.offsets_s(len(visits), seed=seed)
-        return await self._load.open_loop(visits, offsets_s)
+        return Taken(await self._load.open_loop(visits, offsets_s))
 
     def _sessions(self, seed: int) -> list[Session]:
         one = self._workload.sessions(1, seed=seed, namespace=POPULATION)

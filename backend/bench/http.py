@@ -39,6 +39,10 @@ class HttpSender:
         if session is not None:
             await session.close()
 
+    def move(self, base_url: str) -> None:
+        """The server is somewhere else now; it knows the same conversations."""
+        self._url = base_url.rstrip("/") + "/chat/stream"
+
     def know(self, conversations: Mapping[str, str]) -> None:
         """Conversations that exist already: the server's ids by our names."""
         self._conversations |= conversations

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.samples import Block, Results, ResultsError, from_document, pack, to_document
+from bench.samples import Block, Results, ResultsError, Timeline, from_document, pack, to_document
 
 
 class Journal:
-    """First line: what is measured, where and how; then one line a block. Removed after a complete run."""
+    """First line: what is measured and where; then one line a block or a fact. Gone after a complete run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -23,6 +23,11 @@ class Journal:
         """Append a finished round."""
         with self.path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(pack(block)) + "\n" for block in blocks)
+
+    def tell(self, fact: str, value: Mapping[str, Any]) -> None:
+        """Append something that a resumed run must know: a capacity, the tuned constants, a timeline."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"fact": fact, "value": value}) + "\n")
 
     def forget(self) -> None:
         """The run is complete."""
@@ -40,13 +45,21 @@ class Journal:
         documents = [parsed for line in lines if (parsed := _parsed(line)) is not None]
         if not documents:
             raise ResultsError("the interrupted run left nothing that can be read")
-        old = from_document({**documents[0], "blocks": documents[1:]})
+        facts = [line for line in documents[1:] if "fact" in line]
+        old = from_document(
+            {**documents[0], "blocks": [line for line in documents[1:] if "fact" not in line]}
+        )
         for what in ("commit", "cpu", "cores"):
             if old.environment.get(what) != results.environment.get(what):
                 raise ResultsError(f"the interrupted run had another {what}: begin a new one")
         if _plain(old.configuration.get("profile")) != _plain(results.configuration.get("profile")):
             raise ResultsError("the interrupted run had another profile or engine: begin a new one")
         results.blocks.extend(old.blocks)
+        for line in facts:
+            if line["fact"] == "timeline":
+                results.timelines.append(Timeline(**line["value"]))
+            else:
+                results.configuration[line["fact"]].update(line["value"])
         return len(old.blocks)
 
 

@@ -1,14 +1,31 @@
 """How long a run takes and what it looks at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-EngineName = Literal["smollm2", "synthetic"]
+from bench.catalogue import (
+    FAIRNESS,
+    LEVERS,
+    POSTGRESQL,
+    POSTGRESQL_INSERTS,
+    POSTGRESQL_LANES,
+    POSTGRESQL_WAITING,
+    REDIS,
+    REDIS_GET,
+    REDIS_SERVICE,
+    SAME_CODE,
+    STEP,
+)
+from bench.workloads import NEW, RETURNING, SINGLE
+
+EngineName = Literal["smollm2", "synthetic", "ollama"]
+TURNS = (POSTGRESQL, REDIS)
+PARTS = (POSTGRESQL_WAITING, POSTGRESQL_INSERTS, POSTGRESQL_LANES, REDIS_GET, REDIS_SERVICE)
 
 
 @dataclass(frozen=True, slots=True)
 class ChatPlan:
-    """One workload, at shares of V1's capacity measured at its start."""
+    """One workload, at shares of V1's capacity measured before its first block."""
 
     workload: str
     levels: tuple[float, ...]
@@ -17,20 +34,32 @@ class ChatPlan:
     arms: tuple[str, ...] = ("v1", "v2")
     calibrate_s: float = 9.0
     warm_up: int = 1
+    name: str = ""
 
     @property
     def experiment(self) -> str:
-        """The name under which its blocks are kept; the A/A run has its own."""
-        return f"{self.workload}_a_a" if "v1_again" in self.arms else self.workload
+        """The name under which its blocks are kept."""
+        return self.name or self.workload
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentPlan:
-    """PostgreSQL and Redis alone: many short blocks."""
+    """PostgreSQL and Redis alone: many short blocks, of `part_s` seconds by experiment where it matters."""
 
     rounds: int
     block_s: float
     warm_up: int = 2
+    arms: tuple[str, ...] = ("v1", "v2")
+    parts: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TunePlan:
+    """The sweep for V1's constants: each value gets `rounds` blocks."""
+
+    rounds: int
+    block_s: float
+    chat_block_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +71,7 @@ class Profile:
     budget_s: float
     components: ComponentPlan
     chats: tuple[ChatPlan, ...]
+    tune: TunePlan | None = None
     seed: int = 1
     pattern: str = "trace"
     deadline_s: float = 60.0
@@ -49,11 +79,10 @@ class Profile:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """Every arm that must be up, in the order of their first use."""
-        return tuple(dict.fromkeys(arm for chat in self.chats for arm in chat.arms))
+        """Every arm that must be up, in the order of their first use; levers bring engines of their own."""
+        wanted = [arm for chat in self.chats if chat.experiment != LEVERS for arm in chat.arms]
+        return tuple(dict.fromkeys(("v1", "v2", *self.components.arms, *wanted)))
 
-
-RETURNING, NEW, SINGLE = "returning_users", "new_conversations", "single_questions"
 
 QUICK = Profile(
     "quick",
@@ -77,31 +106,133 @@ BENCH = Profile(
 STANDARD = Profile(
     "standard",
     "synthetic",
-    290.0,
-    ComponentPlan(rounds=12, block_s=0.3),
+    320.0,
+    ComponentPlan(
+        rounds=7,
+        block_s=0.3,
+        warm_up=1,
+        parts=((POSTGRESQL_WAITING, 0.4), (POSTGRESQL_INSERTS, 0.3), (REDIS_GET, 0.2)),
+    ),
     (
-        ChatPlan(RETURNING, (0.9,), rounds=9, block_s=4.5, calibrate_s=6.0),
-        ChatPlan(SINGLE, (0.9,), rounds=9, block_s=3.0, calibrate_s=5.0),
-        ChatPlan(NEW, (0.9,), rounds=9, block_s=3.0, calibrate_s=5.0),
+        ChatPlan(RETURNING, (0.9,), rounds=9, block_s=3.0, calibrate_s=5.0),
+        ChatPlan(SINGLE, (0.9,), rounds=6, block_s=1.5, calibrate_s=4.0),
+        ChatPlan(NEW, (0.9,), rounds=5, block_s=2.0, calibrate_s=4.0),
     ),
     deadline_s=30.0,
 )
-"""About five minutes, the three workloads at one load."""
+"""About five minutes: the three workloads at one load, and the components."""
 
-_ABLATION = ("v1", "fixed", "v2")
+_LADDER = ("v1", "v1_tuned", "fixed", "v2")
 
 FULL = Profile(
     "full",
     "synthetic",
-    2400.0,
-    ComponentPlan(rounds=12, block_s=1.0),
-    (
-        ChatPlan(RETURNING, (0.5, 0.9, 1.2), rounds=9, block_s=8.0, arms=_ABLATION, calibrate_s=15.0),
-        ChatPlan(NEW, (0.5, 0.9, 1.2), rounds=9, block_s=8.0, calibrate_s=15.0),
-        ChatPlan(SINGLE, (0.5, 0.9, 1.2), rounds=9, block_s=8.0, calibrate_s=15.0),
-        ChatPlan(RETURNING, (0.9,), rounds=9, block_s=8.0, arms=("v1", "v1_again"), calibrate_s=15.0),
+    2310.0,
+    ComponentPlan(
+        rounds=11,
+        block_s=0.5,
+        arms=("v1", "v1_tuned", "v2"),
+        parts=(
+            (POSTGRESQL_WAITING, 0.8),
+            (POSTGRESQL_INSERTS, 0.6),
+            (POSTGRESQL_LANES, 1.8),
+            (REDIS_GET, 0.3),
+            (REDIS_SERVICE, 0.5),
+        ),
     ),
+    (
+        ChatPlan(RETURNING, (0.9, 1.2), rounds=11, block_s=4.5, arms=_LADDER, calibrate_s=12.0),
+        ChatPlan(
+            RETURNING,
+            (0.9,),
+            rounds=11,
+            block_s=3.5,
+            arms=("v1", "v1_again", "v2", "v2_again"),
+            name=SAME_CODE,
+        ),
+        ChatPlan(RETURNING, (0.5, 0.8, 1.0), rounds=11, block_s=3.5, calibrate_s=12.0),
+        ChatPlan(NEW, (0.9,), rounds=11, block_s=5.0, calibrate_s=12.0),
+        ChatPlan(SINGLE, (0.9, 1.2), rounds=11, block_s=2.5, calibrate_s=8.0),
+        ChatPlan(RETURNING, (0.6,), rounds=3, block_s=18.0, warm_up=0, name=STEP),
+        ChatPlan(NEW, (1.0,), rounds=7, block_s=3.0, name=FAIRNESS),
+        ChatPlan(
+            RETURNING,
+            (0.9,),
+            rounds=7,
+            block_s=3.0,
+            arms=("v1", "append", "append_pins", "v2"),
+            calibrate_s=8.0,
+            name=LEVERS,
+        ),
+    ),
+    tune=TunePlan(rounds=3, block_s=0.4, chat_block_s=2.0),
 )
-"""About forty minutes: over load, V2 without its adapting, and V1 against itself."""
+"""At most forty minutes: every arm, workload and load, the same code twice, a step, a crowd, each lever."""
 
 PROFILES = {profile.name: profile for profile in (QUICK, BENCH, STANDARD, FULL)}
+_OLLAMA_ARMS = ("v1", "naive", "v2")
+
+
+def scaled(profile: Profile, factor: float) -> Profile:
+    """Every part of it, shorter: to see that all of it works. Decides nothing."""
+    parts = profile.components
+    components = replace(
+        parts,
+        rounds=_fewer(parts.rounds, factor),
+        warm_up=1,
+        block_s=max(0.1, parts.block_s * factor),
+        parts=tuple((name, max(0.2, block_s * factor)) for name, block_s in parts.parts),
+    )
+    chats = tuple(
+        replace(
+            chat,
+            rounds=_fewer(chat.rounds, factor),
+            block_s=max(0.8, chat.block_s * factor),
+            calibrate_s=max(1.5, chat.calibrate_s * factor),
+        )
+        for chat in profile.chats
+    )
+    tune = profile.tune and TunePlan(1, 0.1, 0.5)
+    return replace(
+        profile, name=f"{profile.name} x {factor:g}", components=components, chats=chats, tune=tune
+    )
+
+
+def on_ollama(profile: Profile) -> Profile:
+    """The part of it that a real Ollama with real weights can do in the time: V1, the first V2, V2.
+
+    One engine a server and ten times slower, so one load, fewer and longer blocks.
+    """
+    kept: dict[str, ChatPlan] = {}
+    for chat in profile.chats:
+        if not chat.name and chat.workload not in kept:
+            arms = _OLLAMA_ARMS if chat.workload == RETURNING else ("v1", "v2")
+            kept[chat.workload] = replace(
+                chat,
+                levels=(0.9,),
+                rounds=min(6, chat.rounds),
+                block_s=2.5 * chat.block_s,
+                calibrate_s=2 * chat.calibrate_s,
+                arms=arms,
+            )
+    components = replace(profile.components, arms=("v1", "v2"))
+    return replace(
+        profile,
+        engine="ollama",
+        chats=tuple(kept.values()),
+        components=components,
+        tune=None,
+        deadline_s=30.0,
+        budget_s=max(profile.budget_s, 200.0),
+    )
+
+
+def on_external(profile: Profile) -> Profile:
+    """The part of it that touches nothing of the customer's: V1 and V2 over HTTP, and the two turns."""
+    chats = tuple(replace(chat, arms=("v1", "v2")) for chat in profile.chats if not chat.name)
+    components = replace(profile.components, arms=("v1", "v2"), parts=())
+    return replace(profile, chats=chats, components=components, tune=None)
+
+
+def _fewer(rounds: int, factor: float) -> int:
+    return max(1, round(rounds * factor))

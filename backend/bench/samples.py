@@ -1,15 +1,17 @@
 """Raw samples and the file that holds them: results are data first, tables and pictures are made from it."""
 
+import gzip
+import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 SCHEMA_NAME = "sentinel-fluido/bench"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class ResultsError(Exception):
@@ -40,6 +42,8 @@ class Sample:
     cache_s: float | None = None
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    user: str = ""
+    """Who asked, where fairness among users is looked at."""
 
     @property
     def total_s(self) -> float:
@@ -70,6 +74,8 @@ class Block:
     load_1m: float
     duration_s: float
     samples: tuple[Sample, ...]
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Numbers of the block as a whole. A component's block keeps these and an even part of its samples."""
 
     def latencies(self, metric: str) -> list[float]:
         """`total_s`, `ttft_s`, `database_s` or `cache_s` of the answered requests that have it."""
@@ -90,6 +96,21 @@ class Block:
         return good / self.duration_s if self.duration_s > 0 else math.nan
 
 
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What an arm's own buffers said while something changed: one column a value, None where it said nothing.
+
+    `events`: seconds since the start, and what happened then.
+    """
+
+    experiment: str
+    arm: str
+    round: int
+    at_s: Sequence[float]
+    values: Mapping[str, Sequence[float | None]]
+    events: Sequence[tuple[float, str]]
+
+
 @dataclass(slots=True)
 class Results:
     """Everything one run knows. `notes` are sentences for the reader: what was skipped and why."""
@@ -99,6 +120,7 @@ class Results:
     blocks: list[Block] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     complete: bool = False
+    timelines: list[Timeline] = field(default_factory=list)
 
     def select(self, experiment: str, arm: str, level: float | None = None) -> list[Block]:
         """Measured blocks (warm-up left out) in order of rounds."""
@@ -112,6 +134,7 @@ class Results:
         return sorted(found, key=lambda block: block.round)
 
 
+NO_POWER: Mapping[str, Any] = {"claims": 0, "median": None, "largest": None, "largest_claim": ""}
 _COLUMNS = tuple(f.name for f in fields(Sample))
 
 
@@ -123,6 +146,7 @@ def pack(block: Block) -> dict[str, Any]:
         column = [getattr(sample, name) for sample in block.samples]
         columns[name] = [round(v, 6) if isinstance(v, float) else v for v in column]
     packed["samples"] = columns
+    packed["figures"] = _finite(packed["figures"])
     return packed
 
 
@@ -133,11 +157,21 @@ def _unpack(packed: Mapping[str, Any]) -> Block:
     for row in rows:
         named = dict(zip(_COLUMNS, row, strict=True))
         samples.append(Sample(**{**named, "outcome": Outcome(named["outcome"])}))
-    return Block(**{**packed, "samples": tuple(samples)})
+    figures = {k: math.nan if v is None else float(v) for k, v in packed["figures"].items()}
+    return Block(**{**packed, "samples": tuple(samples), "figures": figures})
 
 
-def to_document(results: Results, *, summary: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """The JSON document (its schema: results.schema.json). `summary` rows are derived, for quick reading."""
+def to_document(
+    results: Results,
+    *,
+    summary: Iterable[Mapping[str, Any]] = (),
+    experiments: Mapping[str, Mapping[str, Any]] | None = None,
+    power: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The JSON document (its schema: results.schema.json). `summary` rows are derived, for quick reading.
+
+    `experiments` says what each name means; `power`, how large an effect the run could have seen.
+    """
     return {
         "schema": SCHEMA_NAME,
         "version": SCHEMA_VERSION,
@@ -145,12 +179,15 @@ def to_document(results: Results, *, summary: Iterable[Mapping[str, Any]] = ()) 
         "environment": dict(results.environment),
         "configuration": dict(results.configuration),
         "notes": list(results.notes),
+        "experiments": {name: dict(about) for name, about in (experiments or {}).items()},
+        "power": _finite(dict(power or NO_POWER)),
         "summary": [_finite(dict(row)) for row in summary],
+        "timelines": [asdict(line) for line in results.timelines],
         "blocks": [pack(block) for block in results.blocks],
     }
 
 
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
+def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
     """JSON has no nan: an unknown number is null."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
 
@@ -171,23 +208,49 @@ def from_document(document: object) -> Results:
             blocks=[_unpack(block) for block in document["blocks"]],
             notes=list(document["notes"]),
             complete=bool(document["complete"]),
+            timelines=[Timeline(**line) for line in document.get("timelines", ())],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ResultsError(f"this result is damaged: {error!r}") from error
 
 
 def write(document: Mapping[str, Any], path: Path) -> None:
-    """Whole or not at all: a full disk or Ctrl-C leaves the file that was there."""
-    partial = path.with_suffix(path.suffix + ".tmp")
+    """Two files, each whole or not at all: the document, and its blocks compressed beside it.
+
+    A full disk or Ctrl-C leaves the files that were there.
+    """
+    blocks = json.dumps(document["blocks"], ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    packed = gzip.compress(blocks.encode(), mtime=0)
+    beside = raw_path(path)
+    raw = {
+        "file": beside.name,
+        "sha256": hashlib.sha256(packed).hexdigest(),
+        "blocks": len(document["blocks"]),
+    }
+    text = json.dumps({**document, "blocks": [], "raw": raw}, ensure_ascii=False, indent=1, allow_nan=False)
+    _replace(beside, packed)
+    _replace(path, (text + "\n").encode())
+
+
+def raw_path(path: Path) -> Path:
+    """Where the blocks of the document at `path` are."""
+    return path.with_name(f"{path.stem}.blocks.json.gz")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(path.name + ".tmp")
     try:
-        partial.write_text(json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+        partial.write_bytes(content)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The document in a file; `ResultsError` when it cannot be read or is not JSON."""
+def read(path: Path, *, blocks: bool = True) -> dict[str, Any]:
+    """The document in a file, with its blocks unless they are not wanted.
+
+    `ResultsError` when it cannot be read, is not JSON, or its blocks are missing or another run's.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -196,7 +259,23 @@ def read(path: Path) -> dict[str, Any]:
         raise ResultsError(f"{path.name} is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise ResultsError(f"{path.name} is not a result of the Sentinel benchmark")
+    if blocks and isinstance(document.get("raw"), dict):
+        document["blocks"] = _read_blocks(path, document["raw"])
     return document
+
+
+def _read_blocks(path: Path, raw: Mapping[str, Any]) -> list[Any]:
+    beside = path.with_name(Path(str(raw.get("file", ""))).name)
+    try:
+        packed = beside.read_bytes()
+    except OSError as error:
+        raise ResultsError(
+            f"{path.name} keeps its raw samples in {beside.name}, which cannot be read: {error.strerror}"
+        ) from error
+    if hashlib.sha256(packed).hexdigest() != raw.get("sha256"):
+        raise ResultsError(f"{beside.name} belongs to another run than {path.name}")
+    blocks: list[Any] = json.loads(gzip.decompress(packed))
+    return blocks
 
 
 def as_mapping(item: Any) -> dict[str, Any]:

@@ -2,20 +2,21 @@
 
 import asyncio
 import os
-import socket
-import subprocess
+import signal
 import sys
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-import aiohttp
+from embedded import GroundError
+from embedded.engine import healthy
+from embedded.folder import free_port
+from embedded.process import Child, Command
 
 ROOT = Path(__file__).parents[2]
 READY_S = 60.0
-STOP_S = 10.0
+BUSY = "address already in use"
+TRIES = 3
 
 
 class ServerError(Exception):
@@ -23,14 +24,22 @@ class ServerError(Exception):
 
 
 class ArmServer:
-    """`async with ArmServer(...) as server:` serves `application` ("module:app") at `server.url`."""
+    """`async with ArmServer(...) as server:` serves `application` ("module:app") at `server.url`.
+
+    It runs behind the guardian of the embedded servers: when this process is killed, it ends too.
+    """
 
     def __init__(self, application: str, environment: Mapping[str, str], log: Path) -> None:
         self._application = application
         self._environment = environment
         self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self.url = ""
+
+    @property
+    def pid(self) -> int | None:
+        """Of the server itself, while it runs."""
+        return self._child.pid if self._child is not None else None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -41,57 +50,51 @@ class ArmServer:
 
     async def start(self) -> None:
         """Start and wait until every dependency is ready. `ServerError` if it is not within a minute."""
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            self._spawn(listener.fileno())
-        try:
-            await self._until_ready()
-        except BaseException:
-            await self.stop()
-            raise
+        for attempt in range(1, TRIES + 1):
+            port = free_port()
+            self.url = f"http://127.0.0.1:{port}"
+            child = self._child = Child(self._command(port))
+            try:
+                await asyncio.to_thread(self._until_ready, child)
+            except GroundError as error:
+                lost_the_port = BUSY in child.tail().lower()
+                await self.stop()
+                if not lost_the_port or attempt == TRIES:
+                    raise ServerError(str(error)) from None
+            except BaseException:
+                await self.stop()
+                raise
+            else:
+                return
+
+    async def restart(self, environment: Mapping[str, str]) -> None:
+        """The same application with other variables on top, at another address."""
+        await self.stop()
+        self._environment = {**self._environment, **environment}
+        await self.start()
 
     async def stop(self) -> None:
-        """Ask it to end, insist after ten seconds. May be called twice."""
-        process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            await asyncio.to_thread(process.wait, STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            await asyncio.to_thread(process.wait)
+        """Ask it to end, insist after seven seconds. May be called twice."""
+        child, self._child = self._child, None
+        if child is not None:
+            await asyncio.to_thread(child.stop)
 
-    def _spawn(self, listener: int) -> None:
-        """The child inherits the listening socket: no free port is looked for and lost again."""
+    def _until_ready(self, child: Child) -> None:
+        child.start()
+        child.wait_until(lambda: healthy(f"{self.url}/health/ready", 5.0), READY_S)
+
+    def _command(self, port: int) -> Command:
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "backend")])
-        environment = {**os.environ, **self._environment, "PYTHONPATH": path}
-        command = [sys.executable, "-m", "uvicorn", self._application, "--fd", str(listener)]
         options = ["--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "5"]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, *options],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(listener,),
-                start_new_session=True,
-            )
-
-    async def _until_ready(self) -> None:
-        until = time.monotonic() + READY_S
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5.0)) as session:
-            while time.monotonic() < until:
-                if self._process is None or self._process.poll() is not None:
-                    raise ServerError(f"{self._application} ended at once. {self._tail()}")
-                with suppress(aiohttp.ClientError, TimeoutError, OSError):
-                    async with session.get(self.url + "/health/ready") as reply:
-                        if reply.status == 200:
-                            return
-                await asyncio.sleep(0.1)
-        raise ServerError(f"{self._application} was not ready within {READY_S:g} s. {self._tail()}")
-
-    def _tail(self) -> str:
-        lines = self._log.read_text(errors="replace").strip().splitlines()[-5:]
-        return "Its log ends: " + " | ".join(lines) if lines else "Its log is empty."
+        return Command(
+            name=self._application,
+            argv=(
+                *(sys.executable, "-m", "uvicorn", self._application, "--host", "127.0.0.1"),
+                *("--port", str(port), *options),
+            ),
+            folder=ROOT / "backend",
+            log=self._log,
+            run_file=self._log.with_suffix(".run.json"),
+            environment={**self._environment, "PYTHONPATH": path},
+            stop=((signal.SIGTERM, 7.0),),
+        )

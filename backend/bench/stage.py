@@ -8,53 +8,91 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, Self
+from typing import Protocol, Self
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import asyncpg
 
 import embedded
 from bench.http import HttpSender
+from bench.profiles import EngineName
 from bench.server import ArmServer
+from embedded.server import Server
 
-EngineChoice = Literal["smollm2", "synthetic"]
 APPLICATIONS = {
     "v1": "bench.v1.main:app",
     "v1_again": "bench.v1.main:app",
+    "v1_tuned": "bench.v1.main:app",
+    "naive": "bench.v1.naive:app",
     "fixed": "bench.fixed:app",
     "v2": "app.main:app",
+    "v2_again": "app.main:app",
 }
-"""`v1_again` is V1 a second time: the A/A comparison that must find nothing. `fixed`: V2 without adapting."""
+"""The `_again` arms are the A/A comparison that must find nothing. `fixed`: V2 without adapting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """An arm that is up: its door, and the URLs of its own servers."""
+    """An arm that is up: its door, and the URLs of its own servers. `engine` is None when it is not ours."""
 
     name: str
     url: str
     sender: HttpSender
+    server: ArmServer
     database_url: str
     redis_url: str
+    engine_url: str
+    engine_kind: str
+    model: str
+    engine: Server | None
+
+
+class Ground(Protocol):
+    """Where the arms are: on servers of their own, or on the customer's."""
+
+    @property
+    def contestants(self) -> Mapping[str, Contestant]: ...
+
+    @property
+    def ground(self) -> Sequence[str]: ...
+
+    @property
+    def prefix(self) -> str:
+        """Of every Redis key that is written from here."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+    async def settle(self, arm: str, histories: Mapping[str, Sequence[tuple[str, str]]]) -> None: ...
+
+    async def restart(self, arm: str, environment: Mapping[str, str]) -> None: ...
 
 
 class Stage:
     """`async with Stage(arms, engine=...) as stage:` gives `stage.contestants` by name."""
 
+    prefix = "bench"
+
     def __init__(
         self,
         arms: Sequence[str],
         *,
-        engine: EngineChoice,
+        engine: EngineName,
+        environments: Mapping[str, Mapping[str, str]] | None = None,
         threads: int | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`threads` of each engine; None leaves one core to Sentinel, the servers and the load."""
+        """`threads` of each engine; None leaves one core to Sentinel, the servers and the load.
+
+        `environments`: more variables for the process of an arm.
+        """
         self._arms = tuple(arms)
-        self._engine: EngineChoice = engine
+        self._engine: EngineName = engine
+        self._environments = environments or {}
         self._options = embedded.EngineOptions(threads=threads or max(1, (os.cpu_count() or 2) - 1))
         self._say = say
         self._exit = AsyncExitStack()
@@ -78,21 +116,24 @@ class Stage:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._exit.aclose()
 
+    async def restart(self, arm: str, environment: Mapping[str, str]) -> None:
+        """The arm's process again, with other variables; its servers and their data stay."""
+        contestant = self.contestants[arm]
+        await contestant.server.restart(environment)
+        contestant.sender.move(contestant.server.url)
+        self.contestants[arm] = replace(contestant, url=contestant.server.url)
+
     async def settle(self, arm: str, histories: Mapping[str, Sequence[tuple[str, str]]]) -> None:
         """Give an arm conversations that already exist: by name, pairs of question and answer.
 
         They go straight into its PostgreSQL, as if the process had been restarted since.
         """
         contestant = self.contestants[arm]
-        ids = {name: uuid5(NAMESPACE_URL, name) for name in histories}
         connection = await asyncpg.connect(contestant.database_url.replace("+asyncpg", ""))
         try:
-            async with connection.transaction():
-                for name, exchanges in histories.items():
-                    await _insert(connection, ids[name], name, exchanges)
+            contestant.sender.know(await insert_histories(connection, histories))
         finally:
             await connection.close()
-        contestant.sender.know({name: str(conversation) for name, conversation in ids.items()})
 
     async def _start(self, arm: str, folder: Path) -> None:
         data = folder / arm
@@ -106,13 +147,36 @@ class Stage:
             "REDIS_URL": ground.redis_url,
             "OPENAI_URL" if ground.engine_kind == "llamacpp" else "OLLAMA_URL": ground.engine_url,
             "SENTINEL_MODEL": ground.model or "",
+            **self._environments.get(arm, {}),
         }
         server = ArmServer(APPLICATIONS[arm], environment, folder / f"{arm}.log")
         await self._exit.enter_async_context(server)
         sender = HttpSender(server.url)
         await sender.open()
         self._exit.push_async_callback(sender.close)
-        self.contestants[arm] = Contestant(arm, server.url, sender, ground.database_url, ground.redis_url)
+        self.contestants[arm] = Contestant(
+            arm,
+            server.url,
+            sender,
+            server,
+            ground.database_url,
+            ground.redis_url,
+            ground.engine_url,
+            ground.engine_kind,
+            ground.model or "",
+            ground.engine,
+        )
+
+
+async def insert_histories(
+    connection: "asyncpg.Connection[asyncpg.Record]", histories: Mapping[str, Sequence[tuple[str, str]]]
+) -> dict[str, str]:
+    """Conversations by name, as pairs of question and answer; returns their ids by name."""
+    ids = {name: uuid5(NAMESPACE_URL, name) for name in histories}
+    async with connection.transaction():
+        for name, exchanges in histories.items():
+            await _insert(connection, ids[name], name, exchanges)
+    return {name: str(conversation) for name, conversation in ids.items()}
 
 
 async def _insert(

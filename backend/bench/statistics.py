@@ -50,7 +50,7 @@ class Quantile:
 
     @property
     def name(self) -> str:
-        return f"p{self.q * 100:g}"
+        return "longest" if self.q >= 1 else f"p{self.q * 100:g}"
 
     def evaluate(self, values: Floats, weights: Floats) -> Floats:
         reached = np.cumsum(weights, axis=1)
@@ -68,7 +68,7 @@ class Mean:
         return np.asarray((weights @ values) / weights.sum(axis=1), dtype=np.float64)
 
 
-P50, P90, P99 = Quantile(0.5), Quantile(0.9), Quantile(0.99)
+P50, P90, P99, LONGEST = Quantile(0.5), Quantile(0.9), Quantile(0.99), Quantile(1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,12 @@ def show(document: Mapping[str, Any], console: Console) -> None:
     rows: Sequence[Mapping[str, Any]] = document["summary"]
     for experiment, level in dict.fromkeys((row["experiment"], row["level"]) for row in rows):
         mine = [row for row in rows if row["experiment"] == experiment and row["level"] == level]
-        for treatment in dict.fromkeys(row["treatment"] for row in mine):
-            console.print(_experiment([row for row in mine if row["treatment"] == treatment]))
-            console.print(_work(mine[0]), style="dim", highlight=False)
+        for pair in dict.fromkeys((row["control"], row["treatment"]) for row in mine):
+            these = [row for row in mine if (row["control"], row["treatment"]) == pair]
+            console.print(_experiment(these))
+            console.print(_work(these[0]), style="dim", highlight=False)
     console.print(customer(rows))
+    console.print(_power(document["power"]), highlight=False)
     for note in document["notes"]:
         console.print(f"Note: {note}.", highlight=False)
     machine = document["environment"]
@@ -34,6 +36,17 @@ def show(document: Mapping[str, Any], console: Console) -> None:
         "Ratios above 1 are in favour of the arm on the right; latencies count from when a request was due.",
         style="dim",
         highlight=False,
+    )
+
+
+def _power(power: Mapping[str, Any]) -> str:
+    """How small an effect the run could have seen; without it, `undecided` says little."""
+    if not _is_known(power["median"]):
+        return "Power: too few blocks to say how large a difference would have been seen."
+    return (
+        f"Power: of {power['claims']} headline claims, half would have shown a true ratio of "
+        f"{_ratio(power['median'])} four times in five; the least sensible ({power['largest_claim']}) "
+        f"{_ratio(power['largest'])}."
     )
 
 

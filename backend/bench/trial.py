@@ -3,13 +3,21 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from bench.arrivals import spread_seed
 from bench.environment import Machine, MachineReading
 from bench.samples import Block, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one block gave: its requests, and numbers of the block as a whole."""
+
+    samples: Sequence[Sample]
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 class Arm(Protocol):
@@ -18,7 +26,7 @@ class Arm(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def run(self, seed: int) -> list[Sample]:
+    async def run(self, seed: int) -> Taken:
         """One block; the same seed gives every arm the same requests in the same order."""
 
 
@@ -89,7 +97,7 @@ class Trial:
     async def _block(self, arm: Arm, index: int, position: int, seed: int) -> Block:
         before = await self._settle()
         began = self._clock()
-        samples = await arm.run(seed)
+        taken = await arm.run(seed)
         during = self._machine.look()
         quiet = self._plan.quiet
         return Block(
@@ -104,7 +112,8 @@ class Trial:
             steal=max(before.steal, during.steal),
             load_1m=during.load_1m,
             duration_s=self._clock() - began,
-            samples=tuple(samples),
+            samples=tuple(taken.samples),
+            figures=dict(taken.figures),
         )
 
     async def _settle(self) -> MachineReading:

@@ -16,6 +16,8 @@ from bench.traces import Trace
 _WORDS_PER_TOKEN = 0.8
 """English words a token of a small tokenizer; only relative lengths matter, all arms send the same text."""
 
+RETURNING, NEW, SINGLE = "returning_users", "new_conversations", "single_questions"
+
 _SUBJECTS = (
     "the harbour", "a mountain road", "the old library", "winter wheat", "a copper mine", "the night train",
     "a small bakery", "the tide", "a glass factory", "the village school", "a wind turbine", "the lighthouse",
@@ -96,7 +98,7 @@ class ReturningUsers:
 
     lengths: Lengths
     users: int = 8
-    name: str = "returning_users"
+    name: str = RETURNING
 
     def sessions(self, count: int, *, seed: int, namespace: str) -> list[Session]:
         """`namespace` names the population: the same one in all blocks of a run."""
@@ -118,7 +120,7 @@ class NewConversations:
     lengths: Lengths
     turns: int = 6
     think_mean_s: float = 1.0
-    name: str = "new_conversations"
+    name: str = NEW
 
     def sessions(self, count: int, *, seed: int, namespace: str) -> list[Session]:
         """Every block needs a namespace of its own, or its conversations would not be new."""
@@ -139,7 +141,7 @@ class SingleQuestions:
     lengths: Lengths
     catalogue: int = 200
     exponent: float = 1.0
-    name: str = "single_questions"
+    name: str = SINGLE
 
     def sessions(self, count: int, *, seed: int, namespace: str) -> list[Session]:
         """The catalogue is the same for every seed; who asks is new each time."""

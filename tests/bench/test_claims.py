@@ -1,12 +1,14 @@
 """From samples to verdicts."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from bench.claims import CUSTOMER, Claim, attainment, claims
+from bench.catalogue import SAME_CODE
+from bench.claims import CUSTOMER, Claim, attainment, claims, power
 from bench.samples import Results, to_document
 from bench.statistics import Verdict
 
@@ -40,6 +42,26 @@ def test_an_arm_that_refuses_is_not_called_better_however_fast() -> None:
     assert total.treatment_counts.refused == 18
 
 
+def test_the_same_code_has_its_own_pairs_and_family() -> None:
+    made = results(rounds=0)
+    for number in range(9):
+        for arm in ("v1", "v1_again", "v2", "v2_again"):
+            scale = 1.0 if arm.startswith("v1") else 0.3
+            made.blocks.append(replace(chat_block(arm, number, scale), experiment=SAME_CODE))
+    found = claims(made)
+    assert {(claim.control, claim.treatment) for claim in found} == {("v1", "v1_again"), ("v2", "v2_again")}
+    assert {claim.verdict for claim in found} == {Verdict.UNDECIDED}
+    assert {claim.row()["family"] for claim in found} == {SAME_CODE}
+
+
+def test_the_run_says_how_large_an_effect_it_could_have_seen() -> None:
+    found = power(claims(results()))
+    assert 1.0 < found["median"] <= found["largest"] < 2.0
+    assert found["claims"] == 2
+    assert "returning_users" in found["largest_claim"]
+    assert power(claims(results(rounds=2)))["largest_claim"] == ""
+
+
 def test_rounds_without_a_partner_are_left_out() -> None:
     one_more = results(rounds=5)
     one_more.blocks.append(chat_block("v1", 7, 50.0))
@@ -52,7 +74,7 @@ def test_the_document_obeys_its_published_schema() -> None:
     document = to_document(made, summary=[claim.row() for claim in claims(made)])
     schema = json.loads((Path(__file__).parents[2] / "backend/bench/results.schema.json").read_text())
     jsonschema.validate(json.loads(json.dumps(document)), schema)
-    broken = {**document, "version": 2}
+    broken = {**document, "version": 1}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(broken, schema)
 

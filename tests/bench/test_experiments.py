@@ -39,7 +39,7 @@ def test_two_arms_get_the_same_requests_at_about_the_offered_rate(name: str, vir
         for seen in asked:
             arm = ChatArm("x", recorder(seen), WORKLOADS[name], Offer(6.0, 10.0), TRACE)
             arm._load = Load(recorder(seen), clock=loop.time)
-            samples = await arm.run(3)
+            samples = (await arm.run(3)).samples
             assert len(samples) == 60
 
     virtual(main)

@@ -1,5 +1,6 @@
 """An interrupted run goes on; another run's journal is refused."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from bench.journal import Journal
 from bench.profiles import BENCH, QUICK
 from bench.run import begin
-from bench.samples import ResultsError
+from bench.samples import ResultsError, Timeline
 
 from .builders import chat_block
 
@@ -20,8 +21,13 @@ def test_a_run_goes_on_after_a_line_that_was_cut(tmp_path: Path) -> None:
     journal.add(blocks)
     with journal.path.open("a") as file:
         file.write('{"experiment": "retur')
+        file.write("\n")
+    journal.tell("capacity_per_s", {"returning_users": 7.5})
+    journal.tell("timeline", asdict(Timeline("step", "v2", 0, [0.0], {"limit": [2.0]}, [])))
     second = begin(QUICK)
     assert journal.resume(second) == 2
+    assert second.configuration["capacity_per_s"] == {"returning_users": 7.5}
+    assert second.timelines[0].arm == "v2"
     assert [(b.arm, b.round, len(b.samples)) for b in second.blocks] == [("v1", 0, 10), ("v2", 0, 10)]
     journal.forget()
     journal.forget()

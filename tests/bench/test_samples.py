@@ -13,7 +13,9 @@ from bench.samples import (
     Results,
     ResultsError,
     Sample,
+    Timeline,
     from_document,
+    raw_path,
     read,
     to_document,
     write,
@@ -54,13 +56,23 @@ def test_select_leaves_the_warm_up_out_and_sorts_by_round() -> None:
 
 
 def test_a_document_survives_the_disk(tmp_path: Path) -> None:
-    results = Results({"cores": 2}, {"seed": 1}, [block(), block("v2")], ["a note"], complete=True)
+    line = Timeline("step", "v2", 0, [0.0, 0.5], {"limit": [2.0, None]}, [[0.25, "slower"]])
+    blocks = [block(), block("v2", figures={"per_s": 3.5})]
+    results = Results({"cores": 2}, {"seed": 1}, blocks, ["a note"], complete=True, timelines=[line])
     path = tmp_path / "results.json"
     write(to_document(results, summary=[{"ratio": math.nan, "name": "x"}]), path)
     document = read(path)
     assert document["summary"] == [{"ratio": None, "name": "x"}]
     assert from_document(document) == results
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == sorted([path, raw_path(path)])
+    assert read(path, blocks=False)["blocks"] == []
+    write(to_document(Results({}, {}, [block()])), tmp_path / "other.json")
+    raw_path(tmp_path / "other.json").replace(raw_path(path))
+    with pytest.raises(ResultsError, match="another run"):
+        read(path)
+    raw_path(path).unlink()
+    with pytest.raises(ResultsError, match="keeps its raw samples"):
+        read(path)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +80,8 @@ def test_a_document_survives_the_disk(tmp_path: Path) -> None:
     [
         ({}, "not a result"),
         ([], "not a result"),
-        ({"schema": "sentinel-fluido/bench", "version": 0}, "schema version 0"),
-        ({"schema": "sentinel-fluido/bench", "version": 1}, "damaged"),
+        ({"schema": "sentinel-fluido/bench", "version": 1}, "schema version 1"),
+        ({"schema": "sentinel-fluido/bench", "version": 2}, "damaged"),
     ],
 )
 def test_foreign_and_old_documents_are_refused(document: Any, sentence: str) -> None:
@@ -99,6 +111,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text(json.dumps({"old": True}))
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write({"bad": math.nan}, path)
+        write({"bad": math.nan, "blocks": []}, path)
     assert json.loads(path.read_text()) == {"old": True}
     assert list(tmp_path.iterdir()) == [path]

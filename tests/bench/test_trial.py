@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.environment import MachineReading
 from bench.samples import Block, Outcome, Sample
-from bench.trial import Plan, Quiet, Trial, at_level
+from bench.trial import Plan, Quiet, Taken, Trial, at_level
 
 CALM, NOISY = MachineReading(0.02, 0.0, 0.1), MachineReading(0.9, 0.0, 3.0)
 
@@ -24,10 +24,10 @@ class RecordingArm:
     def __init__(self, name: str, log: list[tuple[str, int]]) -> None:
         self.name, self._log = name, log
 
-    async def run(self, seed: int) -> list[Sample]:
+    async def run(self, seed: int) -> Taken:
         self._log.append((self.name, seed))
         await asyncio.sleep(2.0)
-        return [Sample(0.0, 0.0, 1.0, Outcome.ANSWERED)]
+        return Taken([Sample(0.0, 0.0, 1.0, Outcome.ANSWERED)], {"per_s": 0.5})
 
 
 async def collect(trial: Trial) -> list[Block]:
@@ -49,6 +49,7 @@ def test_every_round_gives_all_arms_the_same_seed_in_a_drawn_order(virtual: Any)
         assert [b.position for b in blocks if b.arm == "v1"].count(0) == leaders.count("v1")
         assert sum(block.warm_up for block in blocks) == 2
         assert {block.duration_s for block in blocks} == {2.0}
+        assert {block.figures["per_s"] for block in blocks} == {0.5}
 
     virtual(main)
 

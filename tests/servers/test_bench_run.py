@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +12,15 @@ import psutil
 import pytest
 from rich.console import Console
 
-from bench.claims import claims
-from bench.components import POSTGRESQL, REDIS
+from bench.catalogue import FAIRNESS, LEVERS, POSTGRESQL, POSTGRESQL_INSERTS, REDIS, REDIS_GET, STEP, about
+from bench.claims import claims, power
 from bench.journal import Journal
-from bench.profiles import QUICK, ChatPlan, ComponentPlan
+from bench.profiles import QUICK, ChatPlan, ComponentPlan, Profile, TunePlan
 from bench.progress import Steps
-from bench.run import Run, begin, planned_s
+from bench.run import Run, begin
 from bench.samples import Outcome, Results, from_document, to_document
-from bench.stage import Stage
+from bench.schedule import planned_s
+from bench.stage import Ground, Stage
 
 pytestmark = pytest.mark.anyio
 
@@ -26,9 +28,33 @@ ARMS = ("v1", "fixed", "v2")
 TINY = replace(
     QUICK,
     budget_s=100.0,
-    components=ComponentPlan(rounds=1, block_s=0.05, warm_up=1),
-    chats=(ChatPlan("returning_users", (0.5,), rounds=1, block_s=0.5, arms=ARMS, calibrate_s=1.0),),
+    components=ComponentPlan(
+        rounds=1,
+        block_s=0.05,
+        warm_up=1,
+        arms=("v1", "v1_tuned", "v2"),
+        parts=((POSTGRESQL_INSERTS, 0.1), (REDIS_GET, 0.05)),
+    ),
+    chats=(
+        ChatPlan("returning_users", (0.5,), rounds=1, block_s=0.5, arms=ARMS, calibrate_s=1.0),
+        ChatPlan("returning_users", (0.5,), rounds=1, block_s=1.0, warm_up=0, name=STEP),
+        ChatPlan("new_conversations", (1.0,), rounds=1, block_s=0.3, calibrate_s=1.0, name=FAIRNESS),
+        ChatPlan(
+            "returning_users",
+            (0.5,),
+            rounds=1,
+            block_s=0.3,
+            arms=("v1", "append"),
+            calibrate_s=0.5,
+            name=LEVERS,
+        ),
+    ),
+    tune=TunePlan(1, 0.02, 0.1),
 )
+
+
+def ground(profile: Profile, say: Callable[[str], None]) -> Ground:
+    return Stage(profile.arms, engine=profile.engine, say=say)
 
 
 async def test_all_arms_do_the_same_work_and_leave_nothing_behind(tmp_path: Path) -> None:
@@ -37,17 +63,27 @@ async def test_all_arms_do_the_same_work_and_leave_nothing_behind(tmp_path: Path
     journal.begin(results)
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     console = Console(file=io.StringIO())
-    await Run(TINY, results, journal, Steps(planned_s(TINY), console=console))()
+    await Run(TINY, results, journal, Steps(planned_s(TINY), console=console), ground)()
     after = psutil.Process().children(recursive=True)
     assert [child for child in after if child.pid not in before and child.is_running()] == []
 
-    document = to_document(results, summary=[claim.row() for claim in claims(results)])
+    found = claims(results)
+    seen = list(dict.fromkeys(block.experiment for block in results.blocks))
+    document = to_document(
+        results, summary=[claim.row() for claim in found], experiments=about(seen), power=power(found)
+    )
     schema = Path(__file__).parents[2] / "backend/bench/results.schema.json"
     jsonschema.validate(json.loads(json.dumps(document)), json.loads(schema.read_text()))
     assert from_document(document).blocks[0].arm in ARMS
 
-    assert {b.experiment for b in results.blocks} == {POSTGRESQL, REDIS, "returning_users"}
+    turns = {POSTGRESQL, REDIS, POSTGRESQL_INSERTS, REDIS_GET}
+    assert {b.experiment for b in results.blocks} == turns | {"returning_users", STEP, FAIRNESS, LEVERS}
     _same_work(results)
+    steps = [line for line in results.timelines if line.arm == "v2"]
+    assert any(name.startswith("llm_inference.") for name in steps[0].values)
+    assert [what for _, what in steps[0].events] == ["engine at half speed", "engine at full speed"]
+    assert set(results.configuration["tuned"]) == {"pool_size", "pipeline", "in_flight"}
+    assert len({s.user for b in results.select(FAIRNESS, "v2") for s in b.samples}) == 24
 
     again = begin(TINY)
     assert journal.resume(again) == len(results.blocks)

@@ -55,13 +55,14 @@ async def lanes(url: str, *, blocks: int, block_s: float) -> AsyncIterator[Measu
     for labelled in (False, True):
         arm = arms.fixed(url, 10)
         await arm.open()
-        found = [await _mixed(arm, block_s, labelled=labelled) for _ in range(blocks + 1)][1:]
+        found = [await mixed(arm, block_s, labelled=labelled) for _ in range(blocks + 1)][1:]
         await arm.close()
         for name, values in latencies_of(found):
             yield Measured("light calls beside reports", "lanes" if labelled else "no lanes", name, values)
 
 
-async def _mixed(arm: arms.Arm, duration_s: float, *, labelled: bool) -> Block:
+async def mixed(arm: arms.Arm, duration_s: float, *, labelled: bool) -> Block:
+    """One stretch of both; what is returned are the short calls."""
     light, heavy = Block(), Block()
     end_s = time.perf_counter() + duration_s
 

@@ -42,7 +42,7 @@ async def inserts(url: str, *, tasks: int, blocks: int, block_s: float) -> Async
     found: dict[str, list[Block]] = {name: [] for name in compared}
     for index in range(blocks + 1):
         for name in list(compared) if index % 2 == 0 else list(compared)[::-1]:
-            block = await _store(compared[name], tasks, block_s)
+            block = await store(compared[name], tasks, block_s)
             if index:
                 found[name].append(block)
     await writer.close()
@@ -54,7 +54,8 @@ async def inserts(url: str, *, tasks: int, blocks: int, block_s: float) -> Async
             yield Measured(f"inserts, {tasks} tasks", name, metric, values)
 
 
-async def _store(add: Add, tasks: int, duration_s: float) -> Block:
+async def store(add: Add, tasks: int, duration_s: float) -> Block:
+    """One stretch of `tasks` tasks that add row after row."""
     block = Block()
     started_s = time.perf_counter()
     end_s = started_s + duration_s

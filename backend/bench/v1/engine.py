@@ -1,7 +1,9 @@
 """V1's way to the engine: one HTTP request an answer, streamed, sent at once."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,7 +39,9 @@ class End:
 class StaticEngine:
     """llama.cpp's server or Ollama, with aiohttp's default pool. Inert until `open`."""
 
-    def __init__(self, url: str, dialect: Dialect, model: str) -> None:
+    def __init__(self, url: str, dialect: Dialect, model: str, *, in_flight: int = 0) -> None:
+        """At most `in_flight` requests at once, the others wait in line; 0: no limit."""
+        self._places = asyncio.Semaphore(in_flight) if in_flight else nullcontext()
         self.model = model
         self._url = url.rstrip("/")
         self._dialect: Dialect = dialect
@@ -72,8 +76,13 @@ class StaticEngine:
     ) -> AsyncGenerator[Piece | End, None]:
         """Pieces as they come, then one `End`. `EngineFailed` when it breaks off or says no."""
         path, body = self._request(messages, num_predict)
+        async with self._places, aclosing(self._exchange(path, body)) as items:
+            async for item in items:
+                yield item
+
+    async def _exchange(self, path: str, body: dict[str, Any]) -> AsyncGenerator[Piece | End, None]:
         try:
-            async with self._ready().post(self._url + path, json=body) as reply:
+            async with await self._post(path, body) as reply:
                 if reply.status != 200:
                     text = (await reply.text())[:300]
                     raise EngineFailed(f"The engine answers {reply.status}: {text}")
@@ -89,6 +98,13 @@ class StaticEngine:
                     raise EngineFailed("The engine closed the stream without an end.")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise EngineFailed(f"The engine broke off: {type(error).__name__}.") from error
+
+    async def _post(self, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
+        """Once more where the server had closed the idle connection that was taken: nothing was asked yet."""
+        try:
+            return await self._ready().post(self._url + path, json=body)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            return await self._ready().post(self._url + path, json=body)
 
     def _ready(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -1,4 +1,9 @@
-"""V1 for an ASGI server: `bench.v1.main:app`, with the same environment variables as `app.main:app`."""
+"""V1 for an ASGI server: `bench.v1.main:app`, with the same environment variables as `app.main:app`.
+
+V1_POOL_SIZE, V1_PIPELINE and V1_IN_FLIGHT set its constants, V1_PREFIX begins its Redis keys.
+"""
+
+import os
 
 from app.api import create_app
 from app.core.heap import settle
@@ -6,6 +11,7 @@ from app.core.settings import Settings
 
 from .engine import Dialect
 from .system import StaticSystem
+from .tuning import read
 
 settings = Settings()
 dialect: Dialect = "llamacpp" if settings.openai_url else "ollama"
@@ -17,6 +23,8 @@ system = StaticSystem(
     dialect=dialect,
     model=settings.model or "",
     deadline_s=settings.deadline_s,
+    tuning=read(os.environ),
+    prefix=os.environ.get("V1_PREFIX", "v1"),
 )
 app = create_app(system, settings)
 settle()

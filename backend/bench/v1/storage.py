@@ -48,8 +48,10 @@ _GONE = "There is no such conversation for this user."
 class StaticStore:
     """Conversations and messages. One session a step; none is held while tokens flow."""
 
-    def __init__(self, database_url: str) -> None:
-        self.engine = create_async_engine(database_url)
+    def __init__(self, database_url: str, *, pool_size: int = 0) -> None:
+        """`pool_size` connections and none above; 0: SQLAlchemy's default of 5 and 10 more."""
+        sizes = {"pool_size": pool_size, "max_overflow": 0} if pool_size else {}
+        self.engine = create_async_engine(database_url, **sizes)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
     async def open(self) -> None:

@@ -11,8 +11,10 @@ from .assistant import StaticAssistant
 from .cache import StaticCache
 from .engine import Dialect, StaticEngine
 from .storage import StaticStore
+from .tuning import Tuning
 
 HEALTH_TIMEOUT_S = 1.0
+DEFAULTS = Tuning()
 
 
 class StaticSystem:
@@ -27,10 +29,15 @@ class StaticSystem:
         dialect: Dialect,
         model: str,
         deadline_s: float = 60.0,
+        tuning: Tuning = DEFAULTS,
+        engine: StaticEngine | None = None,
+        prefix: str = "v1",
     ) -> None:
-        self._store = StaticStore(database_url)
-        self._cache = StaticCache(redis_url)
-        self._engine = StaticEngine(engine_url, dialect, model)
+        """`engine` instead of the one of `engine_url`; `prefix` of every Redis key."""
+        self._tuning = tuning
+        self._store = StaticStore(database_url, pool_size=tuning.pool_size)
+        self._cache = StaticCache(redis_url, pipeline=tuning.pipeline, prefix=prefix)
+        self._engine = engine or StaticEngine(engine_url, dialect, model, in_flight=tuning.in_flight)
         self.assistant = StaticAssistant(self._store, self._cache, self._engine, deadline_s=deadline_s)
 
     async def open(self) -> None:
@@ -50,10 +57,12 @@ class StaticSystem:
 
     def buffers(self) -> Mapping[str, object]:
         """The constants."""
+        size = self._tuning.pool_size
+        pool = {"pool_size": size, "max_overflow": 0} if size else {"pool_size": 5, "max_overflow": 10}
         return {
-            "database_query": {"pool_size": 5, "max_overflow": 10},
-            "cache_operation": {"max_connections": 100},
-            "llm_inference": {"in_flight": None},
+            "database_query": pool,
+            "cache_operation": {"max_connections": 100, "pipeline": self._tuning.pipeline or 1},
+            "llm_inference": {"in_flight": self._tuning.in_flight or None},
         }
 
     def flows(self) -> Iterable[Any]:
