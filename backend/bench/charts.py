@@ -146,9 +146,11 @@ def laws(axes: Axes, lines: Sequence[Timeline], *, kind: str, title: str) -> Non
             if name not in line.values:
                 continue
             values = [_number(value) for value in line.values[name]]
-            known = {"label": f"{label} (n={len(values)})", "color": "black", "linewidth": 1.4}
-            look = known if number == 0 else {"color": "#aaaaaa", "linewidth": 0.8}
-            axes.step(line.at_s, values, where="post", linestyle=dash, **look)
+            colour, width = ("black", 1.4) if number == 0 else ("#aaaaaa", 0.8)
+            shown_as = f"{label} (n={len(values)})" if number == 0 else None
+            axes.step(
+                line.at_s, values, where="post", linestyle=dash, color=colour, linewidth=width, label=shown_as
+            )
     if lines:
         _mark(axes, lines[0].events)
     axes.set(xlabel="s (neither way is better: these are the decisions)", ylabel="requests", title=title)

@@ -26,7 +26,7 @@ APPLICATIONS = {
     "v1": "bench.v1.main:app",
     "v1_again": "bench.v1.main:app",
     "v1_tuned": "bench.v1.main:app",
-    "naive": "bench.v1.naive:app",
+    "naive": "bench.v1.naive_main:app",
     "fixed": "bench.fixed:app",
     "v2": "app.main:app",
     "v2_again": "app.main:app",

@@ -1,0 +1,84 @@
+"""A benchmark that is killed leaves no process behind, and another one goes on where it stopped."""
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+
+from bench.samples import from_document, read
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from rich.console import Console
+from bench.command import compare_arms
+from bench.profiles import QUICK, ChatPlan, ComponentPlan
+
+chat = ChatPlan("returning_users", (0.5,), rounds=3, block_s=0.5, calibrate_s=1.0)
+profile = replace(QUICK, budget_s=100.0, components=ComponentPlan(1, 0.05, warm_up=0), chats=(chat,))
+path = Path(sys.argv[1])
+resume = sys.argv[2] == "resume"
+compare_arms(profile, Console(), resume=resume, results_path=path, graphs_path=path.with_suffix(".png"))
+"""
+PATIENCE_S = 90.0
+
+
+def run(path: Path, how: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(path), how],
+        env={
+            "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'backend'}",
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(Path.home()),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def chat_rounds(journal: Path) -> int:
+    lines = journal.read_text().splitlines() if journal.exists() else []
+    return (
+        sum('"experiment": "returning_users"' in line and '"warm_up": false' in line for line in lines) // 2
+    )
+
+
+def test_a_killed_run_is_cleaned_up_and_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    journal = path.with_suffix(".partial.jsonl")
+    first = run(path, "begin")
+    until = time.monotonic() + PATIENCE_S
+    while chat_rounds(journal) < 1 and time.monotonic() < until and first.poll() is None:
+        time.sleep(0.05)
+    before = chat_rounds(journal)
+    family = psutil.Process(first.pid).children(recursive=True)
+    assert any("uvicorn" in " ".join(child.cmdline()) for child in family)
+    first.kill()
+    first.communicate()
+    assert 1 <= before < 3
+    _, alive = psutil.wait_procs(family, timeout=20.0)
+    assert alive == []
+
+    capacity = next(
+        line["value"] for text in journal.read_text().splitlines() if "fact" in (line := json.loads(text))
+    )
+    second = run(path, "resume")
+    said, _ = second.communicate(timeout=PATIENCE_S)
+    assert second.returncode == 0, said
+    assert "Going on:" in said
+    results = from_document(read(path))
+    assert results.complete
+    assert results.configuration["capacity_per_s"] == capacity
+    counted = Counter(
+        (b.arm, b.round) for b in results.blocks if b.experiment == "returning_users" and b.round >= 0
+    )
+    assert counted == {(arm, number): 1 for arm in ("v1", "v2") for number in range(3)}
+    assert not journal.exists()
+    assert path.with_suffix(".png").stat().st_size > 10_000
