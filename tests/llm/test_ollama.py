@@ -143,6 +143,17 @@ async def test_a_missing_model_is_said_by_name(ollama, server) -> None:
         await ollama.facts("q")
 
 
+async def test_names_that_come_near_a_missing_model_are_told(ollama, server) -> None:
+    server.json("/api/tags", {"models": [{"name": "llama3.2:latest"}, {"name": "qwen3:8b"}]})
+    server.json("/api/show", {"error": "model 'llama3' not found"}, status=404)
+    server.json("/api/chat", {"error": "model 'llama3' not found"}, status=404)
+    for asking in (ollama.facts("llama3"), ollama.load("llama3")):
+        with pytest.raises(ModelMissing, match="near names: llama3") as caught:
+            await asking
+        assert caught.value.near == ("llama3.2:latest",)
+        assert caught.value.field == "model"
+
+
 def test_modelfile_parameters() -> None:
     listing = 'num_ctx                        4096\nstop "</s>"\ntemperature 0.5\nstop "User:"\nuse_mmap true'
     assert modelfile_parameters(listing) == {

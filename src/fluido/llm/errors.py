@@ -21,11 +21,12 @@ class PromptTooLong(CallRejected):
 
 
 class ModelMissing(CallRejected):
-    """No engine has this model. Pull it or name another."""
+    """No engine has this model. Pull it or name another; `near` are similar names that it has."""
 
-    def __init__(self, message: str, *, model: str) -> None:
-        super().__init__(message, field="model")
+    def __init__(self, message: str, *, model: str, near: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{message}; near names: {', '.join(near)}" if near else message, field="model")
         self.model = model
+        self.near = near
 
 
 class StreamBroken(EngineUnavailable):

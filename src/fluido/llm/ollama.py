@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 
 from fluido.errors import EngineUnavailable
 from fluido.llm.call import Call, Delta, Options, Timings
@@ -17,6 +18,7 @@ NANO = 1e-9
 BUSY_RETRY_S = 1.0
 UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 DEFAULT_WINDOW_TOKENS = 4096
+NEAR = 0.5
 TOO_LONG = ("exceeds the available context", "exceed context", "prompt too long", "exceeds maximum context")
 
 
@@ -69,7 +71,7 @@ class OllamaEngine:
         model = model or self._model
         status, show = await self._transport.ask("POST", "/api/show", {"model": model})
         if status == 404:
-            raise ModelMissing(text(show.get("error")) or f"model '{model}' not found", model=model)
+            raise await self._missing(text(show.get("error")), model)
         if status != 200:
             raise EngineUnavailable(f"{self.name} answers {status} to /api/show")
         parameters = modelfile_parameters(text(show.get("parameters")))
@@ -106,19 +108,29 @@ class OllamaEngine:
                 return text(mapping(entry).get("digest"))
         return ""
 
+    async def _names(self) -> list[str]:
+        _, tags = await self._transport.ask("GET", "/api/tags")
+        models = tags.get("models")
+        found = (text(mapping(entry).get("name")) for entry in (models if isinstance(models, list) else []))
+        return [name for name in found if name]
+
+    async def _missing(self, said: str, model: str) -> ModelMissing:
+        near = get_close_matches(model, await self._names(), n=3, cutoff=NEAR)
+        return ModelMissing(said or f"model '{model}' not found", model=model, near=tuple(near))
+
     async def load(self, model: str) -> None:
         """Load by a call without messages: the options are the same as in every call."""
         body = self.body(Call((), model=model))
         status, reply = await self._transport.ask(
             "POST", "/api/chat", {**body, "stream": False}, timeout_s=None
         )
+        if status == 404:
+            raise await self._missing(text(reply.get("error")), model)
         if status != 200:
             raise self._refusal(status, text(reply.get("error")), Call((), model=model))
 
     async def _first_model(self) -> str:
-        _, tags = await self._transport.ask("GET", "/api/tags")
-        models = tags.get("models")
-        name = text(mapping(models[0]).get("name")) if isinstance(models, list) and models else ""
+        name = next(iter(await self._names()), "")
         if not name:
             raise ModelMissing(f"{self.name} has no model: run `ollama pull` first", model="")
         return name
