@@ -1,4 +1,7 @@
-"""The command line: `python -m bench.llm load|ablation|residency`; results as JSON, a table and a picture."""
+"""The command line: `python -m bench.llm load|ablation|shares|overload|engines|residency|overhead`.
+
+Results as a table, and with `--out` as JSON and a picture. Blocks are short: one command takes minutes.
+"""
 
 import argparse
 import asyncio
@@ -9,14 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
 from bench import environment
 from bench.charts import sheet
+from bench.experiments import standard_workloads
 from bench.llm.arms import ABLATION, V2, V2_REFUSES, V2_SHARES, Levers
-from bench.llm.comparison import Cell, Compared, Size, compare_at, residency_cell
+from bench.llm.comparison import Compared, Size, compare_at
+from bench.llm.grid import grid, save
+from bench.llm.overhead import overhead
 from bench.llm.stage import Kitchen
+from bench.llm.two_engines import two_engines
 from bench.samples import Outcome, Results, to_document, write
 from bench.statistics import P50, Quantile, compare, interval
 
@@ -27,21 +31,16 @@ ARMS: dict[str, tuple[Levers, ...]] = {
     "overload": (V2, V2_REFUSES),
     "ablation": ABLATION,
 }
-GRID_ARMS = (
-    Levers("window", history="window", limit=100, cold_cut=False),
-    Levers("append", limit=100, cold_cut=False),
-    Levers("v2"),
-)
 TTFT_SLO_S = 1.0
 TOTAL_SLO_S = 2.5
 
 
-def rows_of(found: Compared) -> list[dict[str, Any]]:
-    """One row per arm, level, metric and quantile, with the ratio to V1."""
+def rows_of(found: Compared, control_arm: str = "v1") -> list[dict[str, Any]]:
+    """One row per arm, level, metric and quantile, with the ratio to `control_arm`."""
     results = Results({}, {}, blocks=found.blocks)
     rows = []
     for experiment, level in sorted({(b.experiment, b.level) for b in found.blocks}):
-        control = results.select(experiment, "v1", level)
+        control = results.select(experiment, control_arm, level)
         for arm in sorted({b.arm for b in found.blocks}):
             mine = results.select(experiment, arm, level)
             for metric in ("ttft_s", "total_s"):
@@ -61,7 +60,7 @@ def rows_of(found: Compared) -> list[dict[str, Any]]:
                         "samples": shown.samples,
                         "blocks": shown.blocks,
                     }
-                    if arm != "v1":
+                    if arm != control_arm:
                         ratio = compare([b.latencies(metric) for b in control], ours, quantile, seed=1)
                         row |= {"ratio": ratio.ratio, "ratio_low": ratio.low, "ratio_high": ratio.high}
                         row["verdict"] = "better" if ratio.low > 1 else "undecided"
@@ -95,91 +94,88 @@ def table(found: Compared, rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-async def run_arms(arguments: argparse.Namespace, kitchen: Kitchen, size: Size) -> None:
-    """`load`, `ablation`, `shares`, `overload`."""
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def report(
+    found: Compared, rows: list[dict[str, Any]], configuration: dict[str, Any], out: Path | None
+) -> None:
+    """The table; with `out` the document and its picture."""
+    print(table(found, rows))
+    results = Results(
+        environment=asdict(environment.describe(found.ground)),
+        configuration={**configuration, "capacity_per_s": found.capacity_per_s, "limits": found.limits},
+        blocks=found.blocks,
+        complete=True,
+    )
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write(to_document(results, summary=rows), out)
+        claims = [{**r, "low": r.get("ratio_low"), "high": r.get("ratio_high")} for r in rows if "ratio" in r]
+        sheet(results, claims, out.with_suffix(".png"))
+
+
+async def run(arguments: argparse.Namespace) -> None:
+    """One subcommand."""
+    if arguments.what == "overhead":
+        print(await overhead(arguments.calls))
+        return
+    kitchen = Kitchen(arguments.engine, arguments.slots[0], prompt_cache_mib=arguments.cache_mib)
+    size = Size(arguments.rounds, arguments.block_s)
+    if arguments.what == "residency":
+        talks = arguments.conversations
+        cells = await grid(kitchen, arguments.slots, talks, turns=arguments.turns, size=size, say=_say)
+        if arguments.out:
+            save(cells, kitchen, arguments.out)
+        return
+    configuration = {"kitchen": asdict(kitchen), "size": asdict(size)}
+    if arguments.what == "engines":
+        found = await two_engines(kitchen, size, _say, rate_per_s=arguments.rate)
+        report(found, rows_of(found, "round_robin"), configuration, arguments.out)
+        return
     found = await compare_at(
         arguments.workload,
         arguments.levels,
         ARMS[arguments.what],
         kitchen,
         size=size,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        say=_say,
         rate_per_s=arguments.rate,
     )
-    rows = rows_of(found)
-    print(table(found, rows))
-    results = Results(
-        environment=asdict(environment.describe(found.ground)),
-        configuration={"kitchen": asdict(kitchen), "size": asdict(size), "limits": found.limits},
-        blocks=found.blocks,
-        complete=True,
+    report(found, rows_of(found), configuration, arguments.out)
+
+
+def parser() -> argparse.ArgumentParser:
+    """One subcommand a question; they share how the engines are cut and how long it takes."""
+    cut = argparse.ArgumentParser(add_help=False)
+    cut.add_argument("--engine", choices=["synthetic", "smollm2", "ollama"], default="synthetic")
+    cut.add_argument("--slots", type=int, nargs="+", default=[4])
+    cut.add_argument("--cache-mib", type=int, default=256, help="llama.cpp's RAM cache; 0: none")
+    cut.add_argument("--rounds", type=int, default=5)
+    cut.add_argument("--block-s", type=float, default=6.0)
+    cut.add_argument("--out", type=Path, default=None)
+    root = argparse.ArgumentParser(prog="python -m bench.llm", description=__doc__)
+    what = root.add_subparsers(dest="what", required=True)
+    for name, arms in ARMS.items():
+        one = what.add_parser(name, parents=[cut], help=", ".join(("v1", *(arm.name for arm in arms))))
+        one.add_argument("--workload", choices=sorted(standard_workloads()), default="returning_users")
+        one.add_argument("--levels", type=float, nargs="+", default=[1.3 if name == "overload" else 0.9])
+        one.add_argument("--rate", type=float, default=None, help="V1's capacity from an earlier run")
+    two = what.add_parser("engines", parents=[cut], help="two engines, three ways to choose")
+    two.add_argument("--rate", type=float, default=4.0, help="requests a second")
+    residency = what.add_parser("residency", parents=[cut], help="the grid of slots and conversations")
+    residency.add_argument("--conversations", type=int, nargs="+", default=[1, 3, 6])
+    residency.add_argument("--turns", type=int, default=8)
+    what.add_parser("overhead", help="what the dispatcher adds").add_argument(
+        "--calls", type=int, default=5000
     )
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        write(to_document(results, summary=rows), arguments.out)
-        claims = [{**r, "low": r.get("ratio_low"), "high": r.get("ratio_high")} for r in rows if "ratio" in r]
-        sheet(results, claims, arguments.out.with_suffix(".png"))
-
-
-async def run_residency(arguments: argparse.Namespace, kitchen: Kitchen, size: Size) -> None:
-    """The grid of slots and live conversations."""
-    cells: list[Cell] = []
-    print("slots talks  " + "  ".join(f"{arm.name:>14}" for arm in GRID_ARMS) + "   (E2E p50 / p95 s)")
-    for slots in arguments.slots:
-        cut = Kitchen(kitchen.engine, slots, kitchen.slot_tokens, kitchen.prompt_cache_mib)
-        for talks in arguments.conversations:
-            found = await residency_cell(cut, talks, GRID_ARMS, turns=arguments.turns, size=size)
-            cells += found
-            shown = [f"{_quantile(c.total_s, 0.5):6.2f} /{_quantile(c.total_s, 0.95):6.2f}" for c in found]
-            print(f"{slots:5} {talks:5}  " + "  ".join(f"{text:>14}" for text in shown), flush=True)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        picture(cells, arguments.out.with_suffix(".png"))
-
-
-def _quantile(values: Sequence[float], q: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else float("nan")
-
-
-def picture(cells: Sequence[Cell], path: Path) -> None:
-    """End to end over live conversations, one panel per number of slots."""
-    mpl.use("Agg")
-    slots = sorted({cell.slots for cell in cells})
-    figure = Figure(figsize=(4 * len(slots), 3.4), layout="constrained")
-    for at, count in enumerate(slots, start=1):
-        axes = figure.add_subplot(1, len(slots), at)
-        for arm, dash in zip(("window", "append", "v2"), (":", "--", "-"), strict=True):
-            mine = [c for c in cells if (c.slots, c.arm) == (count, arm)]
-            talks = [c.conversations for c in mine]
-            axes.plot(talks, [_quantile(c.total_s, 0.5) for c in mine], dash, color="black", label=arm)
-            axes.plot(talks, [_quantile(c.total_s, 0.95) for c in mine], dash, color="#999999")
-        axes.set(title=f"{count} slots", xlabel="live conversations", ylabel="s end to end: p50, p95 grey")
-        axes.set_ylim(bottom=0)
-        axes.legend()
-    figure.savefig(path, dpi=110)
+    return root
 
 
 def main() -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(prog="python -m bench.llm", description=__doc__)
-    parser.add_argument("what", choices=[*ARMS, "residency"])
-    parser.add_argument("--workload", default="returning_users")
-    parser.add_argument("--levels", type=float, nargs="+", default=[0.9])
-    parser.add_argument("--engine", choices=["synthetic", "smollm2", "ollama"], default="smollm2")
-    parser.add_argument("--slots", type=int, nargs="+", default=[4])
-    parser.add_argument("--conversations", type=int, nargs="+", default=[1, 3, 6])
-    parser.add_argument("--turns", type=int, default=8)
-    parser.add_argument("--cache-mib", type=int, default=0, help="llama.cpp's RAM cache")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--block-s", type=float, default=12.0)
-    parser.add_argument("--rate", type=float, default=None, help="V1's capacity from an earlier run")
-    parser.add_argument("--out", type=Path, default=None)
-    arguments = parser.parse_args()
-    kitchen = Kitchen(arguments.engine, arguments.slots[0], prompt_cache_mib=arguments.cache_mib)
-    size = Size(arguments.rounds, arguments.block_s)
-    run = run_residency if arguments.what == "residency" else run_arms
-    asyncio.run(run(arguments, kitchen, size))
+    asyncio.run(run(parser().parse_args()))
 
 
 if __name__ == "__main__":

@@ -145,10 +145,11 @@ class FluidoArm:
         levers: Levers,
         *,
         slots: int | None = None,
+        memory: Memory | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._levers = levers
-        self._memory = Memory(before)
+        self._memory = memory or Memory(before)
         self._clock = clock
         self.dispatcher = Dispatcher(
             [_engine(url, dialect, model, levers, slots) for url in urls],

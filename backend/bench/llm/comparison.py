@@ -178,25 +178,3 @@ async def _talk(
 
     results = await asyncio.gather(*(person(index) for index in range(people)))
     return [sample for samples in results for sample in samples]
-
-
-async def route_blocks(
-    kitchen: Kitchen, size: Size, say: Callable[[str], None], *, rate_per_s: float, ways: Sequence[Levers]
-) -> list[Block]:
-    """Two engines behind one dispatcher, new conversations; one arm per way of choosing."""
-    workload = standard_workloads()["new_conversations"]
-    trace = load_trace()
-    async with engines(kitchen, 2 * len(ways)) as served:
-        arms = [_fluido(served[2 * i : 2 * i + 2], kitchen, {}, way) for i, way in enumerate(ways)]
-        async with opened(arms):
-            offer = Offer(rate_per_s, size.block_s)
-            chat = [
-                ChatArm(way.name, arm.ask, workload, offer, trace)
-                for way, arm in zip(ways, arms, strict=True)
-            ]
-            plan = Plan("two_engines", size.rounds, seed=size.seed, quiet=Quiet(patience_s=size.quiet_s))
-            blocks: list[Block] = []
-            async for found in Trial(chat, plan, ThisMachine()).rounds():
-                blocks += found
-                say(f"two engines: round {found[0].round} of {size.rounds}")
-            return blocks

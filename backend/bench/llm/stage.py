@@ -4,6 +4,7 @@ Arms do not empty each other's caches, and idle ones cost nothing.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from embedded.ground import EngineName
 
 @dataclass(frozen=True, slots=True)
 class Kitchen:
-    """How each engine is cut."""
+    """How each engine is cut: as `make run` does it. One core is left to the load and the arms."""
 
     engine: EngineName = "synthetic"
     slots: int = 4
     slot_tokens: int = 2048
-    prompt_cache_mib: int = 0
+    prompt_cache_mib: int = 256
+    threads: int = max(1, (os.cpu_count() or 2) - 1)
 
     @property
     def dialect(self) -> Dialect:
@@ -31,7 +33,10 @@ class Kitchen:
     def options(self) -> EngineOptions:
         """For the embedded ground."""
         return EngineOptions(
-            slots=self.slots, slot_tokens=self.slot_tokens, prompt_cache_mib=self.prompt_cache_mib
+            slots=self.slots,
+            slot_tokens=self.slot_tokens,
+            prompt_cache_mib=self.prompt_cache_mib,
+            threads=self.threads,
         )
 
 

@@ -1,10 +1,14 @@
 import asyncio
+import json
 
 import pytest
 
-from bench.llm.__main__ import picture, rows_of, table
+from bench.llm.__main__ import parser, rows_of, table
 from bench.llm.arms import V2, Memory
 from bench.llm.comparison import Cell, Compared
+from bench.llm.grid import save
+from bench.llm.overhead import overhead
+from bench.llm.stage import Kitchen
 from bench.ollama_hang import ODD_CTX, watched
 from bench.samples import Block, Outcome, Sample
 
@@ -45,7 +49,9 @@ def test_the_grid_becomes_a_picture(tmp_path) -> None:
         for talks in (1, 3)
         for arm in ("window", "append", "v2")
     ]
-    picture(cells, tmp_path / "grid.png")
+    save(cells, Kitchen(), tmp_path / "grid.json")
+    saved = json.loads((tmp_path / "grid.json").read_text())
+    assert saved["cells"][0]["total_s_p95"] == 2.0
     assert (tmp_path / "grid.png").stat().st_size > 1000
 
 
@@ -60,3 +66,16 @@ async def test_the_scene_tells_who_was_served_and_who_was_not() -> None:
     assert not outcome.odd_answered
     assert not outcome.late_load_answered
     assert outcome.steady_answers > 0
+
+
+async def test_the_overhead_is_told_beside_the_bare_engine() -> None:
+    found = await overhead(50)
+    assert found.calls == 50
+    assert found.through_ms_p50 > found.direct_ms_p50 > 0
+    assert found.added_ms_p99 == pytest.approx(found.through_ms_p99 - found.direct_ms_p99)
+
+
+def test_every_subcommand_has_short_blocks() -> None:
+    for what in ("load", "ablation", "shares", "overload", "engines", "residency"):
+        assert parser().parse_args([what]).block_s <= 6.0
+    assert parser().parse_args(["overload"]).levels == [1.3]
