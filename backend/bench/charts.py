@@ -108,7 +108,7 @@ def bars(axes: Axes, rows: Sequence[Mapping[str, Any]], *, title: str, unit: str
         axes.bar(at, estimate, color="white", edgecolor=colour, hatch=hatch, label=row["arm"])
         if math.isfinite(low) and math.isfinite(high):
             axes.plot([at, at], [low, high], color="black", linewidth=1.5)
-    names = [f"{row['arm'].replace('_', chr(10))}\nn={row['samples']}" for row in rows]
+    names = [f"{row['arm'].replace('_', chr(10))}\n{_count(row)}" for row in rows]
     axes.set_xticks(range(len(rows)), names, fontsize=8)
     axes.set(ylabel=unit)
     axes.set_title(title, fontsize=10)
@@ -193,6 +193,12 @@ def sheet(results: Results, rows: Sequence[Mapping[str, Any]], path: Path) -> No
     state = "" if results.complete else " - INCOMPLETE RUN"
     figure.suptitle(f"Sentinel: V1 and V2 ({commit}, {results.environment.get('cores')} cores){state}")
     figure.savefig(path, dpi=110)
+
+
+def _count(row: Mapping[str, Any]) -> str:
+    """Requests, or blocks where each gives one number."""
+    is_blocks = row.get("blocks") == row["samples"]
+    return f"n={row['samples']}" + (" blocks" if is_blocks else "")
 
 
 def _number(value: object) -> float:

@@ -79,6 +79,7 @@ def values(
                 "low": row[f"{side}_low"],
                 "high": row[f"{side}_high"],
                 "samples": row[f"{side}_samples"],
+                "blocks": row["blocks"],
                 "unit": row["unit"],
             }
     return sorted(found.values(), key=lambda row: (_place(row["arm"]), row["level"]))

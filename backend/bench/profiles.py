@@ -131,11 +131,12 @@ FULL = Profile(
     ComponentPlan(
         rounds=11,
         block_s=0.5,
+        warm_up=1,
         arms=("v1", "v1_tuned", "v2"),
         parts=(
             (POSTGRESQL_WAITING, 0.8),
             (POSTGRESQL_INSERTS, 0.6),
-            (POSTGRESQL_LANES, 1.8),
+            (POSTGRESQL_LANES, 1.6),
             (REDIS_GET, 0.3),
             (REDIS_SERVICE, 0.5),
         ),
@@ -151,14 +152,14 @@ FULL = Profile(
             name=SAME_CODE,
         ),
         ChatPlan(RETURNING, (0.5, 0.8, 1.0), rounds=11, block_s=3.5, calibrate_s=12.0),
-        ChatPlan(NEW, (0.9,), rounds=11, block_s=5.0, calibrate_s=12.0),
+        ChatPlan(NEW, (0.9,), rounds=11, block_s=4.0, calibrate_s=12.0),
         ChatPlan(SINGLE, (0.9, 1.2), rounds=11, block_s=2.5, calibrate_s=8.0),
         ChatPlan(RETURNING, (0.6,), rounds=3, block_s=18.0, warm_up=0, name=STEP),
         ChatPlan(NEW, (1.0,), rounds=7, block_s=3.0, name=FAIRNESS),
         ChatPlan(
             RETURNING,
             (0.9,),
-            rounds=7,
+            rounds=6,
             block_s=3.0,
             arms=("v1", "append", "append_pins", "v2"),
             calibrate_s=8.0,
@@ -223,7 +224,7 @@ def on_ollama(profile: Profile) -> Profile:
         components=components,
         tune=None,
         deadline_s=30.0,
-        budget_s=max(profile.budget_s, 200.0),
+        budget_s=min(FULL.budget_s, 2 * profile.budget_s),
     )
 
 

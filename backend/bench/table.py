@@ -25,6 +25,9 @@ def show(document: Mapping[str, Any], console: Console) -> None:
             console.print(_work(these[0]), style="dim", highlight=False)
     console.print(customer(rows))
     console.print(_power(document["power"]), highlight=False)
+    for name, slo in document["configuration"].get("slo", {}).items():
+        bounds = f"first token within {slo['ttft_s']:.3g} s, last within {slo['total_s']:.3g} s"
+        console.print(f"Goodput, {name.replace('_', ' ')}: {bounds}.", highlight=False)
     for note in document["notes"]:
         console.print(f"Note: {note}.", highlight=False)
     machine = document["environment"]

@@ -31,14 +31,16 @@ TINY = replace(
     components=ComponentPlan(
         rounds=1,
         block_s=0.05,
-        warm_up=1,
+        warm_up=0,
         arms=("v1", "v1_tuned", "v2"),
         parts=((POSTGRESQL_INSERTS, 0.1), (REDIS_GET, 0.05)),
     ),
     chats=(
-        ChatPlan("returning_users", (0.5,), rounds=1, block_s=0.5, arms=ARMS, calibrate_s=1.0),
+        ChatPlan("returning_users", (0.5,), rounds=1, block_s=0.5, arms=ARMS, calibrate_s=0.5),
         ChatPlan("returning_users", (0.5,), rounds=1, block_s=1.0, warm_up=0, name=STEP),
-        ChatPlan("new_conversations", (1.0,), rounds=1, block_s=0.3, calibrate_s=1.0, name=FAIRNESS),
+        ChatPlan(
+            "new_conversations", (1.0,), rounds=1, block_s=0.2, calibrate_s=0.5, warm_up=0, name=FAIRNESS
+        ),
         ChatPlan(
             "returning_users",
             (0.5,),
@@ -46,6 +48,7 @@ TINY = replace(
             block_s=0.3,
             arms=("v1", "append"),
             calibrate_s=0.5,
+            warm_up=0,
             name=LEVERS,
         ),
     ),
