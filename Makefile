@@ -18,7 +18,7 @@ SHORT ?=
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/bin/python:
 	@python=$$($(FIND_PYTHON)) && echo "Making $(VENV) with $$($$python --version)" && $$python -m venv $(VENV)
@@ -50,6 +50,10 @@ test-deep: $(DEV_READY) ## run the long property and fault suites as well
 .PHONY: conformance
 conformance: $(DEV_READY) ## run redis-py's own suite against our client and the stock one (SHORT=1: a part)
 	@$(PY) $(if $(SHORT),-m pytest -q -m conformance tests/conformance,tests/conformance/redis_suite.py)
+
+.PHONY: conformance-sqlalchemy
+conformance-sqlalchemy: $(DEV_READY) ## run SQLAlchemy's own pool, engine and asyncio tests against our pool and the stock one
+	@$(PY) tests/conformance/sqlalchemy_suite.py
 
 .PHONY: check
 check: $(DEV_READY) ## lint, types, architecture

@@ -38,6 +38,11 @@ class Histogram:
         )
         self.counts[index if index < _BUCKETS else -1] += 1
 
+    def add_zero(self) -> None:
+        """Add a duration of nothing at all."""
+        self.count += 1
+        self.counts[0] += 1
+
     def merge(self, other: "Histogram") -> None:
         """Add what another histogram counted."""
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]

@@ -4,12 +4,15 @@ import asyncio
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.core.adaptive_buffers import POLICY, DataFlowType
+from app.db.dynamic_session import DynamicPostgreSQLSession
 from embedded.folder import DataFolder
 from embedded.postgres import USER, Postgres
 from embedded.standby import Standby
@@ -169,3 +172,34 @@ async def test_an_unknown_outcome_is_reported_as_unknown(primary: Postgres) -> N
     assert not by_fate["not sent"] & set(stored)
     await writer.close()
     await close_engine(engine)
+
+
+async def test_killed_in_the_middle_of_a_commit_a_session_does_not_claim_success(primary: Postgres) -> None:
+    """The caller is told that the connection was lost; whether the row is there, only a look can tell."""
+    primary.query(
+        "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(30); RETURN NULL; END $$"
+    )
+    primary.query(
+        "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON kept DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION late()"
+    )
+    db = DynamicPostgreSQLSession(
+        primary.url(), policy=replace(POLICY[DataFlowType.DATABASE_QUERY], read_timeout_s=20.0)
+    )
+
+    async def write() -> None:
+        async with db.get_session() as session:
+            await session.execute(sa.insert(ROWS), {"token": uuid.uuid4()})
+
+    task = asyncio.create_task(write())
+    in_commit = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COMMIT%' AND state = 'active'"
+    while await asyncio.to_thread(primary.query, in_commit) != "1":
+        assert not task.done()
+    await kill(primary)
+    with pytest.raises((DBAPIError, OSError)):
+        await task
+    assert (db.pool.gate.inflight, db.pool.checkedout()) == (0, 0)
+    await asyncio.to_thread(primary.start)
+    assert await tokens(db.engine) == []
+    await db.close()

@@ -9,6 +9,7 @@ import pytest
 import redis
 
 import embedded
+from bench.postgres.pgbouncer import MISSING as NO_PGBOUNCER
 from embedded.folder import DataFolder
 from embedded.model import smollm2
 from embedded.ollama import built
@@ -32,12 +33,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tests that were not run must not look like tests that passed."""
-    skipped = [
-        report for report in terminalreporter.getreports("skipped") if NO_OLLAMA in str(report.longrepr)
-    ]
-    if skipped:
-        terminalreporter.section("real Ollama", yellow=True, bold=True)
-        terminalreporter.line(f"{len(skipped)} tests did NOT run: {NO_OLLAMA}.", yellow=True)
+    for title, reason in (("real Ollama", NO_OLLAMA), ("PgBouncer", NO_PGBOUNCER)):
+        skipped = [
+            report for report in terminalreporter.getreports("skipped") if reason in str(report.longrepr)
+        ]
+        if skipped:
+            terminalreporter.section(title, yellow=True, bold=True)
+            terminalreporter.line(f"{len(skipped)} tests did NOT run: {reason}.", yellow=True)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from sqlalchemy import event, text
@@ -134,20 +134,40 @@ async def test_dispose_reopens_and_close_does_not(postgres_url: str) -> None:
     assert pool_of(engine).checkedin() == 0
 
 
+ROWS = text("SELECT n, pg_sleep(0.002) FROM generate_series(1, 3000) AS n")
+
+
+async def straight(engine: AsyncEngine) -> AsyncIterator[int]:
+    async with engine.connect() as connection:
+        async for row in await connection.stream(ROWS):
+            yield row.n
+
+
+async def twice_wrapped(engine: AsyncEngine) -> AsyncIterator[int]:
+    async for n in straight(engine):
+        yield n
+
+
+async def in_a_task(engine: AsyncEngine) -> AsyncIterator[int]:
+    async with engine.connect() as connection:
+        rows = await connection.stream(ROWS)
+        while row := await asyncio.create_task(rows.fetchone()):
+            yield row.n
+
+
+@pytest.mark.parametrize("reader", [straight, twice_wrapped, in_a_task])
 async def test_reading_a_stream_is_not_holding_a_connection_idle(
-    engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+    engine: AsyncEngine,
+    caplog: pytest.LogCaptureFixture,
+    reader: Callable[[AsyncEngine], AsyncIterator[int]],
 ) -> None:
     pool = pool_of(engine)
     reading = asyncio.Event()
 
     async def read() -> None:
-        async with engine.connect() as connection:
-            rows = await connection.stream(
-                text("SELECT n, pg_sleep(0.002) FROM generate_series(1, 3000) AS n")
-            )
-            async for row in rows:
-                if row.n == 60:
-                    reading.set()
+        async for n in reader(engine):
+            if n == 60:
+                reading.set()
 
     task = asyncio.create_task(read())
     await reading.wait()

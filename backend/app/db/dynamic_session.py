@@ -1,6 +1,6 @@
 """The customer's door to PostgreSQL: sessions that commit, roll back and give their connection back."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
 from types import TracebackType
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.core.adaptive_buffers import POLICY, DataFlowType, DynamicBufferConfig
 from fluido.errors import Closed
 from fluido.metrics import FlowStats
-from fluido.sqlalchemy import AdaptivePool, Limits, close_engine, create_async_engine
+from fluido.sqlalchemy import AdaptivePool, Limits, ReadReplicas, close_engine, create_async_engine
 
 
 class SessionScope:
@@ -51,6 +51,9 @@ class DynamicPostgreSQLSession:
     The numbers are those of `policy`. Nothing is opened before the first session. A caller waits at most
     `read_timeout_s` for a connection (behind at most `max_waiting` others) and at most as long for a
     statement. Raises ValueError for a URL that is not async, or a policy that lacks one of them.
+
+    With `replica_urls` (standbys of the same database) `get_read_session` reads from one that is at most
+    `max_replica_lag_s` behind, where there is one.
     """
 
     def __init__(
@@ -59,20 +62,29 @@ class DynamicPostgreSQLSession:
         *,
         policy: DynamicBufferConfig = POLICY[DataFlowType.DATABASE_QUERY],
         name: str = "postgresql",
+        replica_urls: Sequence[str] = (),
+        max_replica_lag_s: float = 1.0,
     ) -> None:
         self._connect_timeout_s = policy.need("connect_timeout_s")
         self._read_timeout_s = policy.need("read_timeout_s")
-        self.engine: AsyncEngine = create_async_engine(
-            url,
-            limit=Limits(
-                min=int(policy.need("pool_min_size")),
-                max=int(policy.need("pool_max_size")),
-                max_waiting=int(policy.need("max_waiting")),
-            ),
-            pool_timeout=self._read_timeout_s,
-            pool_logging_name=name,
-            connect_args=_timeouts(url, self._connect_timeout_s, self._read_timeout_s),
+        limits = Limits(
+            min=int(policy.need("pool_min_size")),
+            max=int(policy.need("pool_max_size")),
+            max_waiting=int(policy.need("max_waiting")),
         )
+
+        def engine_for(where: str, logging_name: str) -> AsyncEngine:
+            return create_async_engine(
+                where,
+                limit=limits,
+                pool_timeout=self._read_timeout_s,
+                pool_logging_name=logging_name,
+                connect_args=_timeouts(where, self._connect_timeout_s, self._read_timeout_s),
+            )
+
+        self.engine: AsyncEngine = engine_for(url, name)
+        self._standbys = [engine_for(it, f"{name}-replica-{n}") for n, it in enumerate(replica_urls, 1)]
+        self.replicas = ReadReplicas(self.engine, self._standbys, max_lag_s=max_replica_lag_s)
         self._closed = False
 
     async def _sessions(self) -> AsyncGenerator[AsyncSession, None]:
@@ -92,6 +104,24 @@ class DynamicPostgreSQLSession:
         if self._closed:
             raise Closed("the database was closed")
         return SessionScope(self._sessions())
+
+    async def _read_sessions(self) -> AsyncGenerator[AsyncSession, None]:
+        await self.replicas.open()
+        async with (
+            self.replicas.connect() as connection,
+            AsyncSession(connection, expire_on_commit=False) as session,
+        ):
+            yield session
+
+    @wraps(_read_sessions)
+    def get_read_session(self) -> SessionScope:
+        """One session that only reads, on a standby that is recent enough, else on the primary.
+
+        Used as `get_session`; takes a connection at once. What was written a moment ago may be missing.
+        """
+        if self._closed:
+            raise Closed("the database was closed")
+        return SessionScope(self._read_sessions())
 
     @property
     def pool(self) -> AdaptivePool:
@@ -125,7 +155,9 @@ class DynamicPostgreSQLSession:
     async def close(self, *, drain_s: float = 5.0) -> None:
         """Refuse new sessions, wait up to `drain_s` for those at work, close the connections. Idempotent."""
         self._closed = True
-        await close_engine(self.engine, drain_s=drain_s)
+        await self.replicas.close()
+        for engine in (self.engine, *self._standbys):
+            await close_engine(engine, drain_s=drain_s)
 
 
 def _timeouts(url: str, connect_timeout_s: float, read_timeout_s: float) -> dict[str, Any]:

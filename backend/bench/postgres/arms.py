@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import asyncpg
 import psycopg_pool
@@ -62,16 +62,19 @@ class FluidoArm(EngineArm):
 
 
 class AsyncpgArm:
-    """asyncpg's own pool."""
+    """asyncpg's own pool; `connect` are further arguments of asyncpg.connect."""
 
-    def __init__(self, url: str, size: int) -> None:
-        self.name = "asyncpg pool"
+    def __init__(self, url: str, size: int, *, name: str = "asyncpg pool", **connect: Any) -> None:
+        self.name = name
         self._url = url.replace("+asyncpg", "")
         self._size = size
+        self._connect = connect
         self._pool: asyncpg.Pool | None = None
 
     async def open(self) -> None:
-        self._pool = await asyncpg.create_pool(self._url, min_size=self._size, max_size=self._size)
+        self._pool = await asyncpg.create_pool(
+            self._url, min_size=self._size, max_size=self._size, **self._connect
+        )
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Execute]:
@@ -116,6 +119,11 @@ def stock(url: str, size: int, *, overflow: int = 0, name: str = "SQLAlchemy") -
         url, pool_size=size, max_overflow=overflow, pool_timeout=300, isolation_level="AUTOCOMMIT"
     )
     return EngineArm(name, engine)
+
+
+def behind_pgbouncer(url: str, clients: int) -> AsyncpgArm:
+    """A connection for every task; PgBouncer, at `url`, is the queue."""
+    return AsyncpgArm(url, clients, name="PgBouncer", statement_cache_size=0)
 
 
 def v1(url: str) -> EngineArm:

@@ -6,10 +6,11 @@ import time
 from collections.abc import AsyncIterator
 
 from bench.postgres import arms
-from bench.postgres.loops import Block, call, closed, opened, two_hot_rows
+from bench.postgres.loops import Block, call, closed, opened, sleep_10_ms, two_hot_rows
 from bench.postgres.record import Measured, latencies_of
 from fluido import label
 
+SHARES = (0.5, 0.8, 1.0, 1.2)
 CYCLE_S, BURST_S = 12.0, 3.0
 AVERAGE, PEAK = 0.6, 1.15
 # What is left of the cycle carries the rest of the average load.
@@ -48,6 +49,35 @@ async def hot_rows(url: str, *, cycles: int, blocks: int) -> AsyncIterator[Measu
         await arm.close()
         for name, values in latencies_of(found[arm.name]):
             yield Measured("burst on hot rows", arm.name, name, values)
+
+
+async def loads(url: str, *, blocks: int, block_s: float) -> AsyncIterator[Measured]:
+    """An open loop of transactions of 10 ms at shares of what V1 reaches in a closed one."""
+    compared: list[arms.Arm] = [arms.v1(url), arms.adaptive(url)]
+    for arm in compared:
+        await arm.open()
+        await closed(arm, sleep_10_ms, tasks=100, duration_s=2.0)
+    capacity_per_s = (await closed(compared[0], sleep_10_ms, tasks=100, duration_s=4.0)).rate
+    for share in SHARES:
+        found: dict[str, list[Block]] = {arm.name: [] for arm in compared}
+        for index in range(blocks):
+            times = poisson(share * capacity_per_s, block_s, seed=index)
+            for arm in compared if index % 2 == 0 else compared[::-1]:
+                found[arm.name].append(await opened(arm, sleep_10_ms, times))
+        for arm in compared:
+            for name, values in latencies_of(found[arm.name]):
+                yield Measured(f"open loop, {share:.0%} of V1", arm.name, name, values)
+    for arm in compared:
+        await arm.close()
+
+
+def poisson(rate_per_s: float, duration_s: float, *, seed: int) -> list[float]:
+    """Arrivals at one rate."""
+    generator = random.Random(seed)
+    times = [generator.expovariate(rate_per_s)]
+    while times[-1] < duration_s:
+        times.append(times[-1] + generator.expovariate(rate_per_s))
+    return times
 
 
 async def lanes(url: str, *, blocks: int, block_s: float) -> AsyncIterator[Measured]:

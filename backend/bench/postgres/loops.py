@@ -12,10 +12,14 @@ Work = Callable[[Execute], Awaitable[object]]
 
 @dataclass(slots=True)
 class Block:
-    """What one arm did in one stretch of time. Seconds; `turns` is how often each task had its turn."""
+    """What one arm did in one stretch of time, in seconds.
+
+    `ended` are times on the clock, `turns` is how often each task had its turn.
+    """
 
     waits: list[float] = field(default_factory=list)
     totals: list[float] = field(default_factory=list)
+    ended: list[float] = field(default_factory=list)
     turns: list[int] = field(default_factory=list)
     span_s: float = 0.0
 
@@ -36,7 +40,9 @@ async def call(arm: Arm, work: Work, block: Block, asked_s: float) -> None:
     async with arm.acquire() as execute:
         block.waits.append(time.perf_counter() - asked_s)
         await work(execute)
-    block.totals.append(time.perf_counter() - asked_s)
+    ended_s = time.perf_counter()
+    block.totals.append(ended_s - asked_s)
+    block.ended.append(ended_s)
 
 
 async def closed(arm: Arm, work: Work, *, tasks: int, duration_s: float) -> Block:
@@ -87,6 +93,11 @@ async def compute(execute: Execute) -> object:
 async def commit(execute: Execute) -> object:
     """One row, one commit."""
     return await execute("INSERT INTO bench_log (body) VALUES ('x')")
+
+
+async def one_hot_row(execute: Execute) -> object:
+    """Everybody updates the same row."""
+    return await execute("UPDATE bench_hot SET n = n + 1 WHERE id = 1")
 
 
 async def two_hot_rows(execute: Execute) -> object:

@@ -1,12 +1,16 @@
 """Who waits how long for a connection when many share few, and how fast the whole goes."""
 
+import tempfile
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
 
 from bench.postgres import arms
-from bench.postgres.loops import Block, Work, closed, commit, compute, sleep_10_ms, two_hot_rows
+from bench.postgres.loops import Block, closed, sleep_10_ms
+from bench.postgres.pgbouncer import PgBouncer, installed
 from bench.postgres.record import Measured, blocks_of
 
-TASKS = 100
+TURN_MS = 10.0
 
 
 async def waiting(url: str, *, tasks: int, size: int, blocks: int, block_s: float) -> AsyncIterator[Measured]:
@@ -17,54 +21,39 @@ async def waiting(url: str, *, tasks: int, size: int, blocks: int, block_s: floa
         arms.PsycopgArm(url, size),
         arms.fixed(url, size),
     ]
-    collected: dict[str, list[Block]] = {}
-    for arm, block in await _interleaved(compared, tasks, blocks, block_s):
-        collected.setdefault(arm, []).append(block)
+    name = f"waiting {tasks} on {size}"
+    with ExitStack() as around:
+        if installed() is not None and tasks <= 100:
+            folder = Path(around.enter_context(tempfile.TemporaryDirectory()))
+            bouncer = PgBouncer(folder, url, size=size)
+            around.callback(bouncer.stop)
+            bouncer.start()
+            compared.append(arms.behind_pgbouncer(bouncer.url(), tasks))
+        collected: dict[str, list[Block]] = {}
+        for arm, block in await _interleaved(compared, tasks, blocks, block_s):
+            collected.setdefault(arm, []).append(block)
+    ideal_ms = TURN_MS * (tasks - size) / size
     for arm, found in collected.items():
-        for name, values in blocks_of(found):
-            yield Measured(f"waiting {tasks} on {size}", arm, name, values)
+        for metric, values in blocks_of(found):
+            # Behind PgBouncer every task has a connection, and waits inside of its call.
+            if arm != "PgBouncer" or "wait" not in metric:
+                yield Measured(name, arm, metric, values)
+        if arm != "PgBouncer":
+            over = [[1e3 * max(block.waits) / ideal_ms] for block in found]
+            yield Measured(name, arm, "longest of ideal", over)
 
 
 async def _interleaved(
     compared: list[arms.Arm], tasks: int, blocks: int, block_s: float
 ) -> list[tuple[str, Block]]:
     found: list[tuple[str, Block]] = []
-    for arm in compared:
-        await arm.open()
-        await closed(arm, sleep_10_ms, tasks=tasks, duration_s=1.0)
-    for index in range(blocks):
-        for arm in compared if index % 2 == 0 else compared[::-1]:
-            block = await closed(arm, sleep_10_ms, tasks=tasks, duration_s=block_s)
-            found.append((arm.name, block))
-    for arm in compared:
-        await arm.close()
+    async with AsyncExitStack() as opened:
+        for arm in compared:
+            await arm.open()
+            opened.push_async_callback(arm.close)
+            await closed(arm, sleep_10_ms, tasks=tasks, duration_s=1.0)
+        for index in range(blocks):
+            for arm in compared if index % 2 == 0 else compared[::-1]:
+                block = await closed(arm, sleep_10_ms, tasks=tasks, duration_s=block_s)
+                found.append((arm.name, block))
     return found
-
-
-SWEEP = (2, 4, 8, 15, 32, 96)
-WORKLOADS = {"I/O": sleep_10_ms, "CPU": compute, "commits": commit, "two hot rows": two_hot_rows}
-
-
-async def limits(url: str, *, settle_s: float, measure_s: float) -> AsyncIterator[Measured]:
-    """A sweep of static limits, V1, and the adaptive pool from a cold start: calls a second."""
-    for name, work in WORKLOADS.items():
-        rates: dict[str, float] = {}
-        for size in SWEEP:
-            rates[f"static {size}"] = await _rate(arms.fixed(url, size), work, 0.3, measure_s)
-        rates["V1 (5+10)"] = await _rate(arms.v1(url), work, 0.3, measure_s)
-        arm = arms.adaptive(url)
-        rates["fluido"] = await _rate(arm, work, settle_s, measure_s)
-        best = max((label for label in rates if label.startswith("static")), key=rates.__getitem__)
-        rates["best static again"] = await _rate(
-            arms.fixed(url, int(best.removeprefix("static "))), work, 0.3, measure_s
-        )
-        for label, rate in rates.items():
-            yield Measured(f"limit, {name}", label, "calls/s", [[rate]])
-
-
-async def _rate(arm: arms.Arm, work: Work, warm_s: float, measure_s: float) -> float:
-    await arm.open()
-    await closed(arm, work, tasks=TASKS, duration_s=warm_s)
-    block = await closed(arm, work, tasks=TASKS, duration_s=measure_s)
-    await arm.close()
-    return block.rate

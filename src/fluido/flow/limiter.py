@@ -137,6 +137,7 @@ class Limiter:
         self._lanes = Obeyed(lanes) if lanes else None
         self._brake = brake
         self._beta: Decision | None = None
+        self.braked = False  # whether the brake holds the limit down now
         self._tick_due_s = -math.inf
         self._completed = 0
         self._overloads = 0
@@ -230,11 +231,6 @@ class Limiter:
         if self.obeyed.observe(sample) and not self.shadow:
             self._apply()
 
-    @property
-    def braked(self) -> bool:
-        """Whether the brake holds the limit down now."""
-        return self._beta is not None and self._beta.value < 1.0
-
     def count(self, sample: Sample) -> None:
         """Take one finished call into the statistics only: nothing bound, so a law has nothing to learn."""
         self._completed += 1
@@ -246,10 +242,15 @@ class Limiter:
             self._overloads += 1
         self._tick_due_s = sample.finished_s + TICK_S
 
+    def count_unbound(self, service_s: float) -> None:
+        """The least that is counted of a call that did not wait, while nothing bound."""
+        self._completed += 1
+        self._service.record(service_s)
+
     def learn_time(self, now_s: float) -> None:
         """Tell the law that time passed without a completion."""
         self._tick_due_s = now_s + TICK_S
-        if (self.pinned is not None and not self.shadow) or (self._beta and self._beta.value < 1.0):
+        if (self.pinned is not None and not self.shadow) or self.braked:
             return
         if self.obeyed.tick(now_s) and not self.shadow:
             self._apply()
@@ -258,10 +259,11 @@ class Limiter:
         beta = brake.observe(sample)
         if beta is not self._beta:
             self._beta = beta
+            self.braked = beta.value < 1.0
             self.decisions.record(sample.finished_s, beta.value, f"brake_{beta.reason}", beta.inputs)
             if not self.shadow:
                 self._apply()
-        return beta.value < 1.0
+        return self.braked
 
     def _apply(self) -> None:
         beta = self._beta.value if self._beta else 1.0

@@ -8,6 +8,7 @@ from fluido.sqlalchemy.engine import close_engine, create_async_engine
 from fluido.sqlalchemy.errors import OutcomeUnknown, PoolQueueFull, PoolTimeout
 from fluido.sqlalchemy.limits import Limits
 from fluido.sqlalchemy.pool import AdaptivePool
+from fluido.sqlalchemy.replicas import ReadReplicas
 from fluido.sqlalchemy.stream import RowStreams
 from fluido.sqlalchemy.writer import GroupWriter, write_behind
 
@@ -18,6 +19,7 @@ __all__ = [
     "OutcomeUnknown",
     "PoolQueueFull",
     "PoolTimeout",
+    "ReadReplicas",
     "RowStreams",
     "close_engine",
     "create_async_engine",

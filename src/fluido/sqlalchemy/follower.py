@@ -16,13 +16,14 @@ class Follower:
         "_earlier_peak",
         "_grown_s",
         "_lifetimes",
-        "_peak",
         "_window_s",
         "allowed",
         "idle_s",
         "kept",
         "lifetime_s",
         "open_every_s",
+        "peak",
+        "window_end_s",
     )
 
     def __init__(self, *, kept: int, open_every_s: float, idle_s: float, lifetime_s: float | None) -> None:
@@ -32,8 +33,8 @@ class Follower:
         self.lifetime_s = lifetime_s
         self.allowed = max(1, kept)
         self._grown_s = -math.inf
-        self._window_s = -math.inf
-        self._peak = 0
+        self._window_s = self.window_end_s = -math.inf
+        self.peak = 0
         self._earlier_peak = 0
         self._lifetimes = 0.0
 
@@ -49,18 +50,19 @@ class Follower:
         return 0.0
 
     def demand(self, inflight: int, now_s: float) -> None:
-        """Note how many connections are in use."""
-        if now_s - self._window_s > self.idle_s / 2:
+        """Note how many connections are in use; news only above `peak` or after `window_end_s`."""
+        if now_s > self.window_end_s:
             # Two half windows: the peak covers between a half and a whole `idle_s`.
-            self._earlier_peak = self._peak if now_s - self._window_s <= self.idle_s else 0
-            self._peak = 0
+            self._earlier_peak = self.peak if now_s - self._window_s <= self.idle_s else 0
+            self.peak = 0
             self._window_s = now_s
-        self._peak = max(self._peak, inflight)
+            self.window_end_s = now_s + self.idle_s / 2
+        self.peak = max(self.peak, inflight)
 
     def surplus(self, opened: int, inflight: int, now_s: float) -> int:
         """How many of `opened` connections nobody needed lately."""
         self.demand(inflight, now_s)
-        needed = math.ceil(1.2 * max(self._peak, self._earlier_peak))
+        needed = math.ceil(1.2 * max(self.peak, self._earlier_peak))
         return max(0, opened - max(self.kept, needed))
 
     def shrink(self) -> None:

@@ -29,10 +29,22 @@ class ConnectionGate(LanedGate):
         self.wanted = wanted
         self.follower = follower
         self.cap = math.inf
+        # Set once a caller names its work: until then there is nothing to ask about lanes.
+        self.laned = False
         self._growth: asyncio.TimerHandle | None = None
         super().__init__(
             self._permitted(), max_waiting=max_waiting, is_heavy=is_heavy, clock=clock, name=name
         )
+
+    def try_acquire(self, label: str = "", /) -> bool:
+        """Take a permit if one is free for this label's lane and nobody of that lane waits."""
+        if self.laned:
+            return super().try_acquire(label)
+        if self.inflight >= self._threshold or self.waiting or self.closed:
+            return False
+        self.inflight += 1
+        self.admitted += 1
+        return True
 
     def resize(self, limit: float) -> None:
         """Put another limit in force, as far as connections may be opened for it."""

@@ -1,24 +1,27 @@
 """One checkout of a connection, from the moment it is taken until it comes back."""
 
 import asyncio
-from collections.abc import Iterator
+import gc
+from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
 from types import CodeType, FrameType
 from typing import Any
 
 from fluido.flow.limiter import Limiter
+from fluido.sample import Outcome, Sample
 from fluido.sqlalchemy.gate import ConnectionGate
 
-# Under this key of `record_info` whoever has the connection finds the checkout.
-HOLD = "fluido.hold"
 # Far below what the law wants a pool tells it nothing; then each statement costs some microseconds less.
 BINDS = 2
 DRIVERS = ("asyncpg", "psycopg")
+# What the interpreter puts between a coroutine and what it awaits, and does not let one look into.
+WRAPPERS = {"async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"}
 
 
 class Hold:
     """Who holds a connection since when, and how much of that time the database was working."""
 
     __slots__ = (
+        "asked_s",
         "binds",
         "database_s",
         "gate",
@@ -27,27 +30,30 @@ class Hold:
         "limit",
         "limiter",
         "reported",
-        "statements",
         "taken_s",
         "task",
-        "waited_s",
         "working_since_s",
     )
 
-    def __init__(
-        self, limiter: Limiter, gate: ConnectionGate, *, label: str, taken_s: float, waited_s: float
+    def __init__(  # noqa: PLR0917  (one a checkout: names would cost a microsecond)
+        self,
+        limiter: Limiter,
+        gate: ConnectionGate,
+        label: str,
+        task: "asyncio.Task[Any] | None",
+        asked_s: float,
+        taken_s: float,
     ) -> None:
         self.limiter = limiter
         self.gate = gate
         self.label = label
+        self.task = task
+        self.asked_s = asked_s
         self.taken_s = taken_s
-        self.waited_s = waited_s
         self.inflight = gate.inflight
         self.limit = gate.limit
         self.binds = True
-        self.task = _current_task()
         self.database_s = 0.0
-        self.statements = 0
         self.working_since_s: float | None = None
         self.reported = False
 
@@ -59,12 +65,17 @@ class Hold:
         self.binds = gate.waiting > 0 or BINDS * gate.inflight >= gate.wanted
         self.working_since_s = self.limiter.clock()
 
-    def end(self, now_s: float) -> None:
-        """The database has answered."""
-        if self.working_since_s is not None:
-            self.database_s += now_s - self.working_since_s
-            self.working_since_s = None
-            self.statements += 1
+    def end(self, now_s: float) -> float:
+        """The database has answered; how long it worked."""
+        took_s = 0.0 if self.working_since_s is None else now_s - self.working_since_s
+        self.working_since_s = None
+        self.database_s += took_s
+        return took_s
+
+    def sample(self, label: str, now_s: float, outcome: Outcome, units: float) -> Sample:
+        """The database has answered: what a law is told of it."""
+        started_s = now_s - self.end(now_s)
+        return Sample(label, started_s, now_s, 0.0, self.inflight, self.limit, outcome, units)
 
     def idle_s(self, now_s: float) -> float:
         """Seconds in which the connection was held and the database had nothing to do for the holder."""
@@ -84,20 +95,34 @@ class Hold:
         return any(f"/{driver}/" in place for place in self.places()[-3:] for driver in DRIVERS)
 
 
-def _current_task() -> "asyncio.Task[Any] | None":
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
-
-
 def _places(awaitable: Any) -> Iterator[str]:
     """Follow the chain of awaits; a task keeps no stack, but each coroutine knows what it waits for."""
     for _ in range(64):
-        frame: FrameType | None = getattr(awaitable, "cr_frame", None) or getattr(awaitable, "ag_frame", None)
-        code: CodeType | None = getattr(awaitable, "cr_code", None) or getattr(awaitable, "ag_code", None)
+        frame: FrameType | None = _first_of(awaitable, "cr_frame", "ag_frame", "gi_frame")
+        code: CodeType | None = _first_of(awaitable, "cr_code", "ag_code", "gi_code")
         if frame is not None and code is not None:
             yield f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}"
-        awaitable = getattr(awaitable, "cr_await", None) or getattr(awaitable, "ag_await", None)
+            awaitable = _first_of(awaitable, "cr_await", "ag_await", "gi_yieldfrom")
+        else:
+            awaitable = _inside(awaitable)
         if awaitable is None:
             return
+
+
+def _first_of(holder: Any, *names: str) -> Any:
+    return next((found for name in names if (found := getattr(holder, name, None)) is not None), None)
+
+
+def _inside(awaitable: Any) -> Any:
+    """What a wrapper without a frame waits for: one step of an async generator, a future of a task.
+
+    The wrappers that the interpreter makes have no attribute for it; the garbage collector sees through.
+    """
+    for found in gc.get_referents(awaitable):
+        if isinstance(found, asyncio.Task):
+            return found.get_coro()
+        if isinstance(found, Coroutine | AsyncGenerator | Generator):
+            return found
+        if type(found).__name__ in WRAPPERS:
+            return found
+    return None

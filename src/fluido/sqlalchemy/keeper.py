@@ -25,33 +25,30 @@ class Keeper:
     def __init__(self, pool: "AdaptivePool") -> None:
         # The timer must not keep a forgotten pool alive.
         self._pool = weakref.ref(pool)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = 0
+        # The loop that the timer is set on, and the thread it runs in.
+        self.armed_loop: asyncio.AbstractEventLoop | None = None
+        self.thread = 0
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def arm(self) -> None:
+    def arm(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Set the timer if it is not set on this loop; without a running loop there is nothing to do."""
-        loop = asyncio._get_running_loop()
-        if loop is not None and (self._timer is None or loop is not self._loop):
-            self._loop = loop
-            self._thread = threading.get_ident()
+        if loop is not None and loop is not self.armed_loop:
+            self.armed_loop = loop
+            self.thread = threading.get_ident()
             self._timer = loop.call_later(SWEEP_S, self.sweep)
 
     @property
     def armed(self) -> bool:
         """Whether the timer is set."""
-        return self._timer is not None
+        return self.armed_loop is not None
 
     def disarm(self) -> None:
         """Stop looking after the pool until the next checkout."""
+        self.armed_loop = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def foreign_loop(self, thread: int) -> asyncio.AbstractEventLoop | None:
-        """The pool's loop when it runs in another thread than `thread`, else None."""
-        return self._loop if self._thread not in {0, thread} and self._timer is not None else None
 
     def sweep(self) -> None:
         """Look once: report, close or open at most one connection, and come back if something is left."""
@@ -65,7 +62,7 @@ class Keeper:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._tend(pool))
         if pool.checkedin() or pool.holds:
-            self.arm()
+            self.arm(asyncio.get_running_loop())
 
     async def _tend(self, pool: "AdaptivePool") -> None:
         try:

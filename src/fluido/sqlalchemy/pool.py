@@ -23,10 +23,11 @@ from fluido.laws.fixed import Fixed
 from fluido.laws.lanes import Lanes
 from fluido.metrics import FlowStats, Histogram
 from fluido.sample import Outcome, Sample
+from fluido.sqlalchemy.entry import Entry
 from fluido.sqlalchemy.errors import PoolQueueFull, PoolTimeout
 from fluido.sqlalchemy.follower import Follower
 from fluido.sqlalchemy.gate import ConnectionGate
-from fluido.sqlalchemy.hold import HOLD, Hold
+from fluido.sqlalchemy.hold import Hold
 from fluido.sqlalchemy.keeper import Keeper
 from fluido.sqlalchemy.law import default_law
 from fluido.sqlalchemy.limits import Limits
@@ -67,10 +68,9 @@ class AdaptivePool(Pool):
         self.limits = limits = limit or _stock_limits(pool_size, max_overflow)
         # The stock arguments ask for a fixed size; `limit` for one that is found.
         self.law: Law = law or (default_law(limits, server="", clock=clock) if limit else Fixed(limits.max))
-        self.holds: dict[ConnectionPoolEntry, Hold] = {}
+        self.holds: dict[Entry, Hold] = {}
         # Set by whoever measures statements; until then a checkout is what the law sees.
         self.observed = False
-        self.labelled = False
         self._timeout_s = timeout
         self._use_lifo = use_lifo
         self._clock = clock
@@ -102,8 +102,7 @@ class AdaptivePool(Pool):
         )
         if limits.pinned:
             self.limiter.pin(limits.max)
-        self._idle: deque[ConnectionPoolEntry] = deque()
-        self._expires_s: dict[ConnectionPoolEntry, float] = {}
+        self._idle: deque[Entry] = deque()
         self._opened = 0
         self._waits = Histogram()
         self._drained: asyncio.Event | None = None
@@ -111,41 +110,54 @@ class AdaptivePool(Pool):
 
     # -- what Pool asks of us --
 
+    # These two run once a call, between two round trips, with cold caches: each function less is felt.
+
     def _do_get(self) -> ConnectionPoolEntry:
         gate = self.gate
         label = current_label()
-        taken_s = asked_s = self._clock()
-        if not gate.try_acquire(label):
+        if label:
+            gate.laned = True
+        asked_s = self._clock()
+        if gate.try_acquire(label):
+            taken_s = asked_s
+            self._waits.add_zero()
+        else:
             self._wait(label, asked_s)
             taken_s = self._clock()
+            self._waits.record(taken_s - asked_s)
         try:
-            record = self._take() or self._open(taken_s)
+            idle = self._idle
+            record = (idle.pop() if self._use_lifo else idle.popleft()) if idle else self._open(taken_s)
         except BaseException:
             gate.release(label)
             raise
-        gate.follower.demand(gate.inflight, taken_s)
-        self._waits.record(taken_s - asked_s)
-        hold = Hold(self.limiter, gate, label=label, taken_s=taken_s, waited_s=taken_s - asked_s)
-        self.holds[record] = hold
-        info = record.record_info
-        if info is not None:
-            info[HOLD] = hold
-        self.keeper.arm()
+        follower = gate.follower
+        if gate.inflight > follower.peak or taken_s > follower.window_end_s:
+            follower.demand(gate.inflight, taken_s)
+        loop = asyncio._get_running_loop()
+        if loop is not self.keeper.armed_loop:
+            self.keeper.arm(loop)
+        task = None if loop is None else asyncio.current_task(loop)
+        record.hold = self.holds[record] = Hold(self.limiter, gate, label, task, asked_s, taken_s)
         return record
 
-    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        loop = self.keeper.foreign_loop(threading.get_ident())
-        if loop is not None:
+    def _create_connection(self) -> Entry:
+        return Entry(self)
+
+    def _do_return_conn(self, record: Any) -> None:
+        if threading.get_ident() != self.keeper.thread and (loop := self.keeper.armed_loop) is not None:
             # The garbage collector may return a forgotten connection from any thread; the gate has one.
             loop.call_soon_threadsafe(self._give_back, record)
         else:
             self._give_back(record)
 
-    def _give_back(self, record: ConnectionPoolEntry) -> None:
+    def _give_back(self, record: Entry) -> None:
         hold = self.holds.pop(record)
-        self._learn(hold)
+        record.hold = None
+        if self.gate.laned or not self.observed:
+            self._learn(hold)
         if self._drained is None:
-            if record.dbapi_connection is None:
+            if self._use_lifo and record.dbapi_connection is None:
                 # The next caller would have to open it again: others first.
                 self._idle.appendleft(record)
             else:
@@ -158,15 +170,11 @@ class AdaptivePool(Pool):
             self._forget(record).close()
 
     def _learn(self, hold: Hold) -> None:
-        # Lanes are for pools whose callers name their work.
-        self.labelled = self.labelled or bool(hold.label)
-        if self.observed and not self.labelled:
-            return
         now_s = self._clock()
         # The holder's own time is not the database's: a slow client does not make its label heavy.
         taken_s = now_s - hold.database_s if self.observed else hold.taken_s
-        sample = Sample(hold.label, taken_s, now_s, hold.waited_s, hold.inflight, hold.limit)
-        if self.labelled:
+        sample = Sample(hold.label, taken_s, now_s, hold.taken_s - hold.asked_s, hold.inflight, hold.limit)
+        if self.gate.laned:
             self.lanes.observe(sample)
         if not self.observed:
             self.limiter.learn(sample)
@@ -190,7 +198,7 @@ class AdaptivePool(Pool):
             dialect=self._dialect,
         )
         pool.observed = self.observed
-        pool.labelled = self.labelled
+        pool.gate.laned = self.gate.laned
         pool.cap(self.gate.cap)
         return pool
 
@@ -290,12 +298,7 @@ class AdaptivePool(Pool):
                 retry_after_s=error.retry_after_s,
             ) from None
 
-    def _take(self) -> ConnectionPoolEntry | None:
-        if not self._idle:
-            return None
-        return self._idle.pop() if self._use_lifo else self._idle.popleft()
-
-    def _open(self, now_s: float) -> ConnectionPoolEntry:
+    def _open(self, now_s: float) -> Entry:
         self._opened += 1
         try:
             record = self._create_connection()
@@ -303,7 +306,7 @@ class AdaptivePool(Pool):
             self._opened -= 1
             self._learn_refusal(now_s, error)
             raise
-        self._expires_s[record] = now_s + self.gate.follower.next_lifetime_s()
+        record.expires_s = now_s + self.gate.follower.next_lifetime_s()
         return record
 
     def _learn_refusal(self, asked_s: float, error: BaseException) -> None:
@@ -314,17 +317,16 @@ class AdaptivePool(Pool):
                 Sample("connect", asked_s, self._clock(), 0.0, gate.inflight, gate.limit, outcome)
             )
 
-    def _forget(self, record: ConnectionPoolEntry) -> ConnectionPoolEntry:
+    def _forget(self, record: Entry) -> Entry:
         self._opened -= 1
-        del self._expires_s[record]
         return record
 
     # -- what the keeper does between the calls --
 
-    def retire(self) -> ConnectionPoolEntry | None:
+    def retire(self) -> Entry | None:
         """Take an idle connection out of the pool that is too old, or that nobody needed lately."""
         now_s = self._clock()
-        retired = next((record for record in self._idle if self._expires_s[record] < now_s), None)
+        retired = next((record for record in self._idle if record.expires_s < now_s), None)
         if retired is None and self._idle:
             surplus = self.gate.follower.surplus(self._opened, self.gate.inflight, now_s)
             retired = self._idle[0] if surplus else None

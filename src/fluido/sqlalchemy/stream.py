@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from fluido.laws.fetch import Block, Fetch
 from fluido.sqlalchemy.cursor import BlockCursor
+from fluido.sqlalchemy.entry import hold_of
 from fluido.sqlalchemy.fingerprint import fingerprint
-from fluido.sqlalchemy.hold import HOLD
 from fluido.sqlalchemy.transfer import Transfer
 
 REMEMBERED = 256
@@ -100,7 +100,7 @@ class RowStream:
         self._connection = await self._engine.connect().start()
         try:
             raw = await self._connection.get_raw_connection()
-            hold = (raw.record_info or {}).get(HOLD)
+            hold = hold_of(raw)
             if hold is not None:
                 hold.reported = True  # a stream is held for long by design
             if raw.dbapi_connection and self._engine.dialect.detect_autocommit_setting(raw.dbapi_connection):
