@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench.postgres import arms
+from bench.postgres.agreement import agreement
 from bench.postgres.loops import Work, closed, commit, compute, one_hot_row, sleep_10_ms, two_hot_rows
 from bench.postgres.record import Measured
 
@@ -101,6 +102,8 @@ async def limits(url: str, length: Length) -> AsyncIterator[Measured]:
         swept = {size: await _static(url, work, size, length.static_s) for size in length.sweep}
         for size, rate in swept.items():
             yield Measured(experiment, f"static {size}", "sweep, calls/s", [[rate]])
+        for row in agreement(name, swept):
+            yield row
         best = max(swept, key=swept.__getitem__)
         rows: dict[str, list[list[float]]] = {"best static": [], "V1 (5+10)": [], "fluido": []}
         for start in length.starts:

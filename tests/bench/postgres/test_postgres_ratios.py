@@ -7,6 +7,7 @@ import pytest
 
 from bench.environment import describe
 from bench.postgres import report
+from bench.postgres.agreement import SCENARIOS, agreement
 from bench.postgres.limits import Course
 from bench.postgres.ratios import ratios
 from bench.postgres.record import Measured
@@ -51,6 +52,26 @@ def test_the_report_is_written_with_its_command(tmp_path: Path) -> None:
     assert "| 1 | MISSED |" in text
     report.picture(tmp_path / "run.png", RUN, title="a run")
     assert (tmp_path / "run.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("workload", SCENARIOS)
+def test_simulator_and_server_are_compared_in_their_order(workload: str) -> None:
+    """The curves were measured on a real server: against themselves turned round they must not agree."""
+    sizes = (2, 6, 15, 96)
+    same = {size: row.blocks[0][0] for size, row in zip(sizes, curve_of(workload, sizes), strict=True)}
+    assert opposite(workload, same) == 0
+    turned = opposite(workload, {size: 1 / rate for size, rate in same.items()})
+    assert (turned > 0) == (workload != "CPU")  # a plateau has no order
+
+
+def curve_of(workload: str, sizes: tuple[int, ...]) -> list[Measured]:
+    rows = agreement(workload, dict.fromkeys(sizes, 1.0))
+    return [row for row in rows if row.metric == "simulator, of its best"]
+
+
+def opposite(workload: str, swept: dict[int, float]) -> float:
+    rows = agreement(workload, swept)
+    return next(row.blocks[0][0] for row in rows if row.metric == "in opposite order")
 
 
 def test_a_course_tells_when_it_settled() -> None:
