@@ -141,7 +141,7 @@ def _components(material: Material, ledger: Ledger) -> Slide:
         (
             spanish.cell(contest.experiment),
             spanish.metric(contest.metric),
-            contest.other,
+            spanish.contender(contest.other),
             contest.number(ledger, "ratio"),
             contest.interval(ledger),
             contest.verdict,

@@ -19,17 +19,22 @@ class Capacity:
     experiment: str
     one: Row
     two: Row
-    offered_per_s: float
-    """What was offered in the row of V2; nan where V1's capacity is not in the file."""
+    v1_per_s: float
+    """What V1 completed at most, of which loads are shares; nan where it is not in the file."""
 
     @property
     def is_shown(self) -> bool:
         """V2 gives more answers within the deadline, by the verdict, at the load where it gives most."""
         return bool(self.two.get("verdict") == "better")
 
-    @property
-    def is_lower_bound(self) -> bool:
-        return self.value("two") >= NEARLY_ALL * self.offered_per_s
+    def unreached(self) -> list[str]:
+        """Arms that answered nearly all that was offered: their limit lies higher than what is told."""
+        both = (("V1", "one", self.one), ("V2", "two", self.two))
+        return [
+            name
+            for name, arm, row in both
+            if self.value(arm) >= NEARLY_ALL * self.v1_per_s * row.value("level")
+        ]
 
     def value(self, arm: str, end: str = "value") -> float:
         """Answers a second; `end`: value, low or high."""
@@ -63,8 +68,8 @@ def capacities(material: Material) -> list[Capacity]:
         two = max(mine, key=lambda row: _known(row.value("treatment_value")))
         if one.value("control_value") > 0 and two.value("treatment_value") > 0:
             per_s = material.main.at(("configuration", "capacity_per_s", experiment))
-            offered = float(per_s) * two.value("level") if isinstance(per_s, int | float) else math.nan
-            made.append(Capacity(experiment, one, two, offered))
+            whole = float(per_s) if isinstance(per_s, int | float) else math.nan
+            made.append(Capacity(experiment, one, two, whole))
     return made
 
 

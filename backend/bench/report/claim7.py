@@ -6,7 +6,7 @@ from bench.report.ledger import Ledger
 from bench.report.page import Page
 from bench.report.rows import Row, contests, find
 from bench.report.sources import Material
-from bench.report.spanish import NOT_MEASURED, cell, metric
+from bench.report.spanish import NOT_MEASURED, cell, contender, metric
 
 
 def render(material: Material, ledger: Ledger) -> str:
@@ -53,6 +53,10 @@ def _element(page: Page, at: int, element: Element, material: Material, ledger: 
     shown = _main_rows(element, material, ledger) + _part_rows(element, material, ledger)
     if shown:
         page.table(("medición", "contra", "veces mejor", "intervalo 95 %", "veredicto", "origen"), shown)
+        if any(line[4] == "sin intervalo" for line in shown):
+            page.say(
+                "Las filas sin intervalo tienen menos de cinco bloques: no deciden nada.", element.otherwise
+            )
     else:
         page.say(f"Medición en los archivos de este informe: {NOT_MEASURED}. {element.otherwise}".rstrip())
 
@@ -77,7 +81,7 @@ def _part_rows(element: Element, material: Material, ledger: Ledger) -> list[lis
     return [
         [
             f"{cell(contest.experiment)}: {metric(contest.metric)}",
-            contest.other,
+            contender(contest.other),
             contest.number(ledger, "ratio"),
             contest.interval(ledger),
             contest.verdict,

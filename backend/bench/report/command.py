@@ -76,7 +76,7 @@ def render(material: Material, pictures: Sequence[tuple[str, str]] = (), *, mark
 
 
 def _trace(entries: Sequence[Entry], material: Material) -> str:
-    """Machine-readable: source files by letter, then every printed number with its path or its formula."""
+    """Machine-readable: files by letter; by document, each printed number with its paths and its formula."""
     sources = {
         source.letter: {
             "file": source.name,
@@ -86,17 +86,19 @@ def _trace(entries: Sequence[Entry], material: Material) -> str:
         }
         for source in material.sources
     }
-    numbers = [
-        {
-            "document": entry.page,
-            "text": entry.text,
-            "from": [[letter, *path] for letter, path in entry.paths],
-            "formula": entry.formula,
-        }
-        for entry in entries
-    ]
-    lines = ",\n".join(json.dumps(line, ensure_ascii=False) for line in numbers)
-    return f'{{"sources": {json.dumps(sources, ensure_ascii=False)},\n"numbers": [\n{lines}\n]}}\n'
+    parts = [f'"sources": {json.dumps(sources, ensure_ascii=False)}']
+    for page in dict.fromkeys(entry.page for entry in entries):
+        lines = dict.fromkeys(_trace_line(entry) for entry in entries if entry.page == page)
+        parts.append(f"{json.dumps(page)}: [\n" + ",\n".join(lines) + "\n]")
+    return "{" + ",\n".join(parts) + "}\n"
+
+
+def _trace_line(entry: Entry) -> str:
+    """`["2,45", "R.summary.8.ratio"]`; with more inputs or a formula, those as well."""
+    paths = [".".join([letter, *map(str, path)]) for letter, path in entry.paths]
+    return json.dumps(
+        [entry.text, *paths, *([f"= {entry.formula}"] if entry.formula else [])], ensure_ascii=False
+    )
 
 
 def publish(material: Material, out: Path, beside: Path | None = None) -> list[str]:

@@ -25,7 +25,7 @@ DIFFERENCES = (
     ),
     (
         "Redis",
-        "pool de conexiones, una orden por viaje",
+        "cliente y pool corrientes de redis-py",
         "una conexión compartida, una escritura por vuelta",
         "`src/fluido/redis/link.py`",
     ),

@@ -134,6 +134,13 @@ def _reasons(target: Target, found: Sequence[Row], material: Material, ledger: L
                 "enviar al modelo un prompt al que sólo se agrega."
             ),
         ]
+    if target.title == "LLM, first byte" and rows_of(CUSTOMER[0], material):
+        return [
+            (
+                "El primer token espera a que el motor lea lo que no conoce del prompt: cuánto es en cada brazo "
+                "está dicho bajo la tabla anterior, en las mismas corridas."
+            )
+        ]
     lines = [tokens(row, ledger) for row in found]
     if target.measure.startswith("end to end"):
         lines += [bound for row in found if (bound := _bound(target, row, material, ledger))]
@@ -156,7 +163,7 @@ def tokens(row: Row, ledger: Ledger) -> str:
         if done[1] < LITTLE_LESS * done[0]
         else "no hay trabajo que ahorrar, y no cabe esperar una mejora por esta vía"
     )
-    return f"{row.where} ({row.origin}): {'; '.join(parts)}. Aquí {spared}."
+    return f"{spanish.sentence(row.where)} ({row.origin}): {'; '.join(parts)}. Aquí {spared}."
 
 
 _SIDES = ("control", "treatment")
@@ -188,9 +195,9 @@ def _bound(target: Target, row: Row, material: Material, ledger: Ledger) -> str:
         (row.source, first[0].path("treatment_value")),
     ]
     limit = ledger.derive(ratio, "ratio", "E2E de V1 / (E2E de V2 - primer token de V2), medianas", inputs)
-    word = "por debajo del" if ratio < target.low else "dentro o por encima del"
+    word = "por debajo del" if ratio < target.low else "no por debajo del"
     return (
-        f"{row.where}: una vez llegado el primer token, generar el resto tarda lo que tarda el modelo. "
-        f"Aunque el primer token de V2 fuera inmediato, la razón sería del orden de {limit} (cociente de "
-        f"medianas): {word} objetivo."
+        f"{spanish.sentence(row.where)}: una vez llegado el primer token, generar el resto tarda lo que "
+        "tarda el modelo. Aunque el primer token de V2 fuera inmediato, la razón sería del orden de "
+        f"{limit} (cociente de medianas): {word} objetivo."
     )

@@ -46,7 +46,7 @@ def _one_page(page: Page, found: list[Capacity], ledger: Ledger) -> None:
 
 
 def _sentence(capacity: Capacity, ledger: Ledger) -> str:
-    name = spanish.experiment(capacity.experiment)
+    name = spanish.sentence(spanish.experiment(capacity.experiment))
     one, two = capacity.cite(ledger, "one"), capacity.cite(ledger, "two")
     row = capacity.two
     text = f"{name}: V1 dio como mucho {one} respuestas por segundo dentro del plazo, y V2 {two}"
@@ -122,7 +122,7 @@ def _capacity(page: Page, found: list[Capacity], ledger: Ledger) -> None:
                 capacity.one.cite(ledger, "level", "share"),
                 capacity.cite(ledger, "two"),
                 capacity.two.cite(ledger, "level", "share"),
-                "sí" if capacity.is_lower_bound else "no",
+                " y ".join(capacity.unreached()) or "no",
                 capacity.two.verdict(),
                 f"{capacity.one.origin} y {capacity.two.origin}",
             ]
@@ -145,7 +145,7 @@ def _servers(page: Page, found: list[Capacity], ledger: Ledger) -> None:
                     ledger.state(spanish.number(load, "count"), ASSUMED),
                     capacity.servers(ledger, "one", load, RESERVE),
                     capacity.servers(ledger, "two", load, RESERVE),
-                    f"{low} a {high}",
+                    "pocos bloques" if spanish.NOT_MEASURED in low + high else f"{low} a {high}",
                     "sí" if capacity.is_shown else "no: " + capacity.two.verdict(),
                 ]
             )

@@ -1,6 +1,7 @@
 """`Dónde no ayuda`: every measured case in which the new one is not shown to be better, found by rule."""
 
 import math
+from collections.abc import Sequence
 
 from bench.report import spanish
 from bench.report.ledger import Ledger
@@ -39,8 +40,17 @@ def section(page: Page, material: Material, ledger: Ledger, *, parts: bool = Tru
         "Esta lista la hace el programa: contiene todas las medidas de la corrida en las que V2 no quedó "
         f"«mejor». De {total} medidas de V2 o de una de sus piezas contra lo que había, {open_count} están "
         f"aquí; en {worse} lo nuevo es peor. "
-        "«Indeciso» no significa «igual»: significa que esta corrida no puede decir cuál es mejor."
+        "«Indeciso» no significa «igual»: significa que esta corrida no puede decir cuál es mejor. Puede "
+        "quedar indecisa una fila cuyo intervalo no contiene el 1, si no resiste la corrección por el número "
+        "de comparaciones.",
+        _against(found),
     )
+    shown = [row for row in found if parts or row.get("primary") or row.value("high") < 1]
+    if len(shown) < len(found):
+        page.say(
+            "Abajo, las principales y aquellas cuyo intervalo queda entero por debajo de 1; todas, con los "
+            "componentes, en `RESULTADOS_BUFFERS_DINAMICOS.md`."
+        )
     page.table(
         (
             "medida",
@@ -65,12 +75,20 @@ def section(page: Page, material: Material, ledger: Ledger, *, parts: bool = Tru
                 row.verdict(),
                 row.origin,
             ]
-            for row in found
+            for row in shown
         ],
     )
     _overtaken(page, material, ledger)
     if parts:
         _parts(page, material, ledger)
+
+
+def _against(found: Sequence[Row]) -> str:
+    """Undecided rows that nevertheless point the wrong way."""
+    names = [row.origin for row in found if row.value("high") < 1 and row.get("verdict") != "worse"]
+    if not names:
+        return ""
+    return f"Son indicio de que lo nuevo es peor, aunque no demostrado: {', '.join(names)}."
 
 
 def _overtaken(page: Page, material: Material, ledger: Ledger) -> None:
@@ -115,7 +133,8 @@ def _parts(page: Page, material: Material, ledger: Ledger) -> None:
         return
     page.say(
         "Cada componente contra cada uno de los otros clientes con los que se midió, también los que no son "
-        "V1. Los bloques de los archivos de PostgreSQL se parean aquí; los de Redis traen su intervalo."
+        "V1. Los bloques de los archivos de PostgreSQL se parean aquí; los de Redis traen su intervalo. Las "
+        "filas sin intervalo tienen menos de cinco bloques y no deciden nada, en ningún sentido."
     )
     page.table(
         ("caso", "medida", "nuestro", "contra", "veces mejor", "intervalo 95 %", "veredicto", "origen"),
@@ -123,8 +142,8 @@ def _parts(page: Page, material: Material, ledger: Ledger) -> None:
             [
                 spanish.cell(contest.experiment),
                 spanish.metric(contest.metric),
-                contest.ours,
-                contest.other,
+                spanish.contender(contest.ours),
+                spanish.contender(contest.other),
                 contest.number(ledger, "ratio"),
                 contest.interval(ledger),
                 contest.verdict,

@@ -5,11 +5,11 @@ from typing import Any
 
 from bench.report import spanish
 from bench.report.ledger import Ledger
+from bench.report.notes import told
 from bench.report.page import Page
 from bench.report.rows import Row, ours, rows
 from bench.report.sources import Material, Source
 
-REAL_ENGINE = "smollm2"
 RATIO_HEADER = (
     "medida",
     "dónde",
@@ -38,7 +38,12 @@ def warnings(material: Material) -> list[str]:
     """Sentences that must stand beside the figures."""
     main, found = material.main, []
     profile = _profile(main)
-    if profile.get("engine") != REAL_ENGINE:
+    if profile.get("engine") == "smollm2":
+        found.append(
+            "**Modelo real y muy pequeño.** SmolLM2-135M responde aceptablemente en inglés y mal en español; "
+            "sus tiempos no son los de un modelo de producción."
+        )
+    elif profile.get("engine") != "ollama":
         found.append(
             "**Pesos sintéticos.** El motor es llama.cpp con un modelo de pesos aleatorios: trabaja como uno "
             "real y escribe palabras sin sentido. Sirve para medir tiempos y colas, no la calidad de las "
@@ -50,7 +55,7 @@ def warnings(material: Material) -> list[str]:
         found.append("**Código modificado.** La corrida se hizo con cambios que no están en el commit.")
     if profile.get("name") in {"quick", "bench"}:
         found.append("**Corrida corta.** Muestra que todo funciona y decide poco.")
-    found += [f"Nota de la corrida (texto original): «{note}»." for note in main.document["notes"]]
+    found += [told(str(note)) for note in main.document["notes"]]
     return found
 
 
@@ -60,7 +65,7 @@ def _profile(source: Source) -> Mapping[str, Any]:
 
 
 def _date(source: Source, ledger: Ledger) -> str:
-    return ledger.cite(source, ("environment", "started_at"), "words")
+    return ledger.cite(source, ("environment", "started_at"), "date")
 
 
 def glossary(page: Page) -> None:
@@ -103,15 +108,17 @@ def environment(page: Page, material: Material, ledger: Ledger) -> None:
     """The machine, the versions, what the machine did meanwhile."""
     page.head("Entorno")
     main = material.main
-    lines = [("medición", ("environment", "started_at")), ("procesador", ("environment", "cpu"))]
-    found = [[name, ledger.cite(main, path, "words")] for name, path in lines]
+    found = [["medición", _date(main, ledger)]]
+    found.append(["procesador", ledger.cite(main, ("environment", "cpu"), "words")])
     found.append(["núcleos", ledger.cite(main, ("environment", "cores"), "count")])
     found.append(["memoria", f"{ledger.cite(main, ('environment', 'memory_gb'))} GB"])
     found.append(["sistema", ledger.cite(main, ("environment", "system"), "words")])
     found.append(["Python", ledger.cite(main, ("environment", "python"), "words")])
     ground = main.at(("environment", "ground")) or []
     found += [
-        ["servidor", ledger.cite(main, ("environment", "ground", at), "words")] for at in range(len(ground))
+        ["servidor", ledger.cite(main, ("environment", "ground", at), "words")]
+        for at, line in enumerate(ground)
+        if any(letter.isdigit() for letter in str(line))
     ]
     versions = main.at(("environment", "versions")) or {}
     found += [

@@ -30,8 +30,8 @@ def headline(row: Row, ledger: Ledger) -> str:
     one, two = (row.cite(ledger, f"{side}_value") for side in ("control", "treatment"))
     what = "la mitad de las respuestas llegó completa" if row.is_chat else "la mitad de los turnos terminó"
     text = (
-        f"{row.where}: con V1 {what} en {one} ms o menos; con V2, en {two} ms o menos. Razón "
-        f"{row.cite(ledger, 'ratio', 'ratio')} (intervalo 95 %: {row.interval(ledger)}); veredicto: "
+        f"{spanish.sentence(row.where)}: con V1 {what} en {one} ms o menos; con V2, en {two} ms o menos. "
+        f"Razón {row.cite(ledger, 'ratio', 'ratio')} (intervalo 95 %: {row.interval(ledger)}); veredicto: "
         f"{row.verdict()}"
     )
     lost = [row.lost(ledger, side) for side in ("control", "treatment")]
@@ -50,7 +50,7 @@ def tally(material: Material, ledger: Ledger) -> str:
     return (
         f"De {ledger.derive(len(mine), 'count', 'filas de V2', inputs)} medidas de V2, o de una de sus "
         "piezas, contra lo que había: "
-        f"{count('better')} mejores, {count('worse')} peores y {count('undecided')} indecisas."
+        f"mejor en {count('better')}, peor en {count('worse')}, indeciso en {count('undecided')}."
     )
 
 

@@ -113,8 +113,8 @@ def _contest(contest: Contest, ledger: Ledger) -> list[str]:
     return [
         spanish.cell(contest.experiment),
         spanish.metric(contest.metric),
-        contest.ours,
-        contest.other,
+        spanish.contender(contest.ours),
+        spanish.contender(contest.other),
         contest.number(ledger, "ratio"),
         contest.interval(ledger),
         contest.verdict,

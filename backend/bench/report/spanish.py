@@ -85,11 +85,13 @@ def decimals_of(value: float) -> int:
 
 
 def number(value: Any, kind: str) -> str:
-    """`kind`: value (three figures), ratio (two decimals), share (0.9 is 90 %), count, words (as it is)."""
+    """`kind`: value (three figures), ratio (two decimals), share (0.9: 90 %), count, date, words."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return NOT_MEASURED
     if kind == "words":
         return str(value)
+    if kind == "date":
+        return date(str(value))
     if kind == "count":
         return grouped(round(float(value)))
     if kind == "share":
@@ -132,6 +134,18 @@ def load(row: Mapping[str, Any]) -> str:
     )
 
 
+CONTENDERS = {
+    "SQLAlchemy": "pool de SQLAlchemy",
+    "SQLAlchemy stream": "stream de SQLAlchemy",
+    "asyncpg pool": "pool de asyncpg",
+    "autocommit": "un commit por fila",
+    "no lanes": "sin carriles",
+    "lanes": "con carriles",
+    "fluido fixed": "fluido, límite clavado",
+    "best static again": "el límite fijo que ganó el barrido, medido otra vez",
+    "redis-py, pool of 20": "redis-py, pool de 20",
+    "redis-py, explicit pipelines": "redis-py, pipelines escritos a mano",
+}
 METRICS = {
     "wait p50 ms": "espera p50",
     "wait p99 ms": "espera p99",
@@ -174,8 +188,24 @@ def cell(name: str) -> str:
         return SCENES[name]
     for shape, spanish in _SHAPES:
         if shape.fullmatch(name):
-            return shape.sub(spanish, name)
+            return shape.sub(spanish, name).replace(" 1 tareas", " 1 tarea")
     return f"`{name}`"
+
+
+def contender(name: str) -> str:
+    """A client or pool of a component benchmark."""
+    return CONTENDERS.get(name, name.replace("static ", "límite fijo "))
+
+
+def sentence(text: str) -> str:
+    """With a capital, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def date(stamp: str) -> str:
+    """2026-11-22T19:20:44+00:00 as 22-11-2026 19:20 UTC; anything else as it is."""
+    found = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)T(\d\d:\d\d)(:\d\d)?(\+00:00|Z)", stamp)
+    return f"{found[3]}-{found[2]}-{found[1]} {found[4]} UTC" if found else stamp
 
 
 def metric(name: str) -> str:
