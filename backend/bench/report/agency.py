@@ -6,9 +6,9 @@ from bench.claims import CUSTOMER, Target
 from bench.report import customer, method, plain, spanish
 from bench.report.capacity import capacities
 from bench.report.ledger import Ledger
-from bench.report.losses import losing
+from bench.report.losses import losing, main_ones
 from bench.report.page import Page
-from bench.report.rows import Contest, contests, rows
+from bench.report.rows import Contest, Row, contests, ours, rows
 from bench.report.slides import Slide
 from bench.report.sources import Material
 
@@ -123,7 +123,10 @@ def _target(target: Target, material: Material, ledger: Ledger) -> Slide:
 
 def _lost(material: Material, ledger: Ledger) -> Slide:
     """Failures and refusals, once a workload and load."""
-    shown = {row.key: row for target in CUSTOMER for row in reversed(customer.rows_of(target, material))}
+    shown: dict[tuple[str, float], Row] = {}
+    for target in CUSTOMER:
+        for row in customer.rows_of(target, material):
+            shown.setdefault(row.key, row)
     lines = [
         (row.where, row.lost(ledger, "control"), row.lost(ledger, "treatment"), row.origin)
         for row in shown.values()
@@ -134,10 +137,23 @@ def _lost(material: Material, ledger: Ledger) -> Slide:
 
 def _components(material: Material, ledger: Ledger) -> Slide:
     """Against the stock part only; everything else is in the results document."""
+    mine = [row for row in ours(material.main) if row.get("primary") and not row.is_chat]
     found = [c for source in material.parts for c in contests(source) if c.other in STOCK and _is_main(c)]
-    if not found:
-        return Slide("Componentes por separado", ("No medido: no se entregaron archivos de componentes.",))
+    if not found and not mine:
+        return Slide("Componentes por separado", ("No medido en esta corrida ni en otras entregadas.",))
     lines = [
+        (
+            row.where,
+            spanish.measure(row.get("measure")),
+            spanish.arm(row.get("control")),
+            row.cite(ledger, "ratio", "ratio"),
+            row.interval(ledger),
+            row.verdict(),
+            row.origin,
+        )
+        for row in mine
+    ]
+    lines += [
         (
             spanish.cell(contest.experiment),
             spanish.metric(contest.metric),
@@ -150,7 +166,12 @@ def _components(material: Material, ledger: Ledger) -> Slide:
         for contest in found
     ]
     header = ("caso", "medida", "contra", "veces mejor", "intervalo 95 %", "veredicto", "origen")
-    points = ("Otras corridas, cada una con su commit; el resto, en RESULTADOS_BUFFERS_DINAMICOS.md.",)
+    points = (
+        (
+            "Los de origen R, de esta corrida; los demás, de otras, cada una con su commit. El resto, en "
+            "RESULTADOS_BUFFERS_DINAMICOS.md."
+        ),
+    )
     return Slide("Componentes por separado", points, (header, *lines))
 
 
@@ -168,10 +189,15 @@ def _not_helping(material: Material, ledger: Ledger) -> Slide:
             row.verdict(),
             row.origin,
         )
-        for row in losing(material)
+        for row in main_ones(losing(material))
     ]
     header = ("medida", "dónde", "veces mejor", "intervalo 95 %", "veredicto", "origen")
-    points = ("Todas las medidas de la corrida en que V2 o una pieza suya no quedó «mejor».",)
+    points = (
+        (
+            "Medidas principales en que V2 o una pieza suya no quedó «mejor», y toda aquella cuyo "
+            "intervalo queda por debajo de 1. La lista completa: RESULTADOS_BUFFERS_DINAMICOS.md."
+        ),
+    )
     return Slide("Dónde no ayuda", points, (header, *lines) if lines else ())
 
 

@@ -137,8 +137,8 @@ def _reasons(target: Target, found: Sequence[Row], material: Material, ledger: L
     if target.title == "LLM, first byte" and rows_of(CUSTOMER[0], material):
         return [
             (
-                "El primer token espera a que el motor lea lo que no conoce del prompt: cuánto es en cada brazo "
-                "está dicho bajo la tabla anterior, en las mismas corridas."
+                "El primer token espera a que el motor lea lo que no conoce del prompt: cuánto es en cada "
+                "brazo está dicho bajo la tabla anterior, en las mismas corridas."
             )
         ]
     lines = [tokens(row, ledger) for row in found]

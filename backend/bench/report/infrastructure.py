@@ -101,8 +101,7 @@ def _capacity(page: Page, found: list[Capacity], ledger: Ledger) -> None:
     page.head("Capacidad medida (C)")
     page.say(
         "El mayor número de respuestas dentro del plazo, por segundo, entre las cargas que se midieron. "
-        "Donde V2 atendió casi todo lo ofrecido en su mejor carga, su tope no se alcanzó: su C es una cota "
-        "inferior."
+        "Quien atendió casi todo lo ofrecido en esa carga no llegó a su tope: su C es una cota inferior."
     )
     page.table(
         (

@@ -22,6 +22,11 @@ def _known(ratio: float) -> float:
     return ratio if math.isfinite(ratio) else 0.0
 
 
+def main_ones(found: Sequence[Row]) -> list[Row]:
+    """For a short document: headline measures, and all whose interval lies below 1."""
+    return [row for row in found if row.get("primary") or row.value("high") < 1]
+
+
 def losing_parts(material: Material) -> list[Contest]:
     """Comparisons of components whose interval does not lie above 1, or that have none."""
     found = [contest for source in material.parts for contest in contests(source) if not contest.is_shown]
@@ -45,7 +50,7 @@ def section(page: Page, material: Material, ledger: Ledger, *, parts: bool = Tru
         "de comparaciones.",
         _against(found),
     )
-    shown = [row for row in found if parts or row.get("primary") or row.value("high") < 1]
+    shown = found if parts else main_ones(found)
     if len(shown) < len(found):
         page.say(
             "Abajo, las principales y aquellas cuyo intervalo queda entero por debajo de 1; todas, con los "

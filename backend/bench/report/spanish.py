@@ -69,7 +69,9 @@ ATTAINED = {
     "not measured": NOT_MEASURED,
     "too few blocks": "indeciso: pocos bloques",
 }
-UNITS = {"/s": "por segundo"}
+UNITS = {"/s": "por segundo", "us": "µs"}
+CLOSED_LOOP = ("fairness",)
+"""Scenes whose level is no share of a capacity."""
 
 
 def grouped(value: float, decimals: int = 0) -> str:
@@ -128,10 +130,10 @@ def unit(name: str) -> str:
 
 
 def load(row: Mapping[str, Any]) -> str:
-    """What was offered: a share of V1's capacity, or a closed loop for the parts measured alone."""
-    return (
-        f"{number(row['level'], 'share')} de la capacidad de V1" if row.get("control_output_tokens") else ""
-    )
+    """What was offered: a share of V1's capacity; nothing for scenes in which everybody asks all the time."""
+    if row.get("experiment") in CLOSED_LOOP or not row.get("control_output_tokens"):
+        return ""
+    return f"{number(row['level'], 'share')} de la capacidad de V1"
 
 
 CONTENDERS = {
