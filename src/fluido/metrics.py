@@ -113,7 +113,9 @@ class FlowStats:
     """A flow at one moment. Counts are since it was built; quantiles cover the same time.
 
     `value` is what is in force, `floor` and `ceiling` bound it. A flow that is `pinned` does not listen to
-    its law; one in `shadow` logs what its law would do and does not do it.
+    its law; one in `shadow` logs what its law would do and does not do it. `wait_ms_longest` is how long the
+    first of those who wait now has waited, `longest_label` its class of work; `brake` is the factor in (0, 1]
+    on the limit while calls fail.
     """
 
     name: str
@@ -132,8 +134,11 @@ class FlowStats:
     overloads: int = 0
     wait_ms_p50: float = 0.0
     wait_ms_p99: float = 0.0
+    wait_ms_longest: float = 0.0
+    longest_label: str = ""
     service_ms_p50: float = 0.0
     service_ms_p99: float = 0.0
+    brake: float = 1.0
     pinned: bool = False
     shadow: bool = False
     decisions: tuple[DecisionRecord, ...] = ()

@@ -14,6 +14,7 @@ from . import conversations, errors, observe, pages
 from .bounds import BoundedBody, RequestId
 from .chat import chat_router
 from .pace import Pace
+from .panel import Feed, Frames, panel_router
 from .security import Door
 from .traffic import Measured, Traffic
 
@@ -25,6 +26,8 @@ def create_app(system: System, settings: Settings, pace: Pace | None = None) -> 
     traffic = Traffic(system.flows)
     pace = pace or Pace(slow_client_s=settings.slow_client_s)
 
+    feed = Feed(Frames(system, traffic))
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         pace.open()
@@ -33,6 +36,7 @@ def create_app(system: System, settings: Settings, pace: Pace | None = None) -> 
             yield
         finally:
             pace.close()
+            await feed.close()
             await system.close()
 
     app = FastAPI(
@@ -52,11 +56,13 @@ def create_app(system: System, settings: Settings, pace: Pace | None = None) -> 
     app.state.system = system
     app.state.traffic = traffic
     app.state.pace = pace
+    app.state.feed = feed
     errors.install(app)
     door = Door([key.get_secret_value() for key in settings.api_keys], settings.requests_per_minute)
     app.include_router(chat_router(settings.max_message_chars), dependencies=[Depends(door)])
     app.include_router(conversations.router, dependencies=[Depends(door)])
     app.include_router(observe.router)
+    app.include_router(panel_router(feed, door, settings.slow_client_s))
     app.include_router(pages.router)
     app.mount("/web", pages.static_files(), name="web")
     # The stock page of the documentation loads its scripts from elsewhere; this one brings them along.

@@ -14,7 +14,7 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 async def index() -> FileResponse:
     """The page a person talks to."""
-    return FileResponse(WEB / "index.html", headers=_HEADERS)
+    return FileResponse(WEB / "index.html", headers=HEADERS)
 
 
 def static_files() -> StaticFiles:
@@ -22,7 +22,7 @@ def static_files() -> StaticFiles:
     return StaticFiles(directory=WEB)
 
 
-_HEADERS = {
+HEADERS = {
     "cache-control": "no-cache",
     "content-security-policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",

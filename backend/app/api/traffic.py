@@ -9,7 +9,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fluido.telemetry.prometheus import FlowCollector, HasStats
 
+from .recent import RecentTimes
+
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_COMMENT = b":"  # of an event stream: keeps the connection alive, and is not the answer yet
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -20,6 +23,7 @@ class Traffic:
     """
 
     def __init__(self, flows: Callable[[], Iterable[HasStats]]) -> None:
+        self.recent = RecentTimes()
         self._registry = CollectorRegistry()
         self._registry.register(FlowCollector(flows))
         self.requests = Counter(
@@ -30,7 +34,7 @@ class Traffic:
         )
         self.first_byte = Histogram(
             "sentinel_http_first_byte_seconds",
-            "Time to the first byte of the answer.",
+            "Time to the first byte of the answer; comments of an event stream are none.",
             ["route"],
             buckets=_BUCKETS,
             registry=self._registry,
@@ -73,7 +77,7 @@ class Measured:
             nonlocal status, first
             if message["type"] == "http.response.start":
                 status = str(message["status"])
-            elif first is None:
+            elif first is None and not message.get("body", b"").startswith(_COMMENT):
                 first = self._clock()
             await send(message)
 
@@ -85,6 +89,10 @@ class Measured:
             # The router leaves the template in the scope; what it did not know is one label, not many.
             route = getattr(scope.get("route"), "path", "unknown")
             self._traffic.requests.labels(scope["method"], route, status).inc()
-            self._traffic.duration.labels(route).observe(self._clock() - started)
-            if first is not None:
-                self._traffic.first_byte.labels(route).observe(first - started)
+            total_s = self._clock() - started
+            first_s = None if first is None else first - started
+            self._traffic.duration.labels(route).observe(total_s)
+            if first_s is not None:
+                self._traffic.first_byte.labels(route).observe(first_s)
+            failed = status.startswith("5") or status == "429"
+            self._traffic.recent.record(route, first_s=first_s, total_s=total_s, failed=failed)

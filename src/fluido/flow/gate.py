@@ -104,6 +104,14 @@ class Gate:
                 waiter.turn.set_exception(Closed("the gate was closed while waiting"))
                 self._leave(waiter)
 
+    def longest_wait(self) -> tuple[float, str]:
+        """How long the one who waits longest has waited, in seconds, and its label; 0.0 when nobody does."""
+        heads = [head for line in self._lines() if (head := line.head()) is not None]
+        if not heads:
+            return 0.0, ""
+        first = min(heads, key=lambda waiter: waiter.ticket)
+        return self._clock() - first.joined_s, first.label
+
     # -- the queue --
 
     async def _wait(self, label: str, deadline_s: float | None) -> None:
@@ -115,7 +123,7 @@ class Gate:
         elif deadline_s is not None and joined_s - self._standing_since_s >= STANDING_S:
             deadline_s = joined_s + self._standing_share * (deadline_s - joined_s)
         self._tickets += 1
-        waiter = Waiter(loop.create_future(), label, self._line_of(label), self._tickets)
+        waiter = Waiter(loop.create_future(), label, self._line_of(label), self._tickets, joined_s)
         if deadline_s is not None:
             waiter.timer = loop.call_later(deadline_s - joined_s, self._expire, waiter, joined_s)
         waiter.line.join(waiter)

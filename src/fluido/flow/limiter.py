@@ -174,6 +174,7 @@ class Limiter:
     def stats(self) -> FlowStats:
         """Everything one may want to know, at this moment."""
         gate = self.gate
+        longest_s, longest_label = gate.longest_wait()
         return FlowStats(
             name=self.name,
             kind=self.kind,
@@ -191,8 +192,11 @@ class Limiter:
             overloads=self._overloads,
             wait_ms_p50=self._wait.quantile(0.5) * 1e3,
             wait_ms_p99=self._wait.quantile(0.99) * 1e3,
+            wait_ms_longest=longest_s * 1e3,
+            longest_label=longest_label,
             service_ms_p50=self._service.quantile(0.5) * 1e3,
             service_ms_p99=self._service.quantile(0.99) * 1e3,
+            brake=self._beta.value if self._beta else 1.0,
             pinned=self.pinned is not None,
             shadow=self.shadow,
             decisions=tuple(self.decisions) + (tuple(self._lanes.log) if self._lanes else ()),

@@ -7,10 +7,13 @@ from collections import deque
 class Waiter:
     """One caller in a line. `turn` is done when it was granted, refused, timed out or cancelled."""
 
-    __slots__ = ("label", "line", "ticket", "timer", "turn")
+    __slots__ = ("joined_s", "label", "line", "ticket", "timer", "turn")
 
-    def __init__(self, turn: "asyncio.Future[None]", label: str, line: "Line", ticket: int) -> None:
+    def __init__(
+        self, turn: "asyncio.Future[None]", label: str, line: "Line", ticket: int, joined_s: float
+    ) -> None:
         self.turn = turn
+        self.joined_s = joined_s
         self.label = label
         self.line = line
         self.ticket = ticket

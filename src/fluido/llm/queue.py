@@ -37,6 +37,7 @@ class Ticket:
     lane: Lane = Lane.INTERACTIVE
     key: str = ""
     order: float = field(default=0.0, init=False)
+    joined_s: float = field(default=0.0, init=False)
     queued: bool = field(default=False, init=False)
 
 
@@ -76,6 +77,11 @@ class CallQueue:
         """How many wait in `lane`."""
         return self._waiting[lane]
 
+    def longest(self, count: int) -> list[Ticket]:
+        """The `count` callers who have waited longest, the longest first."""
+        live = (ticket for heap in self._heaps.values() for _, _, ticket in heap if ticket.queued)
+        return heapq.nsmallest(count, live, key=lambda ticket: ticket.joined_s)
+
     def _order_of(self, cost_s: float, key: str, now_s: float) -> float:
         turn = self._turns.get(key, now_s) if key else now_s
         return max(now_s, turn) + min(self._ageing * cost_s, self._ageing_bound_s)
@@ -112,6 +118,7 @@ class CallQueue:
                 raise LimitReached("the queue is full", waiting=len(self))
             self.discard(victim)
             victim.shed(LimitReached("shed: more urgent work came", waiting=len(self)))
+        ticket.joined_s = now_s
         ticket.order = self._order_of(ticket.cost_s, ticket.key, now_s)
         ticket.queued = True
         if ticket.key:

@@ -67,6 +67,10 @@ class Residency:
             slot.holds = Prefix()
         self._second.clear()
 
+    def held_tokens(self) -> tuple[int, ...]:
+        """How many tokens each slot is believed to hold."""
+        return tuple(slot.holds.total_tokens for slot in self._slots)
+
     def lookup(self, prefix: Prefix) -> Placement:
         """Where most of `prefix` is, in use or not; a slot of -1 means the engine's RAM."""
         best = Placement(0, 0)

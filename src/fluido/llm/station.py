@@ -76,6 +76,11 @@ class Station:
         return len(self._seats) + self._ghosts
 
     @property
+    def seats(self) -> tuple[Seat, ...]:
+        """The calls in flight."""
+        return tuple(self._seats.values())
+
+    @property
     def limit(self) -> int:
         """How many may be."""
         return max(1, int(self._obeyed.value if self._pinned is None else self._pinned))
@@ -371,6 +376,7 @@ class Station:
 
     def stats(self) -> FlowStats:
         """Figures of this engine's queue and limit."""
+        longest = next(iter(self.queue.longest(1)), None)
         return FlowStats(
             name=self.name,
             kind="llm",
@@ -388,6 +394,8 @@ class Station:
             overloads=self._overloads,
             wait_ms_p50=self._waits.quantile(0.5) * 1e3,
             wait_ms_p99=self._waits.quantile(0.99) * 1e3,
+            wait_ms_longest=(self._clock() - longest.joined_s) * 1e3 if longest else 0.0,
+            longest_label=longest.lane.name.lower() if longest else "",
             service_ms_p50=self._services.quantile(0.5) * 1e3,
             service_ms_p99=self._services.quantile(0.99) * 1e3,
             pinned=self._pinned is not None,
