@@ -17,7 +17,7 @@ const reasons = {
   flat: "da lo mismo: se queda", overload: "señal de sobrecarga: baja", delivery: "lo que el enlace entrega",
   "steady load": "la carga constante que tiene", "no evidence yet": "aún sin datos", worth_it: "una respuesta más a la vez rinde",
   not_worth_it: "una más a la vez no rinde", engine_queue: "el motor hace cola por dentro", recheck: "vuelve a comprobar",
-  loop_late: "el proceso va atrasado: agrupa", calm: "sin atraso: envía al llegar", pinned: "fijado a mano", unpinned: "la ley vuelve a decidir",
+  loop_late: "el proceso va atrasado: agrupa", calm: "menos atraso: acorta la pausa", pinned: "fijado a mano", unpinned: "la ley vuelve a decidir",
   brake_failing: "fallan las llamadas: frena", brake_recovering: "se recupera: suelta el freno", brake_healthy: "sano: freno suelto",
   slower: "las llamadas tardan más", heavy: "clase pesada: sólo una parte del límite", light: "clase ligera: sin tope",
 };
