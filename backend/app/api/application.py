@@ -48,6 +48,7 @@ def create_app(system: System, settings: Settings, pace: Pace | None = None) -> 
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         middleware=[
+            *_tracing(settings),
             Middleware(RequestId),
             Middleware(Measured, traffic=traffic),
             Middleware(BoundedBody, max_bytes=settings.max_body_bytes),
@@ -68,3 +69,15 @@ def create_app(system: System, settings: Settings, pace: Pace | None = None) -> 
     # The stock page of the documentation loads its scripts from elsewhere; this one brings them along.
     patch_fastapi(app, redirect_from_root_to_docs=False)
     return app
+
+
+def _tracing(settings: Settings) -> list[Middleware]:
+    """Spans of requests and of what they wait for, where SENTINEL_TRACES asks for them."""
+    if not settings.traces:
+        return []
+    from fluido.telemetry import opentelemetry  # noqa: PLC0415 - an extra: only who wants traces needs it
+
+    from .traces import Traced  # noqa: PLC0415 - the same
+
+    opentelemetry.install()
+    return [Middleware(Traced)]

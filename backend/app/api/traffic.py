@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fluido.telemetry.prometheus import FlowCollector, HasStats
 
+from .engine_metrics import EngineCollector
 from .recent import RecentTimes
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -26,6 +27,7 @@ class Traffic:
         self.recent = RecentTimes()
         self._registry = CollectorRegistry()
         self._registry.register(FlowCollector(flows))
+        self._registry.register(EngineCollector(flows))
         self.requests = Counter(
             "sentinel_http_requests",
             "Requests answered.",
@@ -49,6 +51,11 @@ class Traffic:
         self.in_flight = Gauge(
             "sentinel_http_in_flight", "Requests being answered now.", registry=self._registry
         )
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Every family of this application."""
+        return self._registry
 
     def render(self) -> bytes:
         """Return the text format."""

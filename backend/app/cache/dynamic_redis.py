@@ -13,6 +13,7 @@ from app.cache.bounds import CacheBounds, CacheStats
 from app.cache.entry import Entry
 from app.core.adaptive_buffers import POLICY, DataFlowType, DynamicBufferConfig
 from fluido.errors import Closed
+from fluido.flow.spans import part
 from fluido.redis import Redis, RedisError, Sharing, once
 
 MAX_KEY_BYTES = 200  # longer keys are stored under their digest
@@ -307,7 +308,8 @@ class DynamicRedisCache:
             self.counts.skipped += 1
             return None
         try:
-            return await command(client)
+            with part("sentinel.cache"):
+                return await command(client)
         except (RedisError, OSError) as error:
             self.counts.failed += 1
             if self._clock() >= self._paused_until_s:

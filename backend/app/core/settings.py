@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     slow_client_s: float = Field(default=SLOW_CLIENT_S, gt=0)
     drain_s: float = Field(default=20.0, ge=0)
     log_level: str = "INFO"
+    traces: bool = False
 
     @field_validator("api_keys", mode="before")
     @classmethod

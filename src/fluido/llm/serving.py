@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from fluido.errors import EngineUnavailable, FluidoError, WaitTimeout
+from fluido.flow.spans import part
 from fluido.llm.call import Call, Kind, Timings
 from fluido.llm.compose import Composer, Prompt
 from fluido.llm.errors import EngineBusy, PromptTooLong, StreamBroken
@@ -142,12 +143,19 @@ class Serving:
     async def _served(self, job: Job, choice: Choice, relay: Relay) -> Timings:
         station, prompt = choice.station, choice.prompt
         await station.ready(prompt.call.model)
-        seat = await station.admit(choice.order)
+        with part("fluido.llm.wait", flow=station.name, lane=choice.order.lane.name.lower()):
+            seat = await station.admit(choice.order)
         try:
             if self._is_dear(prompt, seat, station):
                 cold_tokens = self._cold_prefill_s * station.estimate.prefill_per_s
                 prompt = self._composer.compose(job.call, job.kind, station.facts, cold_tokens=cold_tokens)
-            timings, text = await self._streamed(prompt.call, station, seat, relay)
+            with part("fluido.llm.answer", flow=station.name, kind=job.kind.value) as here:
+                timings, text = await self._streamed(prompt.call, station, seat, relay)
+                here.note(
+                    prompt_tokens=timings.prompt_tokens,
+                    output_tokens=timings.output_tokens,
+                    finish_reason=timings.finish_reason,
+                )
             seat.leaves = self._composer.answered(prompt, text)
         except FluidoError as error:
             crowded = isinstance(error, EngineBusy | WaitTimeout)

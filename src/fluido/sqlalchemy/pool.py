@@ -17,6 +17,7 @@ from fluido.errors import LimitReached, WaitTimeout
 from fluido.flow.label import current_label
 from fluido.flow.limiter import Limiter
 from fluido.flow.obeyed import Obeyed
+from fluido.flow.spans import part
 from fluido.laws.base import Law
 from fluido.laws.brake import Brake
 from fluido.laws.fixed import Fixed
@@ -113,6 +114,10 @@ class AdaptivePool(Pool):
     # These two run once a call, between two round trips, with cold caches: each function less is felt.
 
     def _do_get(self) -> ConnectionPoolEntry:
+        with part("fluido.sqlalchemy.checkout", flow=self.gate.name):
+            return self._checked_out()
+
+    def _checked_out(self) -> ConnectionPoolEntry:
         gate = self.gate
         label = current_label()
         if label:

@@ -15,6 +15,7 @@ GAUGES = {
     "ceiling": ("fluido_limit_ceiling", "The law never goes above."),
     "inflight": ("fluido_inflight", "Calls admitted and not ended."),
     "waiting": ("fluido_waiting", "Callers in the queue."),
+    "brake": ("fluido_brake", "Factor on the limit while calls fail; 1 while they do not."),
     "pinned": ("fluido_pinned", "1 while a pinned value keeps the law off."),
     "shadow": ("fluido_shadow", "1 while the law computes and does not act."),
 }
@@ -62,6 +63,14 @@ class FlowCollector(Collector):
             for row in stats:
                 counter.add_metric([row.name, row.kind], float(getattr(row, field)))
             yield counter
+        longest = GaugeMetricFamily(
+            "fluido_longest_wait_seconds",
+            "How long the first of those who wait now has waited.",
+            labels=LABELS,
+        )
+        for row in stats:
+            longest.add_metric([row.name, row.kind], row.wait_ms_longest / 1e3)
+        yield longest
         for name, (text, prefix) in QUANTILES.items():
             gauge = GaugeMetricFamily(name, text, labels=[*LABELS, "quantile"])
             for row in stats:

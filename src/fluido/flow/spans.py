@@ -1,0 +1,55 @@
+"""Where a tracer may listen: the parts of a call that take time, as they begin and end.
+
+Nobody listens unless `listen` was called: then a part costs one comparison. The drop-ins know no tracer, and
+a tracer knows no drop-in.
+"""
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Protocol, Self
+
+Value = str | int | float | bool
+
+
+class Span(Protocol):
+    """One part under way."""
+
+    def end(self, error: BaseException | None, attributes: Mapping[str, Value]) -> None:
+        """It is over; `error` says how it failed."""
+
+
+Begin = Callable[[str, Mapping[str, Value]], Span]
+_listener: list[Begin] = []
+
+
+def listen(begin: Begin | None) -> None:
+    """Tell `begin` of every part from now on, instead of whoever listened before; None: nobody."""
+    _listener[:] = [begin] if begin is not None else []
+
+
+class part:  # noqa: N801 - reads as a statement: `with part("..."):`
+    """`with part("fluido.wait", flow="db") as here:`; `here.note(...)` adds what is known at the end."""
+
+    __slots__ = ("_attributes", "_name", "_notes", "_span")
+
+    def __init__(self, name: str, **attributes: Value) -> None:
+        self._name = name
+        self._attributes = attributes
+        self._notes: dict[str, Value] = {}
+        self._span: Span | None = None
+
+    def note(self, **attributes: Value) -> None:
+        """Keep attributes for the end."""
+        if self._span is not None:
+            self._notes.update(attributes)
+
+    def __enter__(self) -> Self:
+        if _listener:
+            self._span = _listener[0](self._name, self._attributes)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._span is not None:
+            self._span.end(error, self._notes)
