@@ -37,9 +37,14 @@ def test_a_part_that_fails_says_how(exporter: InMemorySpanExporter) -> None:
     with part("nobody.listens") as here:
         here.note(seen=False)
     opentelemetry.install()
-    with pytest.raises(ValueError, match="no"), part("fluido.db.wait", flow="db") as here:
-        here.note(rows=3)
-        raise ValueError("no")
+
+    def fail() -> None:
+        with part("fluido.db.wait", flow="db") as here:
+            here.note(rows=3)
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail()
     (span,) = exporter.get_finished_spans()
     assert span.name == "fluido.db.wait"
     assert dict(span.attributes or {}) == {"flow": "db", "rows": 3}
