@@ -51,7 +51,7 @@ class Station:
         self.residency = Residency()
         self.loader = Loader(engine.load, self._pause, self._resume, clock=clock)
         self.health = Health(self._probe, self._say_something, self._changed)
-        self._make_law = law or _knee
+        self._make_law = law or (lambda facts: Knee(facts.slots))
         self._obeyed = Obeyed(Knee(UNKNOWN_SLOTS))
         self._pinned: float | None = None
         self._clock = clock
@@ -60,7 +60,7 @@ class Station:
         self._idle.set()
         self._ghosts = 0
         self._pace = Pace()
-        self._seats: dict[int, Seat] = {}
+        self.seats: dict[int, Seat] = {}
         self._waits, self._services = Histogram(), Histogram()
         self._admitted = self._refused = self._timed_out = self._cancelled = 0
         self._completed = self._overloads = 0
@@ -73,12 +73,7 @@ class Station:
     @property
     def inflight(self) -> int:
         """Calls that the engine is working on, with those that left and that it has not noticed yet."""
-        return len(self._seats) + self._ghosts
-
-    @property
-    def seats(self) -> tuple[Seat, ...]:
-        """The calls in flight."""
-        return tuple(self._seats.values())
+        return len(self.seats) + self._ghosts
 
     @property
     def limit(self) -> int:
@@ -177,7 +172,7 @@ class Station:
     def _work_ahead_s(self, order: Order) -> float:
         if not len(self.queue) and self._has_room(order.cost_s):
             return 0.0
-        running_s = sum(self._left_s(seat) for seat in self._seats.values())
+        running_s = sum(self._left_s(seat) for seat in self.seats.values())
         _, ahead_s = self.queue.ahead(order.cost_s, order.lane, order.key, self._clock())
         return (running_s + ahead_s) / self.limit
 
@@ -284,13 +279,13 @@ class Station:
         now_s = self._clock()
         seat = Seat(
             order=order,
-            place=self.residency.place(order.prefix, {taken.place.slot for taken in self._seats.values()}),
+            place=self.residency.place(order.prefix, {taken.place.slot for taken in self.seats.values()}),
             waited_s=now_s - came_s,
             started_s=now_s,
             inflight=self.inflight + 1,
             limit=float(self.limit),
         )
-        self._seats[id(seat)] = seat
+        self.seats[id(seat)] = seat
         self._idle.clear()
         self._admitted += 1
         self._waits.record(seat.waited_s)
@@ -298,8 +293,8 @@ class Station:
 
     def release(self, seat: Seat) -> None:
         """Give the seat back, tell the law, and let the next ones in. Once per seat."""
-        del self._seats[id(seat)]
-        if not self._seats:
+        del self.seats[id(seat)]
+        if not self.seats:
             self._idle.set()
         self._haunt(seat)
         if seat.leaves is None:
@@ -355,7 +350,7 @@ class Station:
             return True
         spare = self.inflight == self.limit < len(self.residency) and self._pinned is None
         return spare and SHORT_RATIO * cost_s < min(
-            (self._left_s(seat) for seat in self._seats.values()), default=0.0
+            (self._left_s(seat) for seat in self.seats.values()), default=0.0
         )
 
     def _left_s(self, seat: Seat) -> float:
@@ -402,7 +397,3 @@ class Station:
             decisions=tuple(self._obeyed.log),
             reasons=self._obeyed.log.reasons,
         )
-
-
-def _knee(facts: EngineFacts) -> Law:
-    return Knee(facts.slots)
