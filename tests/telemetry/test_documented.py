@@ -14,7 +14,7 @@ from fluido.llm.station import Station
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
-ROW = re.compile(r"^\| `(\w+)` \| (gauge|counter|histogram) \| ([^|]*) \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `(\w+)` \| (gauge|counter|histogram) \|([^|]*)\| [^|]+ \| [^|]+ \|$", re.MULTILINE)
 Shape = tuple[str, frozenset[str]]
 
 
