@@ -62,6 +62,10 @@ check: $(DEV_READY) ## lint, types, architecture
 	@$(PY) -m mypy
 	@$(PY) -m pytest -q tests/test_architecture.py
 
+.PHONY: doctor
+doctor: $(RUN_READY) ## say what will hurt in the running services, and how to mend it
+	@cd backend && ../$(PY) -m app doctor
+
 .PHONY: bench
 bench: $(DEV_READY) ## compare V1 and V2, under 3 minutes
 	@cd backend && exec ../$(PY) -m bench

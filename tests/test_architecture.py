@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "app.cache": PRODUCT | {"app.core"},
     "app.services": PRODUCT | {"app.core", "app.db", "app.cache"},
     "app.api": PRODUCT | {"app.core", "app.services"},
+    "app.doctor": PRODUCT | {"app.core", "app.db"},
     "app.main": PRODUCT | {"app"},
     "app.__main__": PRODUCT | {"app", "embedded"},
     "app": set(),

@@ -15,6 +15,9 @@ from rich.console import Console
 from app.core.settings import Settings
 from app.db.dynamic_session import DynamicPostgreSQLSession
 from app.db.migrate import migrate as apply_migrations
+from app.doctor.findings import findings
+from app.doctor.look import Addresses, look
+from app.doctor.report import exit_code, show
 
 try:
     import embedded
@@ -59,6 +62,30 @@ def migrate() -> None:
     except (OSError, ValueError) as error:
         _fail(str(error))
     console.print("The schema is current.")
+
+
+@cli.command()
+def doctor(
+    replica: Annotated[
+        list[str] | None,
+        typer.Option(help="Address of a Sentinel, once per replica. [default: http://HOST:PORT]"),
+    ] = None,
+    key: Annotated[str, typer.Option(help="A key of the replicas, where they ask for one.")] = "",
+) -> None:
+    """Say what will hurt and how to mend it. Exit code 0: nothing; 1: findings; 2: nothing could be seen."""
+    settings = _settings()
+    keys = [each.get_secret_value() for each in settings.api_keys]
+    addresses = Addresses(
+        replicas=tuple(replica or [f"http://{_shown(settings.host)}:{settings.port}"]),
+        database_url=settings.database_url,
+        redis_url=settings.redis_url,
+        engine_url=settings.openai_url or settings.ollama_url,
+        key=key or next(iter(keys), ""),
+    )
+    facts = asyncio.run(look(addresses))
+    found = findings(facts)
+    show(Console(highlight=False), facts, found)
+    raise typer.Exit(exit_code(facts, found))
 
 
 async def _migrate(db: DynamicPostgreSQLSession) -> None:
