@@ -140,8 +140,8 @@ async def test_what_redis_does_when_it_is_full(own_redis: embedded.Redis, spoile
 async def test_a_redis_that_stands_still(own_redis: embedded.Redis, spoiled: redis.Redis) -> None:
     looking = asyncio.create_task(look(Addresses(redis_url=own_redis.url())))
     for _ in range(3):
-        spoiled.execute_command("CLIENT", "PAUSE", 150, "ALL")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
+        await asyncio.to_thread(spoiled.execute_command, "CLIENT", "PAUSE", 150, "ALL")
     assert codes(await looking) == {"redis_lento"}
 
 
