@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 import aiohttp
 
 import embedded
-from embedded.engine import EngineOptions
 from embedded.folder import DataFolder
+from embedded.model_server import EngineOptions
 from embedded.synthetic import synthetic
 from fluido.llm import Call, Dispatcher, Message, OllamaEngine, Options, Timings
 

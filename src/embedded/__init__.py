@@ -6,9 +6,10 @@
 `python -m embedded` keeps them up until Ctrl-C. Knows nothing of fluido and of Sentinel.
 """
 
-from embedded.engine import Engine, EngineOptions
+from embedded.engine import Engine
 from embedded.errors import GroundError
 from embedded.ground import Stack
+from embedded.model_server import EngineOptions
 from embedded.ollama import Ollama
 from embedded.postgres import Postgres
 from embedded.redis import Redis

@@ -6,58 +6,26 @@ import json
 import signal
 import sys
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
 from embedded.errors import GroundError
-from embedded.model import Model
+from embedded.model_server import EngineOptions, ModelServer
 from embedded.outside import Dialect
 from embedded.process import Command
-from embedded.server import Server
+
+__all__ = ["Engine", "EngineOptions", "healthy"]
 
 SCRIPT = Path(__file__).with_name("engine_server.py")
 
 
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """How the engine is cut. These are runner options: they change only with a new start.
-
-    `slots` requests are answered at once, each with `slot_tokens` of context. `prompt_cache_mib` bounds the
-    memory in which prompts that lost their slot are kept (0: none). `threads=None`: llama.cpp chooses.
-    """
-
-    slots: int = 4
-    slot_tokens: int = 2048
-    prompt_cache_mib: int = 256
-    threads: int | None = None
-    batch_tokens: int = 2048
-    micro_batch_tokens: int = 512
-
-
-class Engine(Server):
+class Engine(ModelServer):
     """Speaks llama.cpp's and OpenAI's HTTP dialects at `url`. `/props` and `/slots` declare the slots."""
 
     name = "The engine"
     kind: Dialect = "llamacpp"
     start_wait_s = 120.0
-
-    def __init__(
-        self,
-        data_dir: Path,
-        model: Model,
-        options: EngineOptions | None = None,
-        *,
-        port: int | None = None,
-        folder: str = "engine",
-    ) -> None:
-        super().__init__(data_dir, folder=folder, port=port)
-        self.model = model
-        self.options = options or EngineOptions()
-        self._packages = Path()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    folder_name = "engine"
+    _packages = Path()
 
     def describe(self) -> str:
         version = importlib.metadata.version("xllamacpp")

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal, Self
 
 from embedded import outside
-from embedded.engine import Engine, EngineOptions
+from embedded.engine import Engine
 from embedded.errors import GroundError
 from embedded.folder import DataFolder, need_space
 from embedded.model import Model, smollm2
+from embedded.model_server import EngineOptions
 from embedded.ollama import Ollama
 from embedded.postgres import Postgres
 from embedded.redis import Redis

@@ -11,13 +11,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from embedded.engine import EngineOptions
 from embedded.errors import GroundError
 from embedded.folder import cache_folder, need_space
-from embedded.model import Model
+from embedded.model_server import ModelServer
 from embedded.outside import Dialect, ask
 from embedded.process import Command
-from embedded.server import Server
 
 VERSION = "v0.20.0"
 CREATE_WAIT_S = 120.0
@@ -37,29 +35,13 @@ def built() -> Path | None:
     return Path(theirs) if theirs else None
 
 
-class Ollama(Server):
+class Ollama(ModelServer):
     """Speaks Ollama's dialect at `url`. `model` is created in it at the first start and kept."""
 
     name = "Ollama"
     kind: Dialect = "ollama"
-
-    def __init__(
-        self,
-        data_dir: Path,
-        model: Model,
-        options: EngineOptions | None = None,
-        *,
-        port: int | None = None,
-        folder: str = "ollama",
-    ) -> None:
-        super().__init__(data_dir, folder=folder, port=port)
-        self.model = model
-        self.options = options or EngineOptions()
-        self._program = Path()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    folder_name = "ollama"
+    _program = Path()
 
     def describe(self) -> str:
         said = ask(f"{self.url}/api/version") or {}

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 import embedded
-from embedded.engine import EngineOptions
+from embedded.model_server import EngineOptions
 from embedded.synthetic import synthetic
 from fluido.errors import EngineUnavailable
 from fluido.llm import (

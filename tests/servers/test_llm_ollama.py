@@ -3,11 +3,13 @@
 import asyncio
 import re
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import aiohttp
+import psutil
 import pytest
 
+from fluido.errors import EngineUnavailable
 from fluido.llm import Call, Delta, Dispatcher, Kind, Message, ModelMissing, OllamaEngine, Options, Timings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.ollama]
@@ -113,3 +115,23 @@ async def test_the_rendered_prompt_of_the_next_turn_begins_with_this_one(ollama_
         one = await rendered("first question")
         two = await rendered("first question", "an answer", "second question")
     assert two.startswith(one)
+
+
+async def test_a_model_that_nobody_has_is_told_with_names_that_come_near(dispatcher) -> None:
+    with pytest.raises(ModelMissing, match="near names: synthetic:1") as caught:
+        await answer(dispatcher, ask("hello", model="synthetic:2"))
+    assert caught.value.near == ("synthetic:1",)
+
+
+async def test_a_runner_that_died_is_replaced_and_the_next_call_answered(dispatcher, ollama_engine) -> None:
+    await answer(dispatcher, ask("first"))
+    for child in psutil.Process(ollama_engine.child.pid).children(recursive=True):
+        if "runner" in child.cmdline():
+            child.kill()
+    with suppress(EngineUnavailable):
+        await answer(dispatcher, ask("to the dead"))
+    async with asyncio.timeout(30):
+        while not dispatcher.stations[0].health.up:  # noqa: ASYNC110  (recovery has no other door)
+            await asyncio.sleep(0.05)
+    _, end = await answer(dispatcher, ask("and now?"))
+    assert end.output_tokens > 0

@@ -1,10 +1,11 @@
-"""The command line: `python -m bench.llm load|ablation|shares|overload|engines|residency|overhead`.
+"""The command line: `python -m bench.llm WHAT`, one subcommand a question; `--help` lists them.
 
 Results as a table, and with `--out` as JSON and a picture. Blocks are short: one command takes minutes.
 """
 
 import argparse
 import asyncio
+import json
 import statistics
 import sys
 from collections.abc import Sequence
@@ -17,8 +18,10 @@ from bench.charts import sheet
 from bench.experiments import standard_workloads
 from bench.llm.arms import ABLATION, V2, V2_REFUSES, V2_SHARES, Levers
 from bench.llm.comparison import Compared, Size, compare_at
+from bench.llm.costs import costs
 from bench.llm.grid import grid, save
 from bench.llm.overhead import overhead
+from bench.llm.real_ollama import everything
 from bench.llm.stage import Kitchen
 from bench.llm.two_engines import two_engines
 from bench.samples import Outcome, Results, to_document, write
@@ -121,7 +124,18 @@ async def run(arguments: argparse.Namespace) -> None:
     if arguments.what == "overhead":
         print(await overhead(arguments.calls))
         return
+    if arguments.what == "ollama":
+        shown = json.dumps(await everything(arguments.requests), indent=1)
+        print(shown)
+        if arguments.out:
+            arguments.out.parent.mkdir(parents=True, exist_ok=True)
+            arguments.out.write_text(shown)
+        return
     kitchen = Kitchen(arguments.engine, arguments.slots[0], prompt_cache_mib=arguments.cache_mib)
+    if arguments.what == "costs":
+        for cost in await costs(kitchen):
+            print(cost)
+        return
     size = Size(arguments.rounds, arguments.block_s)
     if arguments.what == "residency":
         talks = arguments.conversations
@@ -167,6 +181,10 @@ def parser() -> argparse.ArgumentParser:
     residency = what.add_parser("residency", parents=[cut], help="the grid of slots and conversations")
     residency.add_argument("--conversations", type=int, nargs="+", default=[1, 3, 6])
     residency.add_argument("--turns", type=int, default=8)
+    what.add_parser("costs", parents=[cut], help="what a prompt costs llama.cpp")
+    real = what.add_parser("ollama", help="real Ollama: reloads, slots found, second turns")
+    real.add_argument("--requests", type=int, default=1000)
+    real.add_argument("--out", type=Path, default=None)
     what.add_parser("overhead", help="what the dispatcher adds").add_argument(
         "--calls", type=int, default=5000
     )

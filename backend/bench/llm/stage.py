@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import embedded
 from bench.llm.arms import Dialect
-from embedded.engine import EngineOptions
 from embedded.ground import EngineName
+from embedded.model_server import EngineOptions
 
 
 @dataclass(frozen=True, slots=True)
