@@ -28,7 +28,7 @@ from fluido.llm import (
 pytestmark = pytest.mark.anyio
 
 EXTRA = {"ignore_eos": True}
-IMPATIENT = Patience(first_token_floor_s=0.3, gap_s=0.3)
+IMPATIENT = Patience(first_token_floor_s=2.0, gap_s=1.0)  # a busy machine takes its time
 
 
 def ask(text: str, tokens: int = 4, **more: object) -> Call:
@@ -92,7 +92,7 @@ async def test_silence_in_the_middle_is_said_and_the_engine_used_again(frail) ->
             with pytest.raises(StreamBroken, match="silent"):
                 async for _ in stream:
                     pass
-            assert time.perf_counter() - began_s < 2.0
+            assert time.perf_counter() - began_s < 3.0
         os.kill(frail.child.pid, signal.SIGCONT)
         assert (await answer(dispatcher, ask("And now?"))).output_tokens == 4
 
