@@ -20,6 +20,7 @@ from bench.redis import cells, service
 from bench.redis.contenders import DEFAULT, GLIDE, OURS, PIPELINES, Contender, contenders
 from bench.samples import Outcome, Sample
 from bench.trial import Taken
+from fluido.redis.benchmark import Block as CellBlock
 from fluido.sqlalchemy import GroupWriter
 
 WAITING_TASKS, WAITING_SIZE = 100, 10
@@ -145,7 +146,7 @@ def _of_pool(block: PoolBlock) -> Taken:
     return Taken(_thinned(block.totals), figures)
 
 
-def _of_cell(block: cells.Block) -> Taken:
+def _of_cell(block: CellBlock) -> Taken:
     figures = {"per_s": block.rate, "requests": float(block.calls), "cpu_us": block.cpu_us}
     return Taken(_thinned(block.latencies_s), {**figures, **_quantiles("total_s", block.latencies_s)})
 

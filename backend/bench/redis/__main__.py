@@ -19,8 +19,9 @@ import uvloop
 import embedded
 from bench.environment import describe
 from bench.redis import report, service
-from bench.redis.cells import Block, Cell, fill, may_collect, run
+from bench.redis.cells import Cell, fill, may_collect, run
 from bench.redis.contenders import Contender, contenders
+from fluido.redis.benchmark import Block
 
 LOADS = [Cell(f"GET 64 B, {tasks} tasks", tasks) for tasks in (1, 16, 64, 256, 1024)]
 SIZES = [

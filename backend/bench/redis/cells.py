@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.redis.contenders import Contender, Get, GetMany
+from fluido.redis.benchmark import Block
 
 KEYS = 64
 _MIXED_EVERY = 5  # every fifth call is a SET in a mixed load
@@ -22,28 +22,6 @@ class Cell:
     mixed: bool = False
     delay_ms: float = 0.0
     cancel_percent: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """What one contender did in one block."""
-
-    calls: int
-    wall_s: float
-    cpu_s: float
-    latencies_s: Sequence[float]
-
-    @property
-    def rate(self) -> float:
-        return self.calls / self.wall_s
-
-    @property
-    def cpu_us(self) -> float:
-        return self.cpu_s / self.calls * 1e6
-
-    def latency_s(self, q: float) -> float:
-        ordered = sorted(self.latencies_s)
-        return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
 
 
 async def fill(contender: Contender, value_bytes: int) -> None:

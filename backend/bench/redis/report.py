@@ -13,9 +13,9 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from bench.environment import Environment
-from bench.redis.cells import Block
 from bench.redis.contenders import BLOCKING, COREDIS, DEFAULT, GLIDE, NAMES, OURS, PIPELINES
 from bench.statistics import Mean, compare
+from fluido.redis.benchmark import Block
 
 SEED = 1
 # A metric of a block, and whether less is better.

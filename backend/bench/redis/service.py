@@ -10,8 +10,8 @@ import sys
 import time
 from typing import cast
 
-from bench.redis.cells import Block
 from bench.redis.contenders import Contender
+from fluido.redis.benchmark import Block
 
 CONNECTIONS = 64
 _VALUE = b"v" * 64
