@@ -52,7 +52,7 @@ def deck(material: Material, ledger: Ledger, pictures: Sequence[tuple[str, str]]
         _components(material, ledger),
         _not_helping(material, ledger),
         _servers(material, ledger),
-        Slide("Límites de esta evidencia", _limits(material)),
+        Slide("Límites de esta evidencia", _limits(material, ledger)),
         Slide(
             "Cómo comprobarlo",
             (
@@ -233,13 +233,13 @@ def _servers(material: Material, ledger: Ledger) -> Slide:
     return Slide("Impacto en la infraestructura", points, (header, *lines) if lines else ())
 
 
-def _limits(material: Material) -> tuple[str, ...]:
+def _limits(material: Material, ledger: Ledger) -> tuple[str, ...]:
     arms = {row.get("treatment") for row in rows(material.main)}
     missing = [spanish.arm(name) for name in ("v1_tuned", "fixed", "v1_again") if name not in arms]
     return (
         "Una máquina virtual pequeña, compartida por todas las partes; sin GPU.",
         "Los milisegundos son de esta máquina y de este modelo; los objetivos del cliente, de la suya.",
-        "La mayor parte de la mejora es estructura, no ajuste.",
+        plain.structure(material, ledger),
         *([f"Brazos no medidos en esta corrida: {', '.join(missing)}."] if missing else []),
         *method.warnings(material)[:4],
     )

@@ -120,7 +120,8 @@ def find(
 def workloads(material: Material, measure: str) -> list[Row]:
     """V2 against V1 in one measure of whole requests, at every load; special scenes are left out."""
     found = find(material, treatment="v2", measure=measure)
-    return [row for row in found if row.get("experiment") in WORKLOADS and row.get("control") == "v1"]
+    kept = [row for row in found if row.get("experiment") in WORKLOADS and row.get("control") == "v1"]
+    return sorted(kept, key=lambda row: (WORKLOADS.index(row.get("experiment")), row.value("level")))
 
 
 def ours(source: Source) -> list[Row]:

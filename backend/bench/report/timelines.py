@@ -10,6 +10,10 @@ from bench.report.page import Page
 from bench.report.sources import Material, Source
 
 
+VALUE = ".value"
+"""What a law decided; the counts beside it (in flight, waiting) follow from the load."""
+
+
 def section(page: Page, material: Material, ledger: Ledger) -> None:
     page.head("Valores de las leyes durante un cambio")
     found = material.main.at(("timelines",))
@@ -31,7 +35,7 @@ def _lines(main: Source, at: int, timeline: Mapping[str, Any], ledger: Ledger) -
     made = []
     for name, values in timeline.get("values", {}).items():
         known = [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
-        if not known:
+        if not known or not name.endswith(VALUE):
             continue
         inputs = [(main, ("timelines", at, "values", name))]
         made.append(
