@@ -67,8 +67,8 @@ def one_page(page: Page, material: Material, ledger: Ledger) -> None:
     page.say(tally(material, ledger), _worst(material, ledger))
     page.say(
         structure(material, ledger),
-        "Ninguna de estas técnicas acelera el modelo: evitan que repita trabajo y que se le pida más de lo que "
-        "puede atender a la vez.",
+        "Ninguna de estas técnicas acelera el modelo: evitan que repita trabajo y que se le pida más de "
+        "lo que puede atender a la vez.",
     )
 
 
@@ -84,14 +84,14 @@ def structure(material: Material, ledger: Ledger) -> str:
         ]
     if not parts:
         return (
-            "Esta corrida no midió «V2 fijo», de modo que no separa lo que aporta la estructura (un prompt al "
-            "que sólo se agrega, escrituras juntas, una conexión compartida, una cola justa) de lo que aporta "
-            "adaptarse."
+            "Esta corrida no midió «V2 fijo», de modo que no separa lo que aporta la estructura (un "
+            "prompt al que sólo se agrega, escrituras juntas, una conexión compartida, una cola justa) "
+            "de lo que aporta adaptarse."
         )
     return (
-        "«V2 fijo» tiene la estructura de V2 (un prompt al que sólo se agrega, escrituras juntas, una conexión "
-        "compartida, una cola justa) con los límites clavados: lo que ya alcanza es de la estructura y no del "
-        f"ajuste. Extremo a extremo p50 contra V1: {'; '.join(parts)}."
+        "«V2 fijo» tiene la estructura de V2 (un prompt al que sólo se agrega, escrituras juntas, una "
+        "conexión compartida, una cola justa) con los límites clavados: lo que ya alcanza es de la "
+        f"estructura y no del ajuste. Extremo a extremo p50 contra V1: {'; '.join(parts)}."
     )
 
 

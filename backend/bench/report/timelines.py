@@ -9,7 +9,6 @@ from bench.report.ledger import Ledger
 from bench.report.page import Page
 from bench.report.sources import Material, Source
 
-
 VALUE = ".value"
 """What a law decided; the counts beside it (in flight, waiting) follow from the load."""
 
