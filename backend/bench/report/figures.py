@@ -53,16 +53,16 @@ def _loaded(material: Material) -> list[str]:
 
 def _ratios(material: Material) -> Figure:
     shown = [row for row in ours(material.main) if row.get("primary") and math.isfinite(row.value("ratio"))]
-    figure = Figure(figsize=(11, 1.3 + 0.36 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(12, 1.3 + 0.22 * len(shown)), layout="constrained")
     axes = figure.add_subplot()
     for at, row in enumerate(reversed(shown)):
         ratio, low, high = (row.value(key) for key in ("ratio", "low", "high"))
         mark = MARKS.get(str(row.get("verdict")), "o")
-        axes.plot([ratio], [at], marker=mark, color="black", linestyle="none", markersize=7)
+        axes.plot([ratio], [at], marker=mark, color="black", linestyle="none", markersize=6)
         if math.isfinite(low) and math.isfinite(high):
             axes.plot([low, high], [at, at], color="black", linewidth=1.5)
     labels = [f"{row.where}: {spanish.measure(row.get('measure'))} [{row.origin}]" for row in reversed(shown)]
-    axes.set_yticks(range(len(shown)), labels, fontsize=8)
+    axes.set_yticks(range(len(shown)), labels, fontsize=7)
     axes.set_xscale("log")
     ticks = [0.25, 0.5, 1, 2, 5, 10, 20, 50]
     axes.set_xticks(ticks, [spanish.number(tick, "ratio").rstrip("0").rstrip(",") for tick in ticks])

@@ -13,7 +13,7 @@ WIDTH, HEIGHT = Inches(13.333), Inches(7.5)
 MARGIN = Inches(0.6)
 INK, BLUE, GREY = "222222", "1F6FB4", "666666"
 TITLE_PT, TEXT_PT, TABLE_PT, FOOT_PT = 28, 18, 12, 10
-MOST_ROWS = 12
+MOST_ROWS = 10
 """Of a table on one slide: more go to a continuation, so that nothing leaves the page."""
 
 
@@ -69,8 +69,8 @@ def plain(text: str) -> str:
 
 
 def _height(points: Sequence[str]) -> int:
-    """About 105 characters fit in a line."""
-    lines = sum(1 + len(plain(point)) // 105 for point in points)
+    """About 90 characters fit in a line."""
+    lines = sum(1 + len(plain(point)) // 90 for point in points)
     return Inches(0.34 * lines + 0.08 * len(points) + 0.1)
 
 
@@ -96,7 +96,7 @@ def _colour(code: str) -> Any:
 def _table(sheet: Any, table: Sequence[Sequence[str]], top: int) -> None:
     rows, columns = len(table), len(table[0])
     shape = sheet.shapes.add_table(rows, columns, MARGIN, top, WIDTH - 2 * MARGIN, Inches(0.36 * rows))
-    weights = [max(6, *(len(plain(line[at])) for line in table)) for at in range(columns)]
+    weights = [min(52, max(12, *(len(plain(line[at])) + 2 for line in table))) for at in range(columns)]
     for at, weight in enumerate(weights):
         shape.table.columns[at].width = Emu((WIDTH - 2 * MARGIN) * weight // sum(weights))
     for y, line in enumerate(table):
