@@ -23,7 +23,7 @@ from bench.report import (
 )
 from bench.report.errors import ReportError
 from bench.report.ledger import Entry, Ledger
-from bench.report.sources import Material, gather
+from bench.report.sources import Material, gather, is_part
 
 DOCS = Path(__file__).parents[3] / "docs"
 REFERENCE = DOCS / "results" / "reference"
@@ -136,8 +136,9 @@ def _read(path: Path) -> str:
 
 
 def default_parts() -> list[Path]:
-    """Component results that are committed: every JSON in docs/results but the reference run."""
-    return sorted(p for p in (DOCS / "results").glob("*/*.json") if p.parent != REFERENCE)
+    """Component results that are committed: every JSON in docs/results that has their form."""
+    found = sorted(p for p in (DOCS / "results").glob("*/*.json") if p.parent != REFERENCE)
+    return [path for path in found if is_part(path)]
 
 
 def report(

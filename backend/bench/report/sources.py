@@ -175,6 +175,15 @@ def _part(path: Path, letter: str) -> Source:
     raise ReportError(f"{name} no es un resultado de componentes: no tiene «measured» ni «rows» válidos.")
 
 
+def is_part(path: Path) -> bool:
+    """Other measurements live in the same folders, in forms of their own."""
+    try:
+        _part(path, "")
+    except ReportError:
+        return False
+    return True
+
+
 def _is_measured(row: object) -> bool:
     return (
         isinstance(row, dict)

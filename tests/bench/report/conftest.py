@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from bench.report.command import default_parts
 from bench.report.sources import Material, gather
 from bench.samples import SCHEMA_VERSION
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-PARTS = sorted(p for p in (ROOT / "docs/results").glob("*/*.json") if p.parent.name != "reference")
+PARTS = default_parts()
 
 
 def load() -> dict[str, Any]:

@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.__main__ import cli
+from bench.report.command import default_parts
 from bench.report.errors import ReportError
-from bench.report.sources import gather
+from bench.report.sources import gather, is_part
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -96,3 +97,10 @@ def test_a_compressed_result_and_samples_in_a_file_beside_it(
     (tmp_path / "muestras.json.gz").unlink()
     with pytest.raises(ReportError, match="Falta el archivo de muestras"):
         gather(path)
+
+
+def test_measurements_of_another_form_are_no_component_results(tmp_path: Path) -> None:
+    other = tmp_path / "otra.json"
+    other.write_text('{"environment": {}, "scenarios": []}', encoding="utf-8")
+    assert not is_part(other)
+    assert {path.parent.name for path in default_parts()} >= {"postgres", "redis"}
