@@ -13,6 +13,8 @@ WIDTH, HEIGHT = Inches(13.333), Inches(7.5)
 MARGIN = Inches(0.6)
 INK, BLUE, GREY = "222222", "1F6FB4", "666666"
 TITLE_PT, TEXT_PT, TABLE_PT, FOOT_PT = 28, 18, 12, 10
+ROOM = Inches(5.5)
+"""For points, between the title and the foot."""
 MOST_ROWS = 10
 """Of a table on one slide: more go to a continuation, so that nothing leaves the page."""
 
@@ -28,9 +30,9 @@ class Slide:
 
 
 def paged(deck: Sequence[Slide]) -> list[Slide]:
-    """Tables that are too long for a slide continue on the next one, under the same header."""
+    """Points and tables that are too long for a slide continue on the next one, under the same header."""
     made: list[Slide] = []
-    for slide in deck:
+    for slide in [part for whole in deck for part in _split(whole)]:
         header, body = slide.table[:1], slide.table[1:]
         if len(body) <= MOST_ROWS:
             made.append(slide)
@@ -40,6 +42,18 @@ def paged(deck: Sequence[Slide]) -> list[Slide]:
             points = slide.points if start == 0 else ()
             made.append(Slide(title, points, (*header, *body[start : start + MOST_ROWS])))
     return made
+
+
+def _split(slide: Slide) -> list[Slide]:
+    """The points in as many slides as they need; a table or a picture stays with the last."""
+    parts: list[list[str]] = [[]]
+    for point in slide.points:
+        if parts[-1] and _height([*parts[-1], point]) > ROOM:
+            parts.append([])
+        parts[-1].append(point)
+    titles = [slide.title, *[f"{slide.title} (continuación)"] * (len(parts) - 1)]
+    made = [Slide(title, tuple(points)) for title, points in zip(titles, parts, strict=True)]
+    return [*made[:-1], Slide(titles[-1], tuple(parts[-1]), slide.table, slide.picture)]
 
 
 def write(deck: Sequence[Slide], path: Path, foot: str) -> None:
