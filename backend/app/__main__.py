@@ -3,11 +3,11 @@
 import asyncio
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 import uvloop
 from pydantic import ValidationError
 from rich.console import Console
@@ -18,6 +18,7 @@ from app.db.migrate import migrate as apply_migrations
 from app.doctor.findings import findings
 from app.doctor.look import Addresses, look
 from app.doctor.report import exit_code, show
+from app.server import server
 
 try:
     import embedded
@@ -28,7 +29,6 @@ except ModuleNotFoundError:
     )
 
 DATA = Path(__file__).parents[2] / ".sentinel"
-GRACE_S = 5
 
 cli = typer.Typer(add_completion=False, help="Sentinel: a chat backend whose buffers tune themselves.")
 console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -50,6 +50,19 @@ def run(
         _fail(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
+
+
+@cli.command()
+def serve() -> None:
+    """Serve Sentinel on what the environment names, and start nothing else: for a service manager."""
+    settings = _settings()
+    try:
+        settings.required_database_url()
+    except ValueError as error:
+        _fail(str(error))
+    _need_port(settings)
+    with suppress(KeyboardInterrupt):
+        uvloop.run(server(settings).serve())
 
 
 @cli.command()
@@ -96,17 +109,20 @@ async def _migrate(db: DynamicPostgreSQLSession) -> None:
 
 
 async def _serve(settings: Settings, *, is_fresh: bool) -> None:
+    given_engines = settings.openai_url or settings.ollama_url or ""
     async with embedded.stack(
         data_dir=settings.data_dir or DATA,
         fresh=is_fresh,
         database_url=settings.database_url,
         redis_url=settings.redis_url,
-        engine_url=settings.openai_url or settings.ollama_url,
+        engine_url=given_engines.split(",")[0] or None,
         model=settings.model,
         detect_ollama=True,
         say=console.print,
     ) as ground:
-        engine = {f"{'openai' if ground.engine_kind == 'llamacpp' else 'ollama'}_url": ground.engine_url}
+        engine = {}
+        if "," not in given_engines:
+            engine = {f"{'openai' if ground.engine_kind == 'llamacpp' else 'ollama'}_url": ground.engine_url}
         ready = settings.model_copy(
             update={
                 "database_url": settings.database_url or ground.database_url,
@@ -122,18 +138,7 @@ async def _serve(settings: Settings, *, is_fresh: bool) -> None:
         console.print(
             f"Open [bold]http://{_shown(settings.host)}:{settings.port}/[/bold]   (Ctrl-C stops everything)"
         )
-        server = uvicorn.Server(
-            uvicorn.Config(
-                "app.main:app",
-                host=settings.host,
-                port=settings.port,
-                log_level="warning",
-                access_log=False,
-                timeout_graceful_shutdown=GRACE_S,
-                timeout_keep_alive=75,
-            )
-        )
-        await server.serve()
+        await server(settings).serve()
     console.print("Sentinel has stopped.")
 
 

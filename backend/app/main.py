@@ -22,7 +22,9 @@ DATABASE_URL = settings.required_database_url()
 
 policy = adaptive_buffer_manager.policy
 sentinel = SentinelFluidoV2(settings=settings)
-db = DynamicPostgreSQLSession(DATABASE_URL, policy=policy(DataFlowType.DATABASE_QUERY))
+db = DynamicPostgreSQLSession(
+    DATABASE_URL, policy=policy(DataFlowType.DATABASE_QUERY), sharers=settings.replicas
+)
 
 system = SentinelSystem(
     sentinel,

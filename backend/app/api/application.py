@@ -7,12 +7,14 @@ from fastapi import Depends, FastAPI
 from fastapi_swagger import patch_fastapi
 from starlette.middleware import Middleware
 
+from app.core.drain import Drain
 from app.core.ports import System
 from app.core.settings import Settings
 
 from . import conversations, errors, observe, pages
 from .bounds import BoundedBody, RequestId
 from .chat import chat_router
+from .draining import Draining
 from .pace import Pace
 from .panel import Feed, Frames, panel_router
 from .security import Door
@@ -21,10 +23,13 @@ from .traffic import Measured, Traffic
 _DESCRIPTION = "Chat with a language model behind buffers that tune themselves."
 
 
-def create_app(system: System, settings: Settings, pace: Pace | None = None) -> FastAPI:
+def create_app(
+    system: System, settings: Settings, pace: Pace | None = None, drain: Drain | None = None
+) -> FastAPI:
     """Serve `system` under Sentinel's HTTP contract; the system is opened and closed with the app."""
     traffic = Traffic(system.flows)
     pace = pace or Pace(slow_client_s=settings.slow_client_s)
+    drain = drain or Drain(announce_s=settings.announce_s, grace_s=settings.drain_s)
 
     feed = Feed(Frames(system, traffic))
 
@@ -51,6 +56,7 @@ def create_app(system: System, settings: Settings, pace: Pace | None = None) -> 
             *_tracing(settings),
             Middleware(RequestId),
             Middleware(Measured, traffic=traffic),
+            Middleware(Draining, drain=drain),
             Middleware(BoundedBody, max_bytes=settings.max_body_bytes),
         ],
     )
@@ -58,6 +64,7 @@ def create_app(system: System, settings: Settings, pace: Pace | None = None) -> 
     app.state.traffic = traffic
     app.state.pace = pace
     app.state.feed = feed
+    app.state.drain = drain
     errors.install(app)
     door = Door([key.get_secret_value() for key in settings.api_keys], settings.requests_per_minute)
     app.include_router(chat_router(settings.max_message_chars), dependencies=[Depends(door)])

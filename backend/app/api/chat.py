@@ -54,7 +54,7 @@ def chat_router(max_message_chars: int) -> APIRouter:
     async def chat(request: Request, body: ChatBody, idempotency_key: IdempotencyKey = None) -> Response:
         """Answer a message, whole. The message is stored before the model sees it."""
         app = request.app.state
-        return WholeAnswer(app.system.assistant.chat(parsed(body, idempotency_key)), app.pace)
+        return WholeAnswer(app.system.assistant.chat(parsed(body, idempotency_key)), app.pace, app.drain)
 
     @router.post(
         "/chat/stream",
@@ -76,6 +76,6 @@ def chat_router(max_message_chars: int) -> APIRouter:
         connection stops the generation.
         """
         app = request.app.state
-        return EventStream(app.system.assistant.chat(parsed(body, idempotency_key)), app.pace)
+        return EventStream(app.system.assistant.chat(parsed(body, idempotency_key)), app.pace, app.drain)
 
     return router

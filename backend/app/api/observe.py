@@ -19,7 +19,9 @@ async def live() -> dict[str, str]:
 
 @router.get("/health/ready", summary="Can it serve?")
 async def ready(request: Request) -> JSONResponse:
-    """Every dependency with its reason; 503 when one that is required cannot be used."""
+    """Every dependency with its reason; 503 when one that is required cannot be used, or when it leaves."""
+    if request.app.state.drain.is_leaving:
+        return JSONResponse({"status": "leaving", "dependencies": {}}, status_code=503)
     found = await request.app.state.system.health()
     is_ready = all(item.ready or not item.required for item in found)
     is_whole = all(item.ready for item in found)

@@ -14,10 +14,12 @@ from contextlib import aclosing
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.core.drain import Drain
 from app.core.ports import Accepted, ChatEvent, Reply, TextDelta
+from fluido.errors import Closed
 
 from .bodies import ChatAnswer
-from .errors import answer_to
+from .errors import Answer, answer_to
 from .pace import Pace
 
 Events = AsyncGenerator[ChatEvent, None]
@@ -30,17 +32,25 @@ class ClientTooSlow(Exception):
 class _Generated(Response):
     """A response whose body is made while it is sent."""
 
-    def __init__(self, events: Events, pace: Pace) -> None:
+    def __init__(self, events: Events, pace: Pace, drain: Drain) -> None:
         self._events = events
         self._pace = pace
+        self._drain = drain
+        self._is_cut = False
         self.background = None
         self.status_code = 200
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         work = asyncio.ensure_future(self._answer(scope, receive, send))
         gone = asyncio.ensure_future(_disconnected(receive))
+
+        def cut() -> None:
+            self._is_cut = True
+            work.cancel()
+
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            with self._drain.told(cut):
+                await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 self._pace.client_left()
         finally:
@@ -49,6 +59,16 @@ class _Generated(Response):
             await asyncio.gather(work, gone, return_exceptions=True)
         if not work.cancelled() and (error := work.exception()) is not None:
             raise error
+
+    def _last_words(self) -> Answer | None:
+        """What to say when this answer was cut because the replica leaves; None when it was not."""
+        if not self._is_cut:
+            return None
+        if (task := asyncio.current_task()) is not None:
+            task.uncancel()
+        return answer_to(
+            Closed("This replica stopped before the answer was complete. Your message is stored: ask again.")
+        )
 
     @abstractmethod
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None: ...
@@ -67,6 +87,11 @@ class WholeAnswer(_Generated):
             if reply is None:
                 msg = "the assistant ended without a reply"
                 raise RuntimeError(msg)
+        except asyncio.CancelledError:
+            if (last := self._last_words()) is None:
+                raise
+            await last.response()(scope, receive, send)
+            return
         except Exception as error:  # noqa: BLE001 - answer_to logs what nobody foresaw
             await answer_to(error).response()(scope, receive, send)
             return
@@ -81,8 +106,8 @@ class EventStream(_Generated):
     no stream. After that an error is an event, because the status has been sent.
     """
 
-    def __init__(self, events: Events, pace: Pace) -> None:
-        super().__init__(events, pace)
+    def __init__(self, events: Events, pace: Pace, drain: Drain) -> None:
+        super().__init__(events, pace, drain)
         self._is_started = False
         self._writing = asyncio.Lock()
 
@@ -107,12 +132,20 @@ class EventStream(_Generated):
                         await self._write(send, _encode(event))
         except ClientTooSlow:
             raise
+        except asyncio.CancelledError:
+            if (last := self._last_words()) is None:
+                raise
+            await self._fail(last, scope, receive, send)
         except Exception as error:  # noqa: BLE001 - answer_to logs what nobody foresaw
-            answer = answer_to(error)
-            if not self._is_started:
-                await answer.response()(scope, receive, send)
-                return
-            await self._write(send, _event("error", {**answer.body(), "status": answer.status}))
+            await self._fail(answer_to(error), scope, receive, send)
+        else:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _fail(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._is_started:
+            await answer.response()(scope, receive, send)
+            return
+        await self._write(send, _event("error", {**answer.body(), "status": answer.status}))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _start(self, event: Accepted, send: Send) -> None:

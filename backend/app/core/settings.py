@@ -43,7 +43,11 @@ class Settings(BaseSettings):
     max_message_chars: int = Field(default=8_000, ge=1)
     deadline_s: float = Field(default=FIRST_TOKEN_S, gt=0, le=3600)
     slow_client_s: float = Field(default=SLOW_CLIENT_S, gt=0)
+    # A balancer finds out that a replica leaves within its check interval times its tolerance.
+    announce_s: float = Field(default=0.0, ge=0)
     drain_s: float = Field(default=20.0, ge=0)
+    # How many processes like this one share PostgreSQL: each takes its part of max_connections.
+    replicas: int = Field(default=1, ge=1)
     log_level: str = "INFO"
     traces: bool = False
 

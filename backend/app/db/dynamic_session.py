@@ -10,6 +10,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.core.adaptive_buffers import POLICY, DataFlowType, DynamicBufferConfig
+from app.core.failures import StorageUnavailable
 from fluido.errors import Closed
 from fluido.metrics import FlowStats
 from fluido.sqlalchemy import AdaptivePool, Limits, ReadReplicas, close_engine, create_async_engine
@@ -50,7 +51,8 @@ class DynamicPostgreSQLSession:
 
     The numbers are those of `policy`. Nothing is opened before the first session. A caller waits at most
     `read_timeout_s` for a connection (behind at most `max_waiting` others) and at most as long for a
-    statement. Raises ValueError for a URL that is not async, or a policy that lacks one of them.
+    statement. Raises ValueError for a URL that is not async, or a policy that lacks one of them. Of the
+    connections that the server grants this process takes at most its part, as one of `sharers`.
 
     With `replica_urls` (standbys of the same database) `get_read_session` reads from one that is at most
     `max_replica_lag_s` behind, where there is one.
@@ -61,6 +63,7 @@ class DynamicPostgreSQLSession:
         url: str,
         *,
         policy: DynamicBufferConfig = POLICY[DataFlowType.DATABASE_QUERY],
+        sharers: int = 1,
         name: str = "postgresql",
         replica_urls: Sequence[str] = (),
         max_replica_lag_s: float = 1.0,
@@ -71,6 +74,7 @@ class DynamicPostgreSQLSession:
             min=int(policy.need("pool_min_size")),
             max=int(policy.need("pool_max_size")),
             max_waiting=int(policy.need("max_waiting")),
+            replicas=sharers,
         )
 
         def engine_for(where: str, logging_name: str) -> AsyncEngine:
@@ -148,9 +152,11 @@ class DynamicPostgreSQLSession:
         }
 
     async def check(self) -> None:
-        """Return when PostgreSQL answers; raises what a session would raise when it does not."""
+        """Return when PostgreSQL answers and takes writes; raises what a session would when it does not."""
         async with self.engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
+            is_read_only = await connection.scalar(text("SELECT current_setting('transaction_read_only')"))
+        if is_read_only == "on":
+            raise StorageUnavailable("PostgreSQL takes no writes here: it is a standby, or read-only.")
 
     async def close(self, *, drain_s: float = 5.0) -> None:
         """Refuse new sessions, wait up to `drain_s` for those at work, close the connections. Idempotent."""

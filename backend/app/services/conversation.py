@@ -22,6 +22,7 @@ from app.core.ports import (
 from app.db.conversations import Answer, ConversationStore, Question
 from app.db.ledger import RequestLedger
 from app.db.telemetry import Telemetry
+from fluido.errors import WaitTimeout
 from fluido.llm import Kind, Timings
 from fluido.llm.errors import PromptTooLong as PromptOverWindow
 from fluido.llm.errors import StreamBroken
@@ -88,7 +89,9 @@ class ConversationService:
             )
         conversation_id = request.conversation_id or uuid4()
         async with self._turns.hold(conversation_id, deadline_s):
-            opened = await self._open(request, kind, stages, conversation_id, deadline_s)
+            # The wait for the turn may have used up what there was.
+            self._sentinel.check_room(request.message, kind, deadline_s, request.max_output_tokens)
+            opened = await self._open_in_time(request, kind, stages, conversation_id, deadline_s)
             if isinstance(opened, Reply):
                 yield Accepted(opened.conversation_id, opened.kind)
                 yield TextDelta(opened.answer)
@@ -116,6 +119,22 @@ class ConversationService:
         """Wait until the partial answers of clients that left are stored."""
         while self._closing:
             await asyncio.wait(self._closing)
+
+    async def _open_in_time(
+        self, request: ChatRequest, kind: Kind, stages: Stages, conversation_id: UUID, deadline_s: float
+    ) -> "_Turn | Reply":
+        """Cache and database have what is left of the request's one deadline, whatever their own bounds."""
+        left_s = max(0.0, deadline_s - self._clock())
+        try:
+            async with asyncio.timeout(left_s) as patience:
+                return await self._open(request, kind, stages, conversation_id, deadline_s)
+        except TimeoutError as error:
+            if not patience.expired():
+                raise
+            raise WaitTimeout(
+                "The deadline passed while the message was being stored: nothing was answered.",
+                waited_s=stages.elapsed_ms() / 1e3,
+            ) from error
 
     async def _open(
         self, request: ChatRequest, kind: Kind, stages: Stages, conversation_id: UUID, deadline_s: float

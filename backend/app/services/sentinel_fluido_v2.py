@@ -72,7 +72,7 @@ class SentinelFluidoV2:
         self._recall = Recall(max_users=int(policy.need("cache_max_entries")))
         most = int(policy.need("pool_max_size"))
         self._dispatcher = Dispatcher(
-            engines or [_engine(ollama_url, self.model, settings)],
+            engines or _engines(ollama_url, self.model, settings),
             model=self.model,
             law=lambda facts: Knee(min(facts.slots, most) if facts.slots else None),
             max_waiting=self._max_waiting,
@@ -207,7 +207,15 @@ class SentinelFluidoV2:
         return "".join(pieces), ttfb_ms
 
 
-def _engine(ollama_url: str | None, model: str, settings: Settings) -> Engine:
+def _engines(ollama_url: str | None, model: str, settings: Settings) -> list[Engine]:
+    """One engine for each URL, which a comma separates."""
     if ollama_url is None and settings.ollama_url is None and settings.openai_url is not None:
-        return OpenAIEngine(settings.openai_url, model=model)
-    return OllamaEngine(ollama_url or settings.ollama_url or DEFAULT_OLLAMA_URL, model=model)
+        return [OpenAIEngine(url, model=model) for url in _each(settings.openai_url)]
+    return [
+        OllamaEngine(url, model=model)
+        for url in _each(ollama_url or settings.ollama_url or DEFAULT_OLLAMA_URL)
+    ]
+
+
+def _each(urls: str) -> list[str]:
+    return [url.strip() for url in urls.split(",") if url.strip()]

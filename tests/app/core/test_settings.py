@@ -48,3 +48,10 @@ def test_settings_are_sealed() -> None:
 def test_an_unknown_log_level_is_named() -> None:
     with pytest.raises(ValueError, match="'LOUD'"):
         configure("LOUD")
+
+
+def test_a_replica_knows_its_part_and_its_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENTINEL_REPLICAS", "4")
+    monkeypatch.setenv("SENTINEL_ANNOUNCE_S", "1.5")
+    settings = Settings()
+    assert (settings.replicas, settings.announce_s, settings.drain_s) == (4, 1.5, 20.0)
