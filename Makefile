@@ -12,6 +12,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --require-hashes
 RUN_READY := $(VENV)/ready-run
 DEV_READY := $(VENV)/ready-dev
+HA_READY := $(VENV)/ready-ha
 NO_WHEEL := { echo "Could not install what is pinned in requirements/$$f: see the lines above (no network, no room, or no wheel for this platform)." >&2; exit 1; }
 FRESH ?=
 SHORT ?=
@@ -33,6 +34,14 @@ $(RUN_READY): requirements/run.txt requirements/weights.txt pyproject.toml | $(V
 $(DEV_READY): requirements/dev.txt $(RUN_READY)
 	@echo "Installing the tools for tests and benchmarks"
 	@f=dev.txt; $(PIP) -r requirements/$$f || $(NO_WHEEL)
+	@touch $@
+
+$(HA_READY): requirements/ha.txt $(DEV_READY)
+	@echo "Installing Patroni, and HAProxy where it is missing and may be installed"
+	@f=ha.txt; $(PIP) -r requirements/$$f || $(NO_WHEEL)
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v haproxy >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq haproxy >/dev/null; } || { \
+		echo "HAProxy is missing: install it (apt-get install haproxy, dnf install haproxy, brew install haproxy)." >&2; exit 1; }
 	@touch $@
 
 .PHONY: run
@@ -74,6 +83,19 @@ bench: $(DEV_READY) ## compare V1 and V2, under 3 minutes
 bench-smoke: $(DEV_READY) ## the same in under a minute, to see that everything works
 	@cd backend && exec ../$(PY) -m bench --smoke
 
+.PHONY: ha
+ha: $(HA_READY) ## two of everything behind HAProxy, to kill parts of (PORT=8000, ENGINE=smollm2 or synthetic)
+	@cd backend && PYTHONPATH=../src:. exec ../$(PY) -m embedded.ha --port $(or $(PORT),8000) \
+		--engine $(or $(ENGINE),smollm2) -- $(abspath $(PY)) -m app serve
+
+.PHONY: faults
+faults: $(HA_READY) ## hurt one part after the other under load, 15 minutes (SHORT=1: 2 minutes)
+	@cd backend && exec ../$(PY) -m bench.faults $(if $(SHORT),--short)
+
+.PHONY: soak
+soak: $(HA_READY) ## 200 streams for an hour: memory, descriptors, threads (SHORT=1: 5 minutes)
+	@cd backend && exec ../$(PY) -m bench.soak $(if $(SHORT),--short)
+
 .PHONY: simulate
 simulate: $(DEV_READY) ## play every scenario against the laws in virtual time (SHORT=1: under a minute)
 	@$(PY) -m fluido.testing scenarios $(if $(SHORT),--short,--pictures build/scenarios)
@@ -90,6 +112,8 @@ ollama: $(RUN_READY) ## build the real Ollama into the user's cache folder (need
 lock: $(DEV_READY) ## write requirements/*.txt from the .in files (needs uv)
 	@for f in run dev; do uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header requirements/$$f.in -o requirements/$$f.txt; done
+	@uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header requirements/ha.in -o requirements/ha.txt
 	@for f in weights redis-server ollama; do uv pip compile -q --universal --no-deps --generate-hashes \
 		--no-emit-index-url --no-header requirements/$$f.in -o requirements/$$f.txt; done
 

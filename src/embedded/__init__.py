@@ -15,6 +15,7 @@ from embedded.postgres import Postgres
 from embedded.redis import Redis
 from embedded.redis_sentinel import RedisSentinel
 from embedded.standby import Standby
+from embedded.topology import Topology
 
 stack = Stack  # reads as what it does in `async with embedded.stack() as ground:`
 
@@ -28,5 +29,6 @@ __all__ = [
     "RedisSentinel",
     "Stack",
     "Standby",
+    "Topology",
     "stack",
 ]

@@ -45,6 +45,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    """Whether somebody takes connections at this loopback port now."""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def whole_folder(target: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` work in a new folder beside `target`, which takes that name only when `fill` returns.
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 LOOK_S = 0.5
+ORPHAN_ROUNDS_MAX = 5
 LOG_BYTES_MAX = 16 << 20
 LOG_BYTES_KEPT = 1 << 20
 PR_SET_PDEATHSIG = 1
@@ -89,17 +90,28 @@ def reaped(pid: int, wait_s: float) -> int | None:
 def end_rest(server: int) -> None:
     """Kill what an ended server left: its process group, and on Linux the orphans that came to us."""
     send(server, signal.SIGKILL)
+    # Children of an orphan that was killed become orphans in turn.
+    for _ in range(ORPHAN_ROUNDS_MAX):
+        if not end_orphans():
+            return
+
+
+def end_orphans() -> bool:
+    """Kill our children; whether there were any."""
     us = str(os.getpid())
+    found = False
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             # pid (name) state parent ...: a name may hold spaces and brackets
             parent = status.read_text().rpartition(")")[2].split()[1]
             if parent == us:
+                found = True
                 orphan = int(status.parent.name)
                 os.kill(orphan, signal.SIGKILL)
                 reaped(orphan, 1.0)
         except OSError:
             continue
+    return found
 
 
 def stop(server: int, signals: list[tuple[int, float]]) -> int:

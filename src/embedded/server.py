@@ -42,6 +42,12 @@ class Server(ABC):
             raise GroundError(f"{self.name} has no port before its first start.")
         return self._port
 
+    def take_port(self) -> int:
+        """Choose the port before the first start, for those who must be told of it."""
+        if self._port is None:
+            self._port = free_port()
+        return self._port
+
     @property
     def running(self) -> bool:
         return self.child is not None and self.child.running
