@@ -1,0 +1,1 @@
+"""What breaks while people talk, and what they notice: `python -m bench.faults`."""

@@ -1,0 +1,146 @@
+"""The ground of a fault run: everything twice, links that can be hurt, a small disk, a clock to step."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Self
+
+import psutil
+
+from bench.faults.wire import Wire
+from embedded import EngineOptions, Topology
+from embedded.account import service_account
+
+ROOT = Path(__file__).parents[3]
+DISK_MIB = 700
+BALLAST = "ballast"
+FAKETIME = (
+    Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"),
+    Path("/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"),
+)
+
+
+class Scene:
+    """`async with Scene() as scene:` runs everything; `missing` says what cannot be hurt here, and why."""
+
+    def __init__(self, *, needs_disk: bool, needs_clock: bool) -> None:
+        self.missing: dict[str, str] = {}
+        self.wires: dict[str, Wire] = {}
+        self.folder = Path(mkdtemp(prefix="sentinel-faults-"))
+        self.folder.chmod(0o711)
+        self.clock_file = self.folder / "clock"
+        self._mounts: list[Path] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        if needs_disk:
+            self._mount()
+        environment = {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "backend")])}
+        if needs_clock:
+            environment |= self._clock()
+        self.topology = Topology(
+            [sys.executable, "-m", "app", "serve"],
+            home=ROOT / "backend",
+            environment=environment,
+            data_dir=self.folder,
+            engine="synthetic",
+            engine_options=EngineOptions(slots=4, threads=1),
+            via=self._via,
+        )
+        self.seen: set[psutil.Process] = set()
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        try:
+            await asyncio.to_thread(self.topology.start)
+        except BaseException:
+            await self._end()
+            raise
+        self.note_processes()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._end()
+
+    def note_processes(self) -> None:
+        """Remember every process that runs for us now: none may be left at the end."""
+        with suppress(psutil.Error):
+            self.seen.update(psutil.Process().children(recursive=True))
+
+    def left_over(self) -> list[str]:
+        """Processes that outlived the scene."""
+        _, alive = psutil.wait_procs(list(self.seen), timeout=10.0)
+        return [f"{process.pid} {process.name()}" for process in alive]
+
+    def step_clock(self, seconds: int) -> None:
+        """Put the wall clock of both replicas off by `seconds`; theirs that only runs is left alone."""
+        self.clock_file.write_text(f"{seconds:+d}s\n")
+
+    def fill_disk(self, member: Path) -> None:
+        """Take what is left of a member's disk."""
+        size = os.statvfs(member)
+        with (member / BALLAST).open("wb") as ballast:
+            os.posix_fallocate(ballast.fileno(), 0, size.f_bavail * size.f_frsize - 4096)
+
+    def free_disk(self) -> None:
+        for place in self._mounts:
+            (place / BALLAST).unlink(missing_ok=True)
+
+    def _via(self, name: str, port: int) -> int:
+        """Called from the thread that starts the topology."""
+        assert self._loop is not None  # noqa: S101 - set before that thread begins
+        wire = asyncio.run_coroutine_threadsafe(Wire(port).open(), self._loop).result(10.0)
+        self.wires[name] = wire
+        return wire.port
+
+    def _mount(self) -> None:
+        """A small tmpfs under each member's data; only root may."""
+        account = service_account()
+        if os.geteuid() != 0 or sys.platform != "linux":
+            self.missing["disk"] = "a small disk needs root and Linux (a tmpfs is mounted)"
+            return
+        if account is None or not account.reaches(self.folder):
+            self.missing["disk"] = f"PostgreSQL's account cannot reach {self.folder.parent}"
+            return
+        for name in ("postgres-a", "postgres-b"):
+            place = self.folder / name
+            place.mkdir()
+            done = subprocess.run(
+                ["/bin/mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(place)],
+                capture_output=True,
+                check=False,
+            )
+            if done.returncode:
+                self.missing["disk"] = f"mount: {done.stderr.decode(errors='replace').strip()}"
+                return
+            self._mounts.append(place)
+
+    def _clock(self) -> Mapping[str, str]:
+        library = next((place for place in FAKETIME if place.exists()), None)
+        if library is None:
+            self.missing["clock"] = "a stepped clock needs libfaketime (`apt-get install faketime`)"
+            return {}
+        self.step_clock(0)
+        return {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self.clock_file),
+            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }
+
+    async def _end(self) -> None:
+        self.note_processes()
+        await asyncio.to_thread(self.topology.stop)
+        for wire in self.wires.values():
+            await wire.close()
+        await asyncio.to_thread(self._clear)
+
+    def _clear(self) -> None:
+        for place in self._mounts:
+            subprocess.run(["/bin/umount", "-l", str(place)], capture_output=True, check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,156 @@
+"""`python -m bench.soak`: 200 streams at a time for an hour; what a replica holds must not grow.
+
+Memory, descriptors and threads of each replica are read from outside every few seconds. After a warm-up each
+series gets a slope per hour with its 95 % interval (blocks of readings, so that neighbours that resemble each
+other do not make it look surer than it is). Exit code 1 when a slope is surely above its bound.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+from scipy import stats
+
+from bench.environment import describe
+from bench.faults.people import People
+from bench.faults.scene import ROOT, Scene
+
+STREAMS = 200
+READ_S = 2.0
+BLOCKS = 10
+WARM_UP = 0.25
+"""The share of the run that is not judged: caches, pools and arenas fill up."""
+BOUND_PER_HOUR = {"memory_mib": 20.0, "descriptors": 20.0, "threads": 4.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one replica holds at one moment."""
+
+    at_s: float
+    replica: str
+    memory_mib: float
+    descriptors: float
+    threads: float
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """Growth per hour with its 95 % interval."""
+
+    replica: str
+    series: str
+    per_hour: float
+    low: float
+    high: float
+    mean: float
+
+    @property
+    def grows(self) -> bool:
+        """Whether even the low end of the interval is above what is tolerated."""
+        return self.low > BOUND_PER_HOUR[self.series]
+
+
+def slope(replica: str, series: str, at_s: Sequence[float], values: Sequence[float]) -> Slope:
+    """Least squares over the means of `BLOCKS` equal stretches; at least as many readings are needed."""
+    if len(at_s) < BLOCKS:
+        raise ValueError(f"{len(at_s)} readings are too few for {BLOCKS} blocks")
+    times = [float(np.mean(part)) / 3600 for part in np.array_split(np.asarray(at_s), BLOCKS)]
+    means = [float(np.mean(part)) for part in np.array_split(np.asarray(values), BLOCKS)]
+    fit = stats.linregress(times, means)
+    reach = float(stats.t.ppf(0.975, BLOCKS - 2)) * float(fit.stderr)
+    growth = float(fit.slope)
+    return Slope(replica, series, growth, growth - reach, growth + reach, float(np.mean(values)))
+
+
+def judged(readings: Sequence[Reading]) -> list[Slope]:
+    """One slope for each replica and series, after the warm-up."""
+    ends_s = max(reading.at_s for reading in readings)
+    late = [reading for reading in readings if reading.at_s >= ends_s * WARM_UP]
+    return [
+        slope(
+            replica,
+            series,
+            [reading.at_s for reading in late if reading.replica == replica],
+            [getattr(reading, series) for reading in late if reading.replica == replica],
+        )
+        for replica in sorted({reading.replica for reading in late})
+        for series in BOUND_PER_HOUR
+    ]
+
+
+async def watch(scene: Scene, people: People, readings: list[Reading]) -> None:
+    while True:
+        for replica in scene.topology.replicas:
+            if replica.child is not None and replica.child.pid is not None:
+                process = psutil.Process(replica.child.pid)
+                readings.append(
+                    Reading(
+                        people.now_s,
+                        replica.name,
+                        process.memory_info().rss / (1 << 20),
+                        process.num_fds(),
+                        process.num_threads(),
+                    )
+                )
+        await asyncio.sleep(READ_S)
+
+
+async def play(duration_s: float) -> tuple[list[Slope], dict[str, object]]:
+    readings: list[Reading] = []
+    async with Scene(needs_disk=False, needs_clock=False) as scene:
+        people = People(scene.topology.url, seed=1, patience_s=60.0)
+        await people.open()
+        watching = asyncio.create_task(watch(scene, people, readings))
+        try:
+            rate = await people.crew(STREAMS, duration_s)
+        finally:
+            watching.cancel()
+            await people.close()
+    slopes = judged(readings)
+    failed = sum(1 for one in people.notes.tries if one.error)
+    record = {
+        "environment": asdict(describe()),
+        "streams": STREAMS,
+        "duration_s": duration_s,
+        "messages_per_s": rate,
+        "requests": len(people.notes.tries),
+        "failed": failed,
+        "left_over": scene.left_over(),
+        "slopes": [asdict(one) | {"grows": one.grows} for one in slopes],
+        "readings": [asdict(reading) for reading in readings],
+    }
+    print(f"{STREAMS} streams, {duration_s:.0f} s, {rate:.1f} messages/s, {failed} failed requests")
+    return slopes, record
+
+
+def tell(slopes: Sequence[Slope]) -> None:
+    for one in slopes:
+        print(
+            f"{one.replica:10} {one.series:12} {one.mean:8.1f} on average, {one.per_hour:+8.2f} an hour "
+            f"(95 %: {one.low:+.2f} to {one.high:+.2f}){'  GROWS' if one.grows else ''}"
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
+    parser.add_argument("--short", action="store_true", help="five minutes instead of an hour")
+    parser.add_argument("--seconds", type=float, default=0.0, help="another length")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "soak", help="folder (%(default)s)")
+    wishes = parser.parse_args()
+    duration_s = wishes.seconds or (300.0 if wishes.short else 3600.0)
+    slopes, record = asyncio.run(play(duration_s))
+    wishes.out.mkdir(parents=True, exist_ok=True)
+    (wishes.out / "soak.json").write_text(json.dumps(record, indent=1) + "\n")
+    tell(slopes)
+    return 1 if any(one.grows for one in slopes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
