@@ -78,7 +78,7 @@ class Scene:
 
     def step_clock(self, seconds: int) -> None:
         """Put the wall clock of both replicas off by `seconds`; theirs that only runs is left alone."""
-        self.clock_file.write_text(f"{seconds:+d}s\n")
+        self.clock_file.write_text(f"{seconds:+d}\n")
 
     def fill_disk(self, member: Path) -> None:
         """Take what is left of a member's disk."""
