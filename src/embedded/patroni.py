@@ -172,6 +172,13 @@ class PatroniMember(Postgres):
         """Patroni's configuration; JSON is YAML."""
         local = "127.0.0.1"
         parameters = {**self._settings, "unix_socket_directories": "", "hot_standby_feedback": "on"}
+        dcs: dict[str, object] = {
+            **TIMES,
+            "primary_start_timeout": 0,
+            "synchronous_mode": True,
+            "maximum_lag_on_failover": 1 << 20,
+            "postgresql": {"use_pg_rewind": True, "use_slots": True, "parameters": parameters},
+        }
         return {
             "scope": SCOPE,
             "name": self.folder.name,
@@ -182,13 +189,7 @@ class PatroniMember(Postgres):
             },
             "raft": self.group.raft(self._raft_port, self.folder / "raft"),
             "bootstrap": {
-                "dcs": {
-                    **TIMES,
-                    "primary_start_timeout": 0,
-                    "synchronous_mode": True,
-                    "maximum_lag_on_failover": 1 << 20,
-                    "postgresql": {"use_pg_rewind": True, "use_slots": True, "parameters": parameters},
-                },
+                "dcs": dcs,
                 "initdb": [
                     {"encoding": "UTF8"},
                     {"locale": "C"},
