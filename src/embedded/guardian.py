@@ -75,13 +75,22 @@ def send(server: int, number: int) -> None:
 
 
 def reaped(pid: int, wait_s: float) -> int | None:
-    """The exit code of our child `pid`, or None when it still runs after `wait_s`."""
+    """The exit code of our child `pid`, or None when it still runs after `wait_s`.
+
+    Orphans that came to us and ended are taken note of on the way: whoever asks whether they run (Patroni of
+    its postmaster) would take a zombie for a living process.
+    """
     until = time.monotonic() + wait_s
     while True:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
+        try:
+            ended, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return 0  # somebody's round before took it with the others
+        if ended == pid:
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
+        if ended:
+            continue
         if time.monotonic() >= until:
             return None
         time.sleep(0.01)
