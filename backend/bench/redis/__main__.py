@@ -118,7 +118,8 @@ def main() -> None:
     print(report.table(found))
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        report.write(found, environment, arguments.out / f"redis-{arguments.loop}.json")
+        command = " ".join(["python -m bench.redis", *sys.argv[1:]])
+        report.write(found, environment, arguments.out / f"redis-{arguments.loop}.json", command=command)
         title = f"{arguments.loop}, {environment.python}, commit {environment.commit[:10]}"
         report.picture(found, arguments.out / f"redis-{arguments.loop}.png", title)
 

@@ -80,9 +80,10 @@ def _ratio(found: Sequence[float] | None) -> str:
     return f"{ratio:.2f}x" if math.isnan(low) else f"{ratio:.2f}x [{low:.2f}, {high:.2f}]"
 
 
-def write(found: Sequence[Mapping[str, Any]], environment: Environment, path: Path) -> None:
+def write(found: Sequence[Mapping[str, Any]], environment: Environment, path: Path, *, command: str) -> None:
     """Everything as JSON, without the single latencies."""
-    path.write_text(json.dumps({"environment": asdict(environment), "rows": found}, indent=1) + "\n")
+    document = {"command": command, "environment": asdict(environment), "rows": found}
+    path.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def picture(found: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:

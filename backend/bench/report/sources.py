@@ -16,7 +16,6 @@ ROW: dict[str, type | tuple[type, ...]] = {
     "experiment": str, "level": (int, float), "measure": str, "unit": str, "control": str, "treatment": str,
     "verdict": str, "blocks": int,
 }  # fmt: skip
-REDIS_COMMAND = "python -m bench.redis --pin"
 COMMANDS = {
     "full": "python benchmark_buffer_comparison.py --full",
     "standard": "python benchmark_buffer_comparison.py",
@@ -171,7 +170,7 @@ def _part(path: Path, letter: str) -> Source:
     if isinstance(measured, list) and all(_is_measured(row) for row in measured):
         return Source(letter, name, digest, document, str(document.get("command", "no consta")))
     if isinstance(rows, list) and all(isinstance(r, dict) and "cell" in r and "client" in r for r in rows):
-        return Source(letter, name, digest, document, str(document.get("command", REDIS_COMMAND)))
+        return Source(letter, name, digest, document, str(document.get("command", "no consta")))
     raise ReportError(f"{name} no es un resultado de componentes: no tiene «measured» ni «rows» válidos.")
 
 
