@@ -15,9 +15,9 @@ from fluido.sqlalchemy import Limits
 
 # What one call of each replica costs; their call rates differ by as much.
 COSTS = (5_000, 10_000, 20_000, 40_000)
-STARTS = (2, 6, 16, 48)
+STARTS = (2, 6, 16, 32)
 SWEEP = (1, 2, 4, 12)
-MOST = 48
+MOST = 40
 
 
 async def fleet(url: str, *, sweep_s: float, run_s: float) -> AsyncIterator[Measured]:
@@ -32,11 +32,12 @@ async def fleet(url: str, *, sweep_s: float, run_s: float) -> AsyncIterator[Meas
         "not aligned": await _together(url, run_s, replicas=1),
     }
     for arm, found in rows.items():
-        work = [row["work"] for row in found]
-        squares = len(work) * sum(value * value for value in work)
+        limits = [row["limit"] for row in found]
+        squares = len(limits) * sum(limit * limit for limit in limits)
         yield Measured("fleet of four", arm, "calls/s", [[_total(found)]])
-        yield Measured("fleet of four", arm, "Jain", [[sum(work) ** 2 / squares if squares else 0.0]])
-        yield Measured("fleet of four", arm, "sum of limits", [[sum(row["limit"] for row in found)]])
+        # Of the limits, not of the work: a cheap call spends more of its time outside of the server.
+        yield Measured("fleet of four", arm, "Jain of limits", [[sum(limits) ** 2 / squares]])
+        yield Measured("fleet of four", arm, "sum of limits", [[sum(limits)]])
 
 
 def _total(found: Sequence[dict[str, float]]) -> float:

@@ -128,11 +128,11 @@ async def _static(url: str, work: Work, size: int, duration_s: float) -> float:
 
 
 @contextmanager
-def co_tenant() -> Iterator[None]:
+def co_tenant() -> Iterator["subprocess.Popen[bytes]"]:
     """Another process that takes half of the machine and leaves at the end of the block."""
     process = subprocess.Popen([sys.executable, "-c", BUSY])
     try:
-        yield
+        yield process
     finally:
         process.kill()
         process.wait()
