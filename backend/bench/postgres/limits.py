@@ -65,14 +65,14 @@ class Course:
         """The mean limit in a stretch of it."""
         return statistics.fmean(limit for at_s, limit in self.limits if from_s <= at_s < to_s)
 
-    def settled_s(self, from_s: float, to_s: float, rate: float) -> float:
-        """Seconds after `from_s` at which two seconds on end reach 90 % of `rate`; inf for never."""
+    def settled_s(self, from_s: float, to_s: float, rate: float) -> float | None:
+        """Seconds after `from_s` at which two seconds on end reach 90 % of `rate`; None for never."""
         at_s = from_s
         while at_s + WINDOW_S <= to_s:
             if self.rate(at_s, at_s + WINDOW_S) >= 0.9 * rate:
                 return at_s - from_s
             at_s += LOOK_S
-        return float("inf")
+        return None
 
 
 async def course(arm: arms.EngineArm, work: Work, duration_s: float) -> Course:
@@ -116,10 +116,16 @@ async def limits(url: str, length: Length) -> AsyncIterator[Measured]:
             rows["V1 (5+10)"].append([v1.rate(0.0, length.static_s)])
             arm = f"from {start}"
             yield Measured(experiment, arm, "of the best beside it", [[rows["fluido"][-1][0] / again]])
-            yield Measured(experiment, arm, "settled after s", [[run.settled_s(0.0, length.law_s, again)]])
+            yield _settled(experiment, arm, run.settled_s(0.0, length.law_s, again), length.law_s)
             yield Measured(experiment, arm, "limit", [[run.limit(half_s, length.law_s)]])
         for arm, rates in rows.items():
             yield Measured(experiment, arm, "calls/s", rates)
+
+
+def _settled(experiment: str, arm: str, after_s: float | None, within_s: float) -> Measured:
+    if after_s is None:
+        return Measured(experiment, arm, "not settled within s", [[within_s]])
+    return Measured(experiment, arm, "settled after s", [[after_s]])
 
 
 async def _static(url: str, work: Work, size: int, duration_s: float) -> float:
@@ -157,7 +163,7 @@ async def steps(url: str, length: Length) -> AsyncIterator[Measured]:
             experiment = f"co-tenant, {name}, {phase}"
             yield Measured(experiment, "best static", "calls/s", [[rate]])
             yield Measured(experiment, "fluido", "calls/s", [[run.rate(to_s - length.law_s / 2, to_s)]])
-            yield Measured(experiment, "fluido", "settled after s", [[run.settled_s(from_s, to_s, rate)]])
+            yield _settled(experiment, "fluido", run.settled_s(from_s, to_s, rate), length.law_s)
             yield Measured(experiment, "fluido", "limit", [[run.limit(to_s - length.law_s / 2, to_s)]])
 
 

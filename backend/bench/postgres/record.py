@@ -23,7 +23,7 @@ class Measured:
     @property
     def lower_is_better(self) -> bool:
         """Times and sizes are; rates, shares and fairness are not."""
-        return self.metric.endswith((" ms", " us", " MB", " s"))
+        return self.metric.endswith((" ms", " us", " MB", " s", " ideal"))
 
     def summary(self) -> Interval:
         """The mean of all blocks, with its interval."""
