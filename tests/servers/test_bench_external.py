@@ -55,6 +55,28 @@ async def left(customer: Services) -> tuple[object, object, object]:
         await link.close()
 
 
+async def test_both_arms_work_and_nothing_is_left(customer: Services) -> None:
+    before = await left(customer)
+    async with Borrowed(customer) as stage:
+        for arm, contestant in stage.contestants.items():
+            await stage.settle(arm, {"talk": [("What?", "That.")]})
+            assert (await contestant.sender(ASKED)).output_tokens == 8
+        link = await database(customer.database_url)
+        assert len(await link.fetch(SCHEMAS)) == 2
+        inside = f'SELECT count(*) FROM "{stage.prefix}_v2".messages'
+        assert await link.fetchval(inside) == 4
+        await link.close()
+        cache = redis.asyncio.Redis.from_url(customer.redis_url)
+        keys = {key.decode() for key in await cache.keys("*")}
+        await cache.aclose()
+        assert {key.partition(":")[0] for key in keys} >= {
+            f"{stage.prefix}_v1",
+            f"{stage.prefix}_v2",
+            "theirs",
+        }
+    assert await left(customer) == before
+
+
 async def test_ctrl_c_removes_it_too(customer: Services) -> None:
     before = await left(customer)
     ready = asyncio.Event()
