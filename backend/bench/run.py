@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -265,6 +265,17 @@ class Run:
                 done = max(done, blocks[0].round + 1)
                 if done < plan.rounds and self._is_over(plan, done):
                     return
+        self._lose_patience(plan)
+
+    def _lose_patience(self, plan: Plan) -> None:
+        """Where most blocks were busy although each was waited for, more waiting only costs the last parts."""
+        mine = [block for block in self._results.blocks if block.experiment == plan.experiment]
+        if self._quiet.patience_s and 2 * sum(block.busy for block in mine) > len(mine):
+            self._quiet = replace(self._quiet, patience_s=0.0, repeats=0)
+            self._results.notes.append(
+                f"the machine did not become quiet during {plan.experiment}: from there on no block was waited "
+                "for or repeated"
+            )
 
     def _is_over(self, plan: Plan, done: int) -> bool:
         if self._clock() < self._until:
