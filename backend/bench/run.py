@@ -1,8 +1,9 @@
 """One run from start to end: the stage, the components, the chats; what was measured is never lost."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +30,7 @@ from bench.crowd import CrowdArm
 from bench.environment import Machine, ThisMachine, describe
 from bench.experiments import CREW, ChatArm, Offer, capacity_per_s, histories, standard_workloads
 from bench.journal import Journal
-from bench.load import Send
+from bench.load import FailedError, RefusedError, Send
 from bench.measures import TOTAL_SLO_S, TTFT_SLO_S
 from bench.profiles import ChatPlan, Profile
 from bench.progress import Steps
@@ -42,6 +43,7 @@ from bench.v1.tuning import Tuning
 from bench.workloads import Lengths, Workload
 
 PATIENT_FROM_S = 600.0
+WAKE_S = 60.0
 DRIFT = 1.3
 """A capacity that changed by more than this factor is told to the reader."""
 
@@ -180,6 +182,7 @@ class Run:
             else:
                 ways = {arm: stage.contestants[arm].sender for arm in chat.arms}
                 key = chat.workload
+            await _wake(ways, workload)
             capacity = await self._capacity(key, chat, ways["v1"], workload)
             if capacity <= 0:
                 self._results.notes.append(f"{chat.experiment}: V1 answered nothing, so nothing was compared")
@@ -268,13 +271,13 @@ class Run:
         self._lose_patience(plan)
 
     def _lose_patience(self, plan: Plan) -> None:
-        """Where most blocks were busy although each was waited for, more waiting only costs the last parts."""
+        """Where most blocks were busy although they were waited for, waiting only costs the last parts."""
         mine = [block for block in self._results.blocks if block.experiment == plan.experiment]
         if self._quiet.patience_s and 2 * sum(block.busy for block in mine) > len(mine):
             self._quiet = replace(self._quiet, patience_s=0.0, repeats=0)
             self._results.notes.append(
-                f"the machine did not become quiet during {plan.experiment}: from there on no block was waited "
-                "for or repeated"
+                f"the machine did not become quiet during {plan.experiment}: from there on no block was "
+                "waited for or repeated"
             )
 
     def _is_over(self, plan: Plan, done: int) -> bool:
@@ -302,6 +305,15 @@ class Run:
                 f"the machine was busy with something else before {share:.0%} of the blocks: "
                 "trust the ratios less, run again when it is quiet"
             )
+
+
+async def _wake(ways: Mapping[str, Send], workload: Workload) -> None:
+    """One question to every arm: an Ollama loads its model with the first, and that is no latency of an arm."""
+    for name, send in ways.items():
+        question = workload.sessions(1, seed=0, namespace=f"wake-{name}")[0].questions[0]
+        with suppress(RefusedError, FailedError, TimeoutError):
+            async with asyncio.timeout(WAKE_S):
+                await send(question)
 
 
 @asynccontextmanager
