@@ -308,7 +308,7 @@ class Run:
 
 
 async def _wake(ways: Mapping[str, Send], workload: Workload) -> None:
-    """One question to every arm: an Ollama loads its model with the first, and that is no latency of an arm."""
+    """One question to every arm: an Ollama loads its model with the first, which is no latency of an arm."""
     for name, send in ways.items():
         question = workload.sessions(1, seed=0, namespace=f"wake-{name}")[0].questions[0]
         with suppress(RefusedError, FailedError, TimeoutError):
