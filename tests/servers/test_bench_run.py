@@ -36,10 +36,10 @@ TINY = replace(
         parts=((POSTGRESQL_INSERTS, 0.1), (REDIS_GET, 0.05)),
     ),
     chats=(
-        ChatPlan("returning_users", (0.5,), rounds=1, block_s=0.5, arms=ARMS, calibrate_s=0.5),
+        ChatPlan("returning_users", (0.5,), rounds=1, block_s=0.5, arms=ARMS, calibrate_s=2.0),
         ChatPlan("returning_users", (0.5,), rounds=1, block_s=1.0, warm_up=0, name=STEP),
         ChatPlan(
-            "new_conversations", (1.0,), rounds=1, block_s=0.2, calibrate_s=0.5, warm_up=0, name=FAIRNESS
+            "new_conversations", (1.0,), rounds=1, block_s=0.2, calibrate_s=2.0, warm_up=0, name=FAIRNESS
         ),
         ChatPlan(
             "returning_users",
@@ -47,7 +47,7 @@ TINY = replace(
             rounds=1,
             block_s=0.3,
             arms=("v1", "append"),
-            calibrate_s=0.5,
+            calibrate_s=2.0,
             warm_up=0,
             name=LEVERS,
         ),
