@@ -12,7 +12,7 @@ import httpx
 
 from app.api import create_app
 from app.cache.dynamic_redis import DynamicRedisCache
-from app.core.adaptive_buffers import AdaptiveBufferManager
+from app.core.adaptive_buffers import AdaptiveBufferManager, DataFlowType
 from app.core.settings import Settings
 from app.db.dynamic_session import DynamicPostgreSQLSession
 from app.services.sentinel_fluido_v2 import SentinelFluidoV2
@@ -60,17 +60,26 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    database_url: str, redis_url: str | None, engine_url: str, *, deadline_s: float = 60.0
+    database_url: str,
+    redis_url: str | None,
+    engine_url: str,
+    *,
+    deadline_s: float = 60.0,
+    ollama: bool = False,
 ) -> AsyncIterator[Running]:
     """Sentinel as `app.main` builds it, on the servers of a test."""
     settings = Settings(
-        database_url=database_url, redis_url=redis_url, openai_url=engine_url, ollama_url=None, model=None
+        database_url=database_url,
+        redis_url=redis_url,
+        openai_url=None if ollama else engine_url,
+        ollama_url=engine_url if ollama else None,
+        model=None,
     )
     sentinel = SentinelFluidoV2(settings=settings)
     db = DynamicPostgreSQLSession(database_url)
     cache = DynamicRedisCache()
-    system = SentinelSystem(
-        sentinel, db, cache, AdaptiveBufferManager(), redis_url=redis_url, deadline_s=deadline_s
-    )
+    buffers = AdaptiveBufferManager()
+    buffers.attach(DataFlowType.LLM_INFERENCE, lambda: sentinel.dispatcher.stations)
+    system = SentinelSystem(sentinel, db, cache, buffers, redis_url=redis_url, deadline_s=deadline_s)
     async with served(create_app(system, settings)) as client:
         yield Running(client, sentinel, db, cache, system)
