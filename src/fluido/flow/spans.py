@@ -1,7 +1,7 @@
 """Where a tracer may listen: the parts of a call that take time, as they begin and end.
 
-Nobody listens unless `listen` was called: then a part costs one comparison. The drop-ins know no tracer, and
-a tracer knows no drop-in.
+While nobody listens a part costs half a microsecond. The drop-ins know no tracer, and a tracer knows no
+drop-in.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,16 +27,14 @@ def listen(begin: Begin | None) -> None:
     _listener[:] = [begin] if begin is not None else []
 
 
-class part:  # noqa: N801 - reads as a statement: `with part("..."):`
-    """`with part("fluido.wait", flow="db") as here:`; `here.note(...)` adds what is known at the end."""
+class Part:
+    """The block of one part. Without a span it keeps nothing and tells nobody."""
 
-    __slots__ = ("_attributes", "_name", "_notes", "_span")
+    __slots__ = ("_notes", "_span")
 
-    def __init__(self, name: str, **attributes: Value) -> None:
-        self._name = name
-        self._attributes = attributes
+    def __init__(self, span: Span | None) -> None:
+        self._span = span
         self._notes: dict[str, Value] = {}
-        self._span: Span | None = None
 
     def note(self, **attributes: Value) -> None:
         """Keep attributes for the end."""
@@ -44,8 +42,6 @@ class part:  # noqa: N801 - reads as a statement: `with part("..."):`
             self._notes.update(attributes)
 
     def __enter__(self) -> Self:
-        if _listener:
-            self._span = _listener[0](self._name, self._attributes)
         return self
 
     def __exit__(
@@ -53,3 +49,11 @@ class part:  # noqa: N801 - reads as a statement: `with part("..."):`
     ) -> None:
         if self._span is not None:
             self._span.end(error, self._notes)
+
+
+_UNHEARD = Part(None)
+
+
+def part(name: str, **attributes: Value) -> Part:
+    """`with part("fluido.wait", flow="db") as here:`; `here.note(...)` adds what is known at the end."""
+    return Part(_listener[0](name, attributes)) if _listener else _UNHEARD
