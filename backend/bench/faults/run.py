@@ -72,6 +72,7 @@ class Run:
 
     async def __call__(self) -> Outcome:
         people = self.people
+        load: asyncio.Task[None] | None = None
         await people.open()
         try:
             await people.crew(CREW, self._measure_s / 2)  # laws and engines find their place
@@ -87,13 +88,12 @@ class Run:
             await asyncio.sleep(QUIET_S)
             usual_s = median_s([one for one in people.notes.tries if one.at_s >= load_began_s])
             windows = [await self._hurt(fault) for fault in self._faults]
-            load.cancel()
-            with suppress(asyncio.CancelledError):
-                await load
+            await _ended(load)
             notes = people.notes
             verdict = await self._judge()
             leaks = await self._leaks()
         finally:
+            await _ended(load)
             await people.close()
         return Outcome(
             capacity,
@@ -239,6 +239,14 @@ class Run:
         finally:
             await link.close()
         return found + [f"PostgreSQL: {row[1]} sessions are {row[0]}" for row in open_for]
+
+
+async def _ended(load: "asyncio.Task[None] | None") -> None:
+    """Send everybody home. Idempotent."""
+    if load is not None:
+        load.cancel()
+        with suppress(asyncio.CancelledError):
+            await load
 
 
 async def _json(session: aiohttp.ClientSession, url: str) -> Any:

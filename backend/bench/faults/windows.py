@@ -57,7 +57,8 @@ def median_s(tries: Sequence[Try]) -> float:
 
 def cost(window: Window, tries: Sequence[Try], usual_s: float) -> Cost:
     """Everything about one fault; `usual_s` is the median time of an answer before the first one."""
-    touched = [one for one in tries if window.began_s <= one.at_s + one.took_s and one.at_s < window.ended_s]
+    # A request belongs to the window in which it ended: the next fault's victims are not this one's.
+    touched = [one for one in tries if window.began_s <= one.at_s + one.took_s < window.ended_s]
     failed = [one for one in touched if one.error]
     since = sorted(
         (one for one in touched if not one.error and one.at_s >= window.began_s),

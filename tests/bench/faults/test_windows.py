@@ -36,3 +36,9 @@ def test_an_outage_without_an_end_has_none() -> None:
     assert found.old_latency_s is None
     with pytest.raises(ValueError, match="nothing was answered"):
         median_s([Try(3.0, 0.1, "x")])
+
+
+def test_a_request_that_the_next_fault_ended_is_the_next_ones() -> None:
+    victim = Try(5.8, 0.5, "ServerDisconnectedError")
+    assert cost(Window("first", 2.0, 2.0, 6.0), [*USUAL, victim], 0.1).errors == 0
+    assert cost(Window("next", 6.0, 6.0, 9.0), [*USUAL, victim], 0.1).errors == 1
