@@ -213,7 +213,7 @@ def on_ollama(profile: Profile) -> Profile:
                 levels=(0.9,),
                 rounds=min(6, chat.rounds),
                 block_s=2.5 * chat.block_s,
-                calibrate_s=2 * chat.calibrate_s,
+                calibrate_s=max(20.0, 2 * chat.calibrate_s),
                 arms=arms,
             )
     components = replace(profile.components, arms=("v1", "v2"))
@@ -223,7 +223,7 @@ def on_ollama(profile: Profile) -> Profile:
         chats=tuple(kept.values()),
         components=components,
         tune=None,
-        deadline_s=30.0,
+        deadline_s=60.0,
         budget_s=min(FULL.budget_s, 2 * profile.budget_s),
     )
 
