@@ -31,7 +31,7 @@ def create_app(
     pace = pace or Pace(slow_client_s=settings.slow_client_s)
     drain = drain or Drain(announce_s=settings.announce_s, grace_s=settings.drain_s)
 
-    feed = Feed(Frames(system, traffic))
+    feed = Feed(Frames(system, traffic), is_leaving=lambda: drain.is_leaving)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -9,6 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api import create_app
 from app.api.traffic import Measured, Traffic
+from app.core.drain import Drain, Phase
 from app.core.settings import Settings
 from tests.app.scripted import ScriptedSystem
 from tests.app.serving import served
@@ -95,3 +96,17 @@ async def test_one_page_too_many_is_told_to_come_back(system: ScriptedSystem) ->
         refused = await client.get("/panel/events")
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) >= 1
+
+
+async def test_a_replica_that_leaves_sends_its_pages_elsewhere(system: ScriptedSystem) -> None:
+    drain = Drain()
+    app = create_app(system, Settings(), drain=drain)
+    app.state.feed._period_s = 0.01
+    async with served(app) as client:
+        async with client.stream("GET", "/panel/events") as answer:
+            lines = answer.aiter_lines()
+            assert await anext(lines) == "retry: 2000"
+            drain.phase = Phase.ANNOUNCED
+            names = [line async for line in lines if line.startswith("event: ")]
+        assert names[-1] == "event: end"
+        assert (await client.get("/panel/events")).status_code == 503
