@@ -1,5 +1,6 @@
 """A part of `make simulate`, small enough for every run of the suite; CI plays the whole by itself."""
 
+import re
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -52,6 +53,12 @@ def test_a_control_misses_because_its_limits_run_away(name: str) -> None:
 def test_the_control_without_the_rule_moves_its_limit_while_demand_is_a_quarter() -> None:
     assert played("control_not_app_limited").figures["limit_kept"] > 0.1
     assert played("app_limited").figures["limit_kept"] <= 0.1
+
+
+def test_slots_are_found_and_found_again_when_their_number_changes() -> None:
+    scenario = load(FOLDER / "slots.toml")
+    runs = [play(scenario, DEFAULT_LAW, seed, short=True, keep_trace=False) for seed in range(20)]
+    assert [verdict for verdict in judge(runs) if not verdict.passed] == []
 
 
 def test_a_law_that_finds_no_limit_is_seen() -> None:
@@ -125,6 +132,9 @@ def test_the_table_can_be_markdown(tmp_path: Path, capsys: pytest.CaptureFixture
     path.write_text(MINE)
     assert main(["scenarios", str(path), "--seeds", "1", "--processes", "1", "--markdown"]) == 0
     out = capsys.readouterr().out
+    assert re.match(
+        r"Law `fluido.laws.elasticity:Elasticity`, 1 seeds each, commit (\w+\+?)\.\n\n\| scenario", out
+    )
     assert "| scenario | figure | value | pass line | |\n|---|---|---:|---|---|\n| mine | throughput |" in out
 
 

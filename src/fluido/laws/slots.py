@@ -21,7 +21,7 @@ LATE_BY_S = 0.25
 LATE_SHARE = 0.3
 RESIDUAL_S = 0.05
 RESIDUAL_SHARE = 0.05
-LONGEST_HOLD = 6  # doublings
+LONGEST_HOLD = 3  # doublings: after a step from 2 to 8 slots, 6 of them waited for up to 9 minutes
 MAX_CLASSES = 32
 
 

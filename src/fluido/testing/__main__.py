@@ -1,13 +1,16 @@
 """`python -m fluido.testing scenarios`: try to break a law in virtual time."""
 
 import argparse
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fluido.testing.runner import DEFAULT_LAW, SEEDS, Verdict, judge, play_all, scenarios
-from fluido.testing.simulation import named_law
+from fluido.testing.factory import named_law
+from fluido.testing.gate_control import NAME as GATE_CONTROL
+from fluido.testing.gate_control import gate_verdicts
+from fluido.testing.runner import DEFAULT_LAW, FOLDER, SEEDS, Verdict, judge, play_all, scenarios
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,7 +40,25 @@ def row(verdict: Verdict, *, markdown: bool = False) -> str:
     line = f"{sign} {verdict.line:g} in {100 * verdict.share:.0f} %"
     if markdown:
         return f"| {verdict.scenario} | {verdict.figure} | {verdict.value:.3f} | {line} | {word} |"
-    return f"{verdict.scenario:24s} {verdict.figure:14s} {verdict.value:9.3f}   {line:16s} {word}"
+    return f"{verdict.scenario:24s} {verdict.figure:16s} {verdict.value:9.3f}   {line:16s} {word}"
+
+
+def commit() -> str:
+    """The commit of these files, with "+" when they were changed since; "unknown" outside git."""
+    try:
+        git = ["git", "-C", str(FOLDER), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
+        return subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def header(wishes: argparse.Namespace) -> str:
+    """What was played, by which law, and the head of the table."""
+    if not wishes.markdown:
+        return f"{'scenario':24s} {'figure':16s} {'value':>9s}   {'pass line':16s} {wishes.law}"
+    size = "shortened" if wishes.short else f"{wishes.seeds} seeds each"
+    table = "| scenario | figure | value | pass line | |\n|---|---|---:|---|---|"
+    return f"Law `{wishes.law}`, {size}, commit {commit()}.\n\n{table}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,16 +75,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if wishes.only:
         wanted = [scenario for scenario in wanted if scenario.name in wishes.only]
-    if not wanted or wishes.seeds < 1 or wishes.processes < 1:
+    gates = not wishes.files and (not wishes.only or GATE_CONTROL in wishes.only)
+    if not (wanted or gates) or wishes.seeds < 1 or wishes.processes < 1:
         print("nothing to play", file=sys.stderr)
         return 2
     began_s = time.perf_counter()
-    if wishes.markdown:
-        size = "shortened" if wishes.short else f"{wishes.seeds} seeds"
-        print(f"{wishes.law}, {size}\n\n| scenario | figure | value | pass line | |\n|---|---|---:|---|---|")
-    else:
-        print(f"{'scenario':24s} {'figure':14s} {'value':>9s}   {'pass line':16s} {wishes.law}")
+    print(header(wishes))
     missed = worse = 0
+    for verdict in gate_verdicts() if gates else ():
+        missed += not verdict.passed
+        worse += not verdict.holds
+        print(row(verdict, markdown=wishes.markdown), flush=True)
     for runs in play_all(
         wanted, wishes.law, seeds=wishes.seeds, short=wishes.short, processes=wishes.processes
     ):

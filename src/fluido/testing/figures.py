@@ -5,10 +5,13 @@ from collections.abc import Sequence
 
 from fluido.testing.curve import best_static
 from fluido.testing.scenario import JobClass, Phase, Scenario
-from fluido.testing.simulation import BIN_S, LOCK_INDEX, Bin, Trace
+from fluido.testing.simulation import LOCK_INDEX
+from fluido.testing.trace import BIN_S, Bin, Trace
 
 SETTLED_BINS = 8  # four seconds
 LONGEST_LOCK = 100.0
+STEADY_BINS = 60  # half a minute
+NEAR = 0.25
 
 Figures = dict[str, float]
 
@@ -56,6 +59,23 @@ class Span:
                 return index * BIN_S
         return len(rates) * BIN_S
 
+    @property
+    def totals(self) -> list[float]:
+        """The limits of all replicas together, by bin."""
+        return [sum(limits) for limits in self.limits]
+
+    def limit_settle_s(self) -> float:
+        """From when on the mean limit of 30 s is within a quarter of the best one; else the whole phase."""
+        totals = self.totals
+        for index in range(len(totals) - STEADY_BINS + 1):
+            if abs(_mean(totals[index : index + STEADY_BINS]) / self.best_limit - 1) <= NEAR:
+                return index * BIN_S
+        return len(totals) * BIN_S
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(1, len(values))
+
 
 def in_force(scenario: Scenario, index: int) -> Phase:
     """The phase with what earlier ones set and it did not."""
@@ -99,6 +119,10 @@ def figures(scenario: Scenario, trace: Trace, duration_s: float, other: Trace | 
         found["latency"] = max(span.latency_s / span.best_latency_s for span in spans)
         found["settle_s"] = max(span.settle_s() for span in spans)
         found |= _limits([sum(limits) for limits in spans[-1].limits[spans[-1].tail :]])
+        for number, span in enumerate(spans, 1):
+            found[f"throughput_{number}"] = span.rate / span.best_rate
+            found[f"limit_off_{number}"] = abs(_mean(span.totals[span.tail :]) / span.best_limit - 1)
+            found[f"limit_settle_s_{number}"] = span.limit_settle_s()
     half = len(trace.limits) // 2
     if len(trace.by_replica) > 1:
         found["fairness"] = jain([sum(counts[half:]) for counts in trace.by_replica])

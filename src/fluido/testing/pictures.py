@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fluido.testing.figures import Span
 from fluido.testing.runner import Played
-from fluido.testing.simulation import BIN_S
+from fluido.testing.trace import BIN_S
 
 
 def draw(runs: Sequence[Played], folder: Path) -> Path | None:

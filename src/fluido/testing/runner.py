@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fluido.testing.factory import LawFactory, fixed_start, named_law
 from fluido.testing.figures import Figures, Span, figures
 from fluido.testing.scenario import Line, Scenario, load
-from fluido.testing.simulation import LawFactory, Simulation, Trace, fixed_start, named_law
+from fluido.testing.simulation import Simulation
+from fluido.testing.trace import Trace
 
 FOLDER = Path(__file__).parent / "scenarios"
 DEFAULT_LAW = "fluido.laws.elasticity:Elasticity"

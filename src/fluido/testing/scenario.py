@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fluido.testing.curve import Curve
+from fluido.testing.slots import EngineSlots
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,11 @@ class JobClass:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """From `at_s` on: what is set replaces what was in force."""
+    """From `at_s` on: what is set replaces what was in force. `slots` stands for a curve: an LLM engine."""
 
     at_s: float
     curve: Curve | None = None
+    slots: EngineSlots | None = None
     delay_s: float | None = None
     factor: float | None = None
     rate: float | None = None
@@ -44,10 +46,10 @@ class Group:
 
     Closed load: `clients` tasks that call again at once. Open load: `rate` calls a second (Poisson), times
     `burst` during `burst_s` of every `period_s`. `starts` are the initial limits, in turn over
-    replicas and seeds; `skew_s` spreads their clocks evenly over +- that much. `foreign` load is not ours: it
-    is never measured. `own_key` and `own_slot` break the synchronisation of replicas on purpose; `board` lets
-    them share their sums. `clients_spread` 0.8 gives them between 20 and 180 % of `clients`; with `stagger_s`
-    the clients of each come that much later than those of the one before.
+    replicas and seeds; `skews_s`, in turn over seeds, spread the clocks evenly over +- that much. `foreign`
+    load is not ours: it is never measured. `own_key` and `own_slot` break the synchronisation of replicas on
+    purpose; `board` lets them share their sums. `clients_spread` 0.8 gives them between 20 and 180 % of
+    `clients`; with `stagger_s` the clients of each come that much later than those of the one before.
     """
 
     count: int = 1
@@ -60,7 +62,7 @@ class Group:
     starts: tuple[float, ...] = (8.0,)
     floor: float = 2.0
     ceiling: float = 200.0
-    skew_s: float = 0.0
+    skews_s: tuple[float, ...] = (0.0,)
     fleet: bool = False
     board: bool = False
     foreign: bool = False
@@ -93,7 +95,8 @@ class Scenario:
     `timeout_s` ends calls that take longer, and arms the brake. `short_s` and `short_seeds` replace the full
     size in the shortened form. `control` names the figure that a deliberately broken setting must miss.
     `compare` asks for a second run: "static" (the best fixed limit), "start" (the limit of the start) or
-    "calm" (without poison).
+    "calm" (without poison). With `slots` in its phases a law learns from first tokens (fluido.laws.slots),
+    and nothing stalls, waits for locks or times out.
     """
 
     name: str
@@ -128,16 +131,31 @@ def _scenario(name: str, data: dict[str, Any]) -> Scenario:
     classes = tuple(JobClass(**entry) for entry in data.pop("class", [{}]))
     groups = tuple(_group(entry) for entry in data.pop("group", [{}]))
     lines = tuple(Line(**entry) for entry in data.pop("line", []))
+    if phases[0].slots and (
+        data.get("noise")
+        or data.get("timeout_s")
+        or any(job.lock_share for job in classes)
+        or any(phase.slots is None or phase.factor is not None or phase.delay_s for phase in phases)
+    ):
+        raise ValueError(
+            "an engine with slots has slots in every phase, and no noise, delay, locks or timeouts"
+        )
+    if not phases[0].slots and any(phase.slots for phase in phases):
+        raise ValueError("an engine with slots has them from the first phase on")
     return Scenario(name=name, phases=phases, classes=classes, groups=groups, lines=lines, **data)
 
 
 def _group(entry: dict[str, Any]) -> Group:
     starts = tuple(entry.pop("starts", (8.0,)))
-    return Group(starts=starts, **entry)
+    skews_s = tuple(entry.pop("skews_s", (0.0,)))
+    return Group(starts=starts, skews_s=skews_s, **entry)
 
 
 def _phase(entry: dict[str, Any]) -> Phase:
     points = entry.pop("points", None)
     knee = entry.pop("knee", None)
-    curve = Curve.through(points) if points else Curve.knee(**knee) if knee else None
-    return Phase(curve=curve, **entry)
+    slots = EngineSlots(**entry.pop("slots")) if "slots" in entry else None
+    curve = (
+        slots.curve if slots else Curve.through(points) if points else Curve.knee(**knee) if knee else None
+    )
+    return Phase(curve=curve, slots=slots, **entry)

@@ -1,13 +1,9 @@
 """Runs a scenario: replicas with the production Limiter, one simulated server, discrete events, one seed."""
 
 import heapq
-import importlib
 import math
 import random
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import cast
 
 from fluido.flow.limiter import Limiter
 from fluido.laws.base import Law
@@ -17,33 +13,16 @@ from fluido.laws.elasticity import Elasticity
 from fluido.laws.fixed import Fixed
 from fluido.metrics import Histogram
 from fluido.sample import Outcome, Sample
+from fluido.testing.factory import LawFactory, fixed_start, named_law
 from fluido.testing.scenario import Group, JobClass, Phase, Scenario
 from fluido.testing.server import Station
+from fluido.testing.slots import SlotStation
+from fluido.testing.trace import BIN_S, Bin, Trace
 
-BIN_S = 0.5
 TICK_S = 0.25
 LOCK_INDEX = 1.5
 
 OWN_SLOTS_S = (0.25, 0.35, 0.5, 0.7)
-
-LawFactory = Callable[..., Law]
-
-
-def named_law(name: str) -> LawFactory:
-    """The factory that "module:Class" names, called with start, floor and ceiling. ValueError if none."""
-    module, _, attribute = name.partition(":")
-    try:
-        factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"--law wants module:Class, and {name!r} is none: {error}") from error
-    if not callable(factory):
-        raise ValueError(f"{name} cannot be called")
-    return cast("LawFactory", factory)
-
-
-def fixed_start(*, start: float, floor: float, ceiling: float) -> Law:
-    """The law that keeps the limit of the start, to compare with."""
-    return Fixed(min(max(start, floor), ceiling))
 
 
 class Call:
@@ -89,30 +68,6 @@ class Replica:
         )
 
 
-@dataclass(slots=True)
-class Bin:
-    """What happened in half a second, over the replicas of the law under test."""
-
-    completed: int = 0
-    service_s: float = 0.0
-    total_s: float = 0.0
-    failed: int = 0
-    limit: float = 0.0
-    foreign: int = 0
-
-
-@dataclass(slots=True)
-class Trace:
-    """A finished run: bins of half a second, the limits of every replica at each bin, totals by phase."""
-
-    bins: list[Bin] = field(default_factory=list)
-    limits: list[tuple[float, ...]] = field(default_factory=list)
-    by_replica: list[list[int]] = field(default_factory=list)
-    totals: list[Histogram] = field(default_factory=list)
-    calls: int = 0
-    schedule: int = 0  # a hash of every start and end, to compare schedules with
-
-
 class Simulation:
     """One run. Everything random comes from `seed`; the law under test is built once per replica."""
 
@@ -120,7 +75,9 @@ class Simulation:
         self.scenario = scenario
         self.random = random.Random(seed)  # noqa: S311  (a simulation wants repeatable numbers)
         self.now_s = 0.0
-        self.station: Station[Call] = Station(scenario.phases[0].curve)  # type: ignore[arg-type]  # the loader checks
+        first = scenario.phases[0]
+        self.slots = None if first.slots is None else SlotStation[Call](first.slots, self._got_slot)
+        self.station: Station[Call] = self.slots or Station(first.curve)  # type: ignore[arg-type]  # the loader checks
         self.delay_s = 0.0
         self.events: list[tuple[float, int, str, object]] = []
         self.serial = 0
@@ -152,7 +109,8 @@ class Simulation:
                     options["slot_s"] = OWN_SLOTS_S[index % len(OWN_SLOTS_S)]
             law = factory(start=start, floor=group.floor, ceiling=group.ceiling, **options)
         spread = 2 * (index + 0.5) / group.count - 1
-        replica = Replica(group, law, spread * group.skew_s, self.scenario.timeout_s > 0)
+        skew_s = spread * group.skews_s[seed % len(group.skews_s)]
+        replica = Replica(group, law, skew_s, self.scenario.timeout_s > 0)
         replica.joins_s = index * group.stagger_s
         replica.clients = round(group.clients * (1 + spread * group.clients_spread))
         self.replicas.append(replica)
@@ -234,9 +192,20 @@ class Simulation:
             return
         call.dead = True
         replica = call.replica
-        skew_s = replica.skew_s
-        limiter = replica.limiter
-        limiter.learn(
+        if self.slots is None:
+            self._learn(call, outcome)
+        replica.limiter.gate.release()
+        self._count(call, outcome)
+        if replica.group.rate <= 0:
+            if replica.away > 0:
+                replica.away -= 1
+            else:
+                replica.queue.append(self._new_call(replica, self.now_s))
+        self._admit(replica)
+
+    def _learn(self, call: Call, outcome: Outcome) -> None:
+        skew_s = call.replica.skew_s
+        call.replica.limiter.learn(
             Sample(
                 call.label,
                 call.started_s + skew_s,
@@ -247,14 +216,6 @@ class Simulation:
                 outcome,
             )
         )
-        limiter.gate.release()
-        self._count(call, outcome)
-        if replica.group.rate <= 0:
-            if replica.away > 0:
-                replica.away -= 1
-            else:
-                replica.queue.append(self._new_call(replica, self.now_s))
-        self._admit(replica)
 
     def _admit(self, replica: Replica) -> None:
         gate = replica.limiter.gate
@@ -283,7 +244,15 @@ class Simulation:
             self.trace.bins.append(Bin())
         return self.trace.bins[-1]
 
+    def _got_slot(self, call: Call, first_token_s: float) -> None:
+        self._at(first_token_s, "first_token", call)
+
     # -- events --
+
+    def _on_first_token(self, call: object) -> None:
+        assert isinstance(call, Call)  # noqa: S101  (narrows the type; the engine pushed it)
+        self._learn(call, Outcome.OK)
+        self._admit(call.replica)
 
     def _on_bin(self, _: object) -> None:
         limits = tuple(replica.limiter.gate.limit for replica in self.tested)
@@ -331,7 +300,9 @@ class Simulation:
         self.phase = index
         self.trace.totals.append(Histogram())
         self.station.advance(self.now_s)
-        if phase.curve is not None:
+        if self.slots is not None and phase.slots is not None:
+            self.slots.resize(self.now_s, phase.slots)
+        elif phase.curve is not None:
             self.station.curve = phase.curve
         if phase.delay_s is not None:
             self.delay_s = phase.delay_s
