@@ -66,3 +66,17 @@ def test_prompts_of_one_length_show_nothing() -> None:
     for turn in range(50):
         cost.learn(500 + turn % 3, 0.01)
     assert cost.doubled_at_tokens is None
+
+
+def test_a_call_is_not_more_work_for_being_slowed_down(timings) -> None:
+    estimate = Estimate()
+    alone = timings(prompt_tokens=100, cached_tokens=0, prefill_s=0.1, output_tokens=50, decode_s=0.5)
+    for _ in range(20):
+        estimate.learn(alone, Kind.SHORT, 0)
+    before = estimate.work(alone)
+    assert before == pytest.approx(100 + 50 * 10)
+    beside = timings(prompt_tokens=100, cached_tokens=0, prefill_s=0.1, output_tokens=50, decode_s=2.0)
+    for _ in range(20):
+        estimate.learn(beside, Kind.SHORT, 0, was_alone=False)
+    assert estimate.work(beside) == before
+    assert estimate.decode_per_s == pytest.approx(25, rel=0.2)

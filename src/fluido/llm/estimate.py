@@ -13,6 +13,21 @@ REGRESSION_SPREAD_TOKENS = 60.0
 EVIDENCE_ANSWERS = 4
 
 
+class Rate:
+    """Seconds a token. The first that is seen replaces the guess, later ones correct it."""
+
+    __slots__ = ("_seen", "token_s")
+
+    def __init__(self, guess_per_s: float) -> None:
+        self.token_s = 1.0 / guess_per_s
+        self._seen = 0
+
+    def learn(self, token_s: float) -> None:
+        """A token took so long."""
+        self._seen += 1
+        self.token_s += max(1.0 / self._seen, LEARN_SHARE) * (token_s - self.token_s)
+
+
 class ContextCost:
     """How much slower a token comes the more context it looks at: a line through what answers took.
 
@@ -52,17 +67,17 @@ class ContextCost:
 class Estimate:
     """One per engine and model.
 
-    Rates are tokens per second of one call, at the concurrency that was in force. The first answers weigh as
-    much as all before them, so that a guess about an unknown machine is forgotten after a few.
+    Rates are of one call at the concurrency that was in force; `alone` of calls that shared the engine with
+    no other. A guess about an unknown machine is forgotten after a few answers.
     """
 
-    __slots__ = ("_decode_s", "_decoded", "_kinds", "_prefill_s", "_prefilled", "answers", "context")
+    __slots__ = ("_alone", "_decode", "_kinds", "_prefill", "answers", "context")
 
     def __init__(self) -> None:
-        self.answers = self._prefilled = self._decoded = 0
+        self.answers = 0
         self.context = ContextCost()
-        self._prefill_s = 1.0 / FIRST_PREFILL_PER_S
-        self._decode_s = 1.0 / FIRST_DECODE_PER_S
+        self._prefill, self._decode = Rate(FIRST_PREFILL_PER_S), Rate(FIRST_DECODE_PER_S)
+        self._alone = (Rate(FIRST_PREFILL_PER_S), Rate(FIRST_DECODE_PER_S))
         self._kinds: dict[Kind, tuple[int, float]] = {}
 
     @property
@@ -73,16 +88,16 @@ class Estimate:
     @property
     def prefill_per_s(self) -> float:
         """Prompt tokens computed per second."""
-        return 1.0 / self._prefill_s
+        return 1.0 / self._prefill.token_s
 
     @property
     def decode_per_s(self) -> float:
         """Output tokens per second."""
-        return 1.0 / self._decode_s
+        return 1.0 / self._decode.token_s
 
     def prefill_s(self, tokens: int) -> float:
         """Seconds to compute `tokens` that are not resident."""
-        return tokens * self._prefill_s
+        return tokens * self._prefill.token_s
 
     def output_tokens(self, kind: Kind, bound: int | None) -> float:
         """The expected length.
@@ -96,29 +111,34 @@ class Estimate:
 
     def cost_s(self, uncached_tokens: int, output_tokens: float) -> float:
         """Seconds of engine time for one call."""
-        return uncached_tokens * self._prefill_s + output_tokens * self._decode_s
+        return uncached_tokens * self._prefill.token_s + output_tokens * self._decode.token_s
 
     def work(self, timings: Timings) -> float:
-        """What a call was, in prompt tokens: an output token counts as many as it takes longer."""
-        computed = timings.prompt_tokens - (timings.cached_tokens or 0)
-        return max(1.0, computed + timings.output_tokens * self._decode_s / self._prefill_s)
+        """What a call was, in prompt tokens: an output token counts as many as it takes longer alone.
 
-    def learn(self, timings: Timings, kind: Kind, uncached_tokens: int) -> None:
+        Not as it takes beside others: then every call would look like more work the more are in flight, and
+        a limit would seem to earn its place by slowing everybody down.
+        """
+        computed = timings.prompt_tokens - (timings.cached_tokens or 0)
+        prefill, decode = self._alone
+        return max(1.0, computed + timings.output_tokens * decode.token_s / prefill.token_s)
+
+    def learn(self, timings: Timings, kind: Kind, uncached_tokens: int, *, was_alone: bool = True) -> None:
         """A call ended. `uncached_tokens` is what was predicted, used where the engine does not tell."""
         computed = uncached_tokens
         if timings.cached_tokens is not None:
             computed = timings.prompt_tokens - timings.cached_tokens
         self.answers += 1
         if computed >= 8 and timings.prefill_s > 0:
-            self._prefilled += 1
-            share = max(1.0 / self._prefilled, LEARN_SHARE)
-            self._prefill_s += share * (timings.prefill_s / computed - self._prefill_s)
+            self._prefill.learn(timings.prefill_s / computed)
+            if was_alone:
+                self._alone[0].learn(timings.prefill_s / computed)
         if timings.output_tokens >= 4 and timings.decode_s > 0:
-            self._decoded += 1
-            share = max(1.0 / self._decoded, LEARN_SHARE)
             token_s = timings.decode_s / timings.output_tokens
-            self._decode_s += share * (token_s - self._decode_s)
-            self.context.learn(timings.prompt_tokens + timings.output_tokens / 2, token_s)
+            self._decode.learn(token_s)
+            if was_alone:
+                self._alone[1].learn(token_s)
+                self.context.learn(timings.prompt_tokens + timings.output_tokens / 2, token_s)
         count, mean = self._kinds.get(kind, (0, 0.0))
         share = max(1.0 / (count + 1), 0.02)
         self._kinds[kind] = (count + 1, mean + share * (timings.output_tokens - mean))

@@ -29,7 +29,8 @@ class Seat:
     """A right to be in flight, in a slot.
 
     `outcome` and `units` are what the law is told at the end, `crowded` that the engine had no slot for it at
-    once, `prefilled` that its first token came; `leaves` is what the slot holds afterwards (None: unknown).
+    once, `shared` that it was in flight beside others, `prefilled` that its first token came; `leaves` is
+    what the slot holds afterwards (None: unknown).
     """
 
     order: Order
@@ -41,6 +42,7 @@ class Seat:
     leaves: Prefix | None = None
     prefilled: bool = False
     crowded: bool = False
+    shared: bool = False
     outcome: Outcome = Outcome.IGNORED
     units: float = 1.0
 

@@ -193,7 +193,8 @@ class Serving:
         if cached is None:
             computed = timings.prefill_s * station.estimate.prefill_per_s
             cached = max(0, timings.prompt_tokens - int(computed))
-        station.estimate.learn(timings, job.kind, timings.prompt_tokens - seat.place.cached_tokens)
+        expected = timings.prompt_tokens - seat.place.cached_tokens
+        station.estimate.learn(timings, job.kind, expected, was_alone=not seat.shared)
         station.residency.learn(prompt.prefix, seat.place, cached)
         station.loader.served(prompt.call.model, timings.load_s)
         self._composer.learn(prompt, timings.prompt_tokens)
@@ -232,5 +233,6 @@ class Serving:
             raise StreamBroken(f"{station.name} ended without timings")
         seat.outcome = Outcome.OK
         seat.units = station.estimate.work(timings)
-        seat.crowded = station.hides_slots and timings.queue_s > CROWDED_S + CROWDED_SHARE * timings.total_s
+        hidden = station.facts is not None and station.facts.slots is None
+        seat.crowded = hidden and timings.queue_s > CROWDED_S + CROWDED_SHARE * timings.total_s
         return timings, "".join(said)

@@ -85,11 +85,6 @@ class Station:
         """Whether what the engine holds can be known: it has slots, told or found."""
         return self.facts is not None and self.facts.kind != "openai"
 
-    @property
-    def hides_slots(self) -> bool:
-        """Whether the engine does not say how many calls it runs at once."""
-        return self.facts is not None and self.facts.slots is None
-
     async def open(self) -> None:
         """Connect and ask the engine about itself; an engine that is away is waited for in the background."""
         self._closed = False
@@ -284,7 +279,10 @@ class Station:
             started_s=now_s,
             inflight=self.inflight + 1,
             limit=float(self.limit),
+            shared=bool(self.seats),
         )
+        for other in self.seats.values():
+            other.shared = True
         self.seats[id(seat)] = seat
         self._idle.clear()
         self._admitted += 1
