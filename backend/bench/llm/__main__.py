@@ -125,7 +125,7 @@ async def run(arguments: argparse.Namespace) -> None:
         print(await overhead(arguments.calls))
         return
     if arguments.what == "ollama":
-        shown = json.dumps(await everything(arguments.requests), indent=1)
+        shown = json.dumps(await everything(arguments.requests, _say), indent=1)
         print(shown)
         if arguments.out:
             arguments.out.parent.mkdir(parents=True, exist_ok=True)

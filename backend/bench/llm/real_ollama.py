@@ -8,9 +8,10 @@ import random
 import re
 import statistics
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -24,10 +25,11 @@ from fluido.errors import EngineUnavailable
 from fluido.llm import Call, Delta, Dispatcher, Kind, Message, OllamaEngine, Options, Timings
 from fluido.llm.knee import Knee
 
-STARTED = re.compile(r"llama runner started in")
+STARTED = re.compile(r"starting go runner|starting ollama engine")
 CREW = 6
 FIND_CALLS = 30
 PAIRS = 12
+SLOTS = (1, 2, 4)
 SYSTEM = Message("system", "You are Sentinel. " * 10)
 WISHES: tuple[Mapping[str, object], ...] = ({}, {"num_ctx": 512}, {"num_ctx": 4096}, {"num_batch": 64})
 NAIVE_OPTIONS = ({"num_ctx": 1024}, {"num_ctx": 2048}, {"num_ctx": 1024, "num_batch": 256})
@@ -218,11 +220,28 @@ async def _with_multiuser_cache() -> dict[str, Any]:
         return {"died": str(error)}
 
 
-async def everything(requests: int) -> dict[str, Any]:
-    """All of it, as plain data."""
-    return {
-        "turns": asdict(await turns(multiuser=False)),
-        "multiuser": await _with_multiuser_cache(),
-        "found": [asdict(await found_slots(slots)) for slots in (1, 2, 4)],
-        "mixed": asdict(await mixed(requests)),
+async def everything(requests: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """All of it, as plain data; each part is said as soon as it is known."""
+    parts: dict[str, Callable[[], Awaitable[Any]]] = {
+        "turns": _plain_turns,
+        "multiuser": _with_multiuser_cache,
+        **{f"found_{slots}": partial(_found, slots) for slots in SLOTS},
+        "mixed": partial(_mixed, requests),
     }
+    found = {}
+    for name, part in parts.items():
+        found[name] = await part()
+        say(f"{name}: {found[name]}")
+    return found
+
+
+async def _plain_turns() -> dict[str, Any]:
+    return asdict(await turns(multiuser=False))
+
+
+async def _found(slots: int) -> dict[str, Any]:
+    return asdict(await found_slots(slots))
+
+
+async def _mixed(requests: int) -> dict[str, Any]:
+    return asdict(await mixed(requests))
