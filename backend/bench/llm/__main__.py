@@ -16,7 +16,7 @@ from typing import Any
 from bench import environment
 from bench.charts import sheet
 from bench.experiments import standard_workloads
-from bench.llm.arms import ABLATION, V2, V2_REFUSES, V2_SHARES, Levers
+from bench.llm.arms import ABLATION, LIMITS, V2, V2_REFUSES, V2_SHARES, Levers
 from bench.llm.comparison import Compared, Size, compare_at
 from bench.llm.costs import costs
 from bench.llm.grid import grid, save
@@ -33,6 +33,7 @@ ARMS: dict[str, tuple[Levers, ...]] = {
     "shares": (V2, V2_SHARES),
     "overload": (V2, V2_REFUSES),
     "ablation": ABLATION,
+    "limits": LIMITS,
 }
 TTFT_SLO_S = 1.0
 TOTAL_SLO_S = 2.5
