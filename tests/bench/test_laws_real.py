@@ -1,4 +1,4 @@
-"""How the real server's cells become a ratio: drift meets both arms, and the luckiest cell is not the best."""
+"""How the cells of a real server become a ratio: drift meets both arms, the luckiest cell is not the best."""
 
 import pytest
 
