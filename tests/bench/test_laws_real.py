@@ -20,7 +20,7 @@ def test_the_best_static_limit_is_the_one_with_the_highest_mean_of_the_blocks() 
     assert found.best == 50
     assert found.comparison.ratio == pytest.approx(0.93)
     assert found.comparison.low == pytest.approx(0.93, abs=0.001), "drift that meets both widens nothing"
-    assert found.settled_s == 0.75
+    assert found.settled_s == 1.0
     assert "93.0 % [93, 93] of the best static (50)" in str(found)
 
 
