@@ -83,14 +83,11 @@ class ConversationService:
         deadline_s = stages.started_s + (request.deadline_s or self._deadline_s)
         kind = self._sentinel.kind_of(request.message, request.kind)
         # What cannot be answered in time is refused here, before it costs the database anything.
-        with _told_as_ours():
-            self._sentinel.check_room(
-                request.message, kind, deadline_s, request.max_output_tokens, request.user_id
-            )
+        self._check_room(request, kind, deadline_s)
         conversation_id = request.conversation_id or uuid4()
         async with self._turns.hold(conversation_id, deadline_s):
             # The wait for the turn may have used up what there was.
-            self._sentinel.check_room(request.message, kind, deadline_s, request.max_output_tokens)
+            self._check_room(request, kind, deadline_s)
             opened = await self._open_in_time(request, kind, stages, conversation_id, deadline_s)
             if isinstance(opened, Reply):
                 yield Accepted(opened.conversation_id, opened.kind)
@@ -104,6 +101,12 @@ class ConversationService:
             finally:
                 if not opened.is_settled:
                     self._abandon(opened)
+
+    def _check_room(self, request: ChatRequest, kind: Kind, deadline_s: float) -> None:
+        with _told_as_ours():
+            self._sentinel.check_room(
+                request.message, kind, deadline_s, request.max_output_tokens, request.user_id
+            )
 
     async def conversation(self, conversation_id: UUID, user_id: str | None, limit: int) -> Conversation:
         return await self._store.conversation(conversation_id, user_id, limit)
