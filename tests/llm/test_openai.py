@@ -176,5 +176,8 @@ async def test_a_stale_connection_is_replaced_once() -> None:
     for _ in range(3):
         assert (await collect(engine))[0] == "ño"
     assert served == 3
+    await asyncio.gather(*(collect(engine) for _ in range(4)))
+    assert (await collect(engine))[0] == "ño"  # several are stale: one is not replaced by the next
+    assert served == 8
     await engine.close()
     listener.close()

@@ -36,22 +36,30 @@ class Transport:
         self._headers = dict(headers or {})
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
+        self._afresh: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
-        """Make the session; nothing is connected yet."""
+        """Make the sessions; nothing is connected yet."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
-                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S),
-                headers=self._headers,
-                auto_decompress=True,
-            )
+            self._session = self._make(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S))
+            # What replaces a stale connection must not be the next stale one out of the same drawer.
+            self._afresh = self._make(aiohttp.TCPConnector(limit=0, force_close=True))
+
+    def _make(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S),
+            headers=self._headers,
+            auto_decompress=True,
+        )
 
     async def close(self) -> None:
         """Close every connection. Idempotent."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        sessions = (self._session, self._afresh)
+        self._session = self._afresh = None
+        for session in sessions:
+            if session is not None:
+                await session.close()
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -88,8 +96,8 @@ class Transport:
     ) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
         """Stream the reply to a POST. Leaving early closes the connection, which the server notices.
 
-        A connection that the server had already given up is replaced once: nothing of an answer has come
-        then.
+        A connection that the server had already given up is replaced by a new one: nothing of an answer has
+        come then.
         """
         response = await self._send(path, body)
         try:
@@ -111,9 +119,9 @@ class Transport:
             except aiohttp.ClientConnectorError:
                 raise
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                if self._clock() - started_s > STALE_CONNECTION_S:
+                if self._afresh is None or self._clock() - started_s > STALE_CONNECTION_S:
                     raise
-                return await session.post(self.base_url + path, json=body)
+                return await self._afresh.post(self.base_url + path, json=body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unavailable(error) from error
 
