@@ -101,7 +101,13 @@ def customer(rows: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(name, justify="right" if name.strip() else "left", no_wrap=True)
     for target in CUSTOMER:
         row = next(
-            (r for r in rows if r["experiment"] == target.experiment and r["measure"] == target.measure), {}
+            (
+                r
+                for r in rows
+                if (r["experiment"], r["measure"], r["treatment"])
+                == (target.experiment, target.measure, "v2")
+            ),
+            {},
         )
         table.add_row(
             target.title,
