@@ -18,7 +18,8 @@ class Sample(NamedTuple):
 
     `wait_s` was spent in our own queue, before `started_s`. `inflight` counts the calls admitted at
     `started_s`, this one included; `limit` is the limit that was in force then. `units` is the amount of
-    work done when calls differ (rows, tokens).
+    work done when calls differ (rows, tokens). `mean_inflight` is the number in flight averaged over the
+    call's time, 0 where the flow does not follow it.
 
     A named tuple and not a dataclass: one is built per call, and a frozen dataclass takes three times as
     long.
@@ -32,6 +33,7 @@ class Sample(NamedTuple):
     limit: float
     outcome: Outcome = Outcome.OK
     units: float = 1.0
+    mean_inflight: float = 0.0
 
     @property
     def service_s(self) -> float:

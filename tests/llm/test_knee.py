@@ -1,3 +1,5 @@
+import random
+
 import pytest
 
 from fluido.llm.knee import Knee
@@ -85,3 +87,66 @@ def test_the_engines_own_refusals_lower_the_limit() -> None:
 def test_an_engine_has_a_slot() -> None:
     with pytest.raises(ValueError, match="slot"):
         Knee(0)
+
+
+def test_calls_that_ran_alone_for_half_of_their_time_do_not_make_two_look_better() -> None:
+    """The server is a processor: two that overlap for half of their time take a quarter longer, not twice."""
+    law = Knee(4)
+    for number in range(4000):
+        limit = int(law.value)
+        together = 1.0 if number % 3 == 0 else 0.5  # share of the time with all of the limit in flight
+        mean = 1.0 + (limit - 1.0) * together
+        call(law, mean, inflight=limit, wait_s=float(number % 2), mean_inflight=mean)
+        assert law.value <= 2
+
+
+def test_a_probe_that_the_demand_does_not_fill_is_given_up() -> None:
+    law = Knee(4)
+    for _ in range(40):
+        call(law, 1.0)
+        if law.value == 2:
+            break
+    for _ in range(64):
+        call(law, 1.0, inflight=1, mean_inflight=1.0)
+    assert law.value == 1
+    assert law.observe(Sample("", 0.0, 0.0, 0.0, 1, 1.0)).reason == "demand_ends"
+
+
+def test_where_nobody_waits_no_more_are_let_in() -> None:
+    law = Knee(4)
+    for _ in range(500):
+        call(law, 1.0, wait_s=0.0)
+    assert law.value == 1
+
+
+def test_noisy_calls_of_a_processor_seldom_look_like_a_gain() -> None:
+    """Service per unit scatters by half; work shared by two takes twice as long."""
+    above = 0
+    for seed in range(20):
+        source = random.Random(seed)
+        law = Knee(4)
+        values = drive(law, lambda _: 100.0, calls=600, noise=lambda _, s=source: s.lognormvariate(0.0, 0.5))
+        above += sum(value > 2 for value in values)
+        assert sum(value == 1 for value in values) > 0.6 * len(values)
+    assert above < 0.02 * 20 * 600
+
+
+def test_a_machine_that_is_slow_for_a_while_does_not_move_it() -> None:
+    """Sixty calls at twice the time, sixty as usual: a limit tried in one stretch would look wonderful."""
+    above = 0
+    for seed in range(20):
+        source = random.Random(seed)
+
+        def noise(number: int, s: random.Random = source, shift: int = 7 * seed) -> float:
+            slow = 2.0 if (number + shift) // 60 % 2 else 1.0
+            return slow * s.lognormvariate(0.0, 0.4)
+
+        values = drive(Knee(4), lambda _: 100.0, calls=1200, noise=noise)
+        above += sum(value > 2 for value in values)
+    assert above < 0.02 * 20 * 1200
+
+
+def test_a_limit_at_its_ceiling_is_asked_again() -> None:
+    law = Knee(2)
+    assert drive(law, lambda n: 100.0 * n, calls=300)[-1] == 2
+    assert drive(law, lambda _: 100.0, calls=2500)[-1] == 1

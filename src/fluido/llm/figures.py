@@ -58,7 +58,7 @@ class EngineFigures:
 def figures(station: Station, now_s: float) -> EngineFigures:
     """Read one station; `now_s` is a time on its clock. Changes nothing."""
     facts, residency = station.facts, station.residency_stats()
-    busy_s = {seat.place.slot: now_s - seat.started_s for seat in station.seats.values()}
+    busy_s = {seat.place.slot: now_s - seat.started_s for seat in station.seats}
     return EngineFigures(
         name=station.name,
         kind=facts.kind if facts else "",

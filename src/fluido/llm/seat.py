@@ -30,7 +30,8 @@ class Seat:
 
     `outcome` and `units` are what the law is told at the end, `crowded` that the engine had no slot for it at
     once, `shared` that it was in flight beside others, `prefilled` that its first token came; `leaves` is
-    what the slot holds afterwards (None: unknown).
+    what the slot holds afterwards (None: unknown); `area` is the engine's sum of seconds in flight when the
+    call began.
     """
 
     order: Order
@@ -43,6 +44,7 @@ class Seat:
     prefilled: bool = False
     crowded: bool = False
     shared: bool = False
+    area: float = 0.0
     outcome: Outcome = Outcome.IGNORED
     units: float = 1.0
 

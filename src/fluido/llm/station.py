@@ -19,6 +19,7 @@ from fluido.llm.pace import Pace
 from fluido.llm.queue import CallQueue, Ticket
 from fluido.llm.residency import Residency
 from fluido.llm.seat import Order, ResidencyStats, Seat
+from fluido.llm.seats import Seats
 from fluido.metrics import FlowStats, Histogram
 from fluido.sample import Outcome, Sample
 
@@ -58,9 +59,8 @@ class Station:
         self._closed = self._paused = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._ghosts = 0
         self._pace = Pace()
-        self.seats: dict[int, Seat] = {}
+        self.seats = Seats(clock)
         self._waits, self._services = Histogram(), Histogram()
         self._admitted = self._refused = self._timed_out = self._cancelled = 0
         self._completed = self._overloads = 0
@@ -73,7 +73,7 @@ class Station:
     @property
     def inflight(self) -> int:
         """Calls that the engine is working on, with those that left and that it has not noticed yet."""
-        return len(self.seats) + self._ghosts
+        return self.seats.inflight
 
     @property
     def limit(self) -> int:
@@ -167,7 +167,7 @@ class Station:
     def _work_ahead_s(self, order: Order) -> float:
         if not len(self.queue) and self._has_room(order.cost_s):
             return 0.0
-        running_s = sum(self._left_s(seat) for seat in self.seats.values())
+        running_s = sum(self._left_s(seat) for seat in self.seats)
         _, ahead_s = self.queue.ahead(order.cost_s, order.lane, order.key, self._clock())
         return (running_s + ahead_s) / self.limit
 
@@ -274,16 +274,13 @@ class Station:
         now_s = self._clock()
         seat = Seat(
             order=order,
-            place=self.residency.place(order.prefix, {taken.place.slot for taken in self.seats.values()}),
+            place=self.residency.place(order.prefix, {taken.place.slot for taken in self.seats}),
             waited_s=now_s - came_s,
             started_s=now_s,
             inflight=self.inflight + 1,
             limit=float(self.limit),
-            shared=bool(self.seats),
         )
-        for other in self.seats.values():
-            other.shared = True
-        self.seats[id(seat)] = seat
+        self.seats.take(seat)
         self._idle.clear()
         self._admitted += 1
         self._waits.record(seat.waited_s)
@@ -291,7 +288,8 @@ class Station:
 
     def release(self, seat: Seat) -> None:
         """Give the seat back, tell the law, and let the next ones in. Once per seat."""
-        del self.seats[id(seat)]
+        now_s = self._clock()
+        mean_inflight = self.seats.leave(seat, now_s)
         if not self.seats:
             self._idle.set()
         self._haunt(seat)
@@ -299,7 +297,6 @@ class Station:
             self.residency.lost(seat.place.slot)
         else:
             self.residency.served(seat.place.slot, seat.leaves)
-        now_s = self._clock()
         if seat.outcome is Outcome.OK:
             self._completed += 1
             self._services.record(now_s - seat.started_s)
@@ -315,6 +312,7 @@ class Station:
                 seat.limit,
                 Outcome.OVERLOAD if seat.crowded else seat.outcome,
                 seat.units,
+                mean_inflight,
             )
         )
         self._grant()
@@ -325,12 +323,7 @@ class Station:
             return
         left_s = seat.order.first_token_s - (self._clock() - seat.started_s)
         if left_s > 0:
-            self._ghosts += 1
-            asyncio.get_running_loop().call_later(left_s, self._lay_ghost)
-
-    def _lay_ghost(self) -> None:
-        self._ghosts -= 1
-        self._grant()
+            self.seats.haunt(left_s, self._grant)
 
     def _grant(self) -> None:
         while (ticket := self.queue.peek()) is not None and self._has_room(ticket.cost_s):
@@ -347,9 +340,7 @@ class Station:
         if self.inflight < self.limit:
             return True
         spare = self.inflight == self.limit < len(self.residency) and self._pinned is None
-        return spare and SHORT_RATIO * cost_s < min(
-            (self._left_s(seat) for seat in self.seats.values()), default=0.0
-        )
+        return spare and SHORT_RATIO * cost_s < min((self._left_s(seat) for seat in self.seats), default=0.0)
 
     def _left_s(self, seat: Seat) -> float:
         """What a running call has still to go. Who is over the estimate has some quarter of its age to go."""
@@ -364,7 +355,7 @@ class Station:
             misses=self.residency.misses,
             loads=self.loader.loads,
             unplanned_loads=self.loader.unplanned,
-            ghosts=self._ghosts,
+            ghosts=self.seats.ghosts,
         )
 
     def stats(self) -> FlowStats:
