@@ -13,19 +13,18 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 import xml.etree.ElementTree as ET
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from archive import SourceArchive
+
 import embedded
-from embedded.folder import cache_folder, whole_folder
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PINS = HERE / "redis-py.txt"
 CONFIGURATIONS = {"resp3": [], "resp2": ["--protocol", "2"], "uvloop": ["--uvloop"]}
 LEFT_OUT = ("*cluster*", "test_bloom.py", "test_json.py", "test_search.py", "test_timeseries.py")
 NEEDS_MORE = ("test_multidb", "test_scenario", "test_credentials.py")  # pybreaker, redis-entraid, a cloud
@@ -47,35 +46,11 @@ class Outcome:
         return {name for name, result in self.results.items() if result == "failed"}
 
 
-def suite() -> Path:
-    """The folder with redis-py's `tests`, fetched at the first call."""
-    version = PINS.read_text().split()[0].partition("==")[2]
-    target = cache_folder() / f"redis-py-suite-{version}"
-    if not target.exists():
-        whole_folder(target, _fetch)
-    return target
+def _keeps(path: str) -> bool:
+    return path.startswith("tests/") and not any(name in path for name in NEEDS_MORE)
 
 
-def _fetch(part: Path) -> None:
-    with tempfile.TemporaryDirectory() as down:
-        ask = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
-        ask += [
-            "--no-binary",
-            ":all:",
-            "--no-build-isolation",
-            "--require-hashes",
-            "-r",
-            str(PINS),
-            "-d",
-            down,
-        ]
-        subprocess.run(ask, check=True)
-        with tarfile.open(next(Path(down).glob("*.tar.gz"))) as archive:
-            for member in archive.getmembers():
-                _, _, inside = member.name.partition("/")
-                if inside.startswith("tests/") and not any(name in inside for name in NEEDS_MORE):
-                    member.name = inside
-                    archive.extract(member, part, filter="data")
+def _finish(part: Path) -> None:
     lines = [
         "[pytest]",
         "asyncio_mode = auto",
@@ -84,6 +59,15 @@ def _fetch(part: Path) -> None:
     ]
     lines += ["markers =", *(f"    {marker}:" for marker in MARKERS)]
     (part / "pytest.ini").write_text("\n".join(lines) + "\n")
+
+
+SUITE = SourceArchive(
+    "redis-py",
+    HERE / "redis-py.txt",
+    ("--no-binary", ":all:", "--no-build-isolation"),
+    _keeps,
+    _finish,
+)
 
 
 class Run:
@@ -106,7 +90,7 @@ class Run:
         }
         self.log = (folder / "log.txt").open("w")
         self.process = subprocess.Popen(
-            command, cwd=suite(), env=environment, stdout=self.log, stderr=subprocess.STDOUT
+            command, cwd=SUITE.folder(), env=environment, stdout=self.log, stderr=subprocess.STDOUT
         )
 
     def finish(self) -> Outcome:

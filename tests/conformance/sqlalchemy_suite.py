@@ -13,19 +13,18 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
-import tempfile
 import xml.etree.ElementTree as ET
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from archive import SourceArchive
+
 import embedded
-from embedded.folder import DataFolder, cache_folder, whole_folder
+from embedded.folder import DataFolder
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PINS = HERE / "sqlalchemy.txt"
 POOL = ("test/engine/test_pool.py",)
 ENGINE = (
     "test/ext/asyncio",
@@ -48,27 +47,7 @@ class Outcome:
     counts: dict[str, int]
 
 
-def suite() -> Path:
-    """The folder with SQLAlchemy's `test`, fetched at the first call."""
-    version = PINS.read_text().split()[0].partition("==")[2]
-    target = cache_folder() / f"sqlalchemy-suite-{version}"
-    if not target.exists():
-        whole_folder(target, _fetch)
-    return target
-
-
-def _fetch(part: Path) -> None:
-    with tempfile.TemporaryDirectory() as down:
-        ask = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
-        # Not `:all:`: pip builds the archive's metadata, and takes the tools for that as wheels.
-        ask += ["--no-binary", "sqlalchemy", "--require-hashes", "-r", str(PINS), "-d", down]
-        subprocess.run(ask, check=True)
-        with tarfile.open(next(Path(down).glob("*.tar.gz"))) as archive:
-            for member in archive.getmembers():
-                _, _, inside = member.name.partition("/")
-                if inside.startswith(KEPT):
-                    member.name = inside
-                    archive.extract(member, part, filter="data")
+def _finish(part: Path) -> None:
     # conftest.py puts `lib` in front of the path; what is tested is the SQLAlchemy that is installed.
     (part / "lib").rename(part / "plugin-only")
     conftest = part / "test" / "conftest.py"
@@ -79,6 +58,16 @@ def _fetch(part: Path) -> None:
 def _markers() -> str:
     names = ("memory_intensive", "mypy", "timing_intensive", "sparse_driver_backend", "aio", "backend")
     return "".join(f"    {name}:\n" for name in (*names, "sparse_backend", "gc_intensive"))
+
+
+SUITE = SourceArchive(
+    "sqlalchemy",
+    HERE / "sqlalchemy.txt",
+    # Not `:all:`: pip builds the archive's metadata, and takes the tools for that as wheels.
+    ("--no-binary", "sqlalchemy"),
+    lambda path: path.startswith(KEPT),
+    _finish,
+)
 
 
 def run(name: str, pool: str) -> Outcome:
@@ -103,7 +92,7 @@ def run(name: str, pool: str) -> Outcome:
             command += ["--dburi", server.url(driver=DRIVERS[name])]
         command += CONFIGURATIONS[name]
         with (folder / "log.txt").open("w") as log:
-            subprocess.run(command, cwd=suite(), env=environment, stdout=log, stderr=log, check=False)
+            subprocess.run(command, cwd=SUITE.folder(), env=environment, stdout=log, stderr=log, check=False)
         if not report.exists():
             raise SystemExit((folder / "log.txt").read_text()[-4000:])
         return Outcome(_results(report), json.loads(counts.read_text()) if counts.exists() else {})
