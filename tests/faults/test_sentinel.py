@@ -90,7 +90,9 @@ async def test_redis_dies_and_nothing_is_lost(ground: embedded.Stack, sentinel: 
     fourth = await sentinel.chat("four", conversation_id=conversation)
     fifth = await sentinel.chat("five", conversation_id=conversation)
     assert fifth.json()["prompt_tokens"] > fourth.json()["prompt_tokens"] > third.json()["prompt_tokens"]
-    assert sentinel.system.assistant.history.hits >= 1
+    assert sentinel.system.assistant.history.found == {"memory": 4, "redis": 0, "database": 0}
+    await sentinel.system.assistant.history.flush()
+    assert len((await sentinel.cache.get(f"history:{conversation}"))["turns"]) == 10
     assert await roles(sentinel, conversation) == ["user", "assistant"] * 5
 
 

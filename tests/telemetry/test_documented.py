@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from app.api.traffic import Measured, Traffic
+from app.cache.dynamic_redis import DynamicRedisCache
+from app.db.conversations import ConversationStore
+from app.db.dynamic_session import DynamicPostgreSQLSession
+from app.services.history import History
 from fluido import Fixed, Limiter
 from fluido.llm import OpenAIEngine
 from fluido.llm.station import Station
@@ -30,7 +34,9 @@ async def exported() -> dict[str, Shape]:
     limiter = Limiter(Fixed(2), name="db", max_waiting=1)
     limiter.pin(1)
     station = Station(OpenAIEngine("http://127.0.0.1:9"))
-    traffic = Traffic(lambda: [limiter, station])
+    db = DynamicPostgreSQLSession("postgresql+asyncpg://nobody@127.0.0.1:9/nothing")
+    history = History(ConversationStore(db.engine), DynamicRedisCache())
+    traffic = Traffic(lambda: [limiter, station, *history.flows()])
 
     async def app(_scope: object, _receive: object, send: object) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})  # type: ignore[operator]

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fluido.telemetry.prometheus import FlowCollector, HasStats
 
 from .engine_metrics import EngineCollector
+from .history_metrics import HistoryCollector
 from .recent import RecentTimes
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -28,6 +29,7 @@ class Traffic:
         self._registry = CollectorRegistry()
         self._registry.register(FlowCollector(flows))
         self._registry.register(EngineCollector(flows))
+        self._registry.register(HistoryCollector(flows))
         self.requests = Counter(
             "sentinel_http_requests",
             "Requests answered.",

@@ -8,9 +8,9 @@ class CacheBounds:
     """What the CACHE_OPERATION policy decides.
 
     ttl_s is used when a caller names none; no entry lives longer than max_ttl_s. With max_entries, the
-    entries that expire first make room for new ones (looked after every 64 writes). Larger values are not
-    stored. stale_s: how long after its end a value may still be handed out while another is computed; 0 turns
-    that off. eagerness: 1 is the optimum of XFetch, 0 turns early recomputation off.
+    entries that expire first make room for new ones (each process looks every 64 writes). Larger values
+    are not stored. stale_s: how long after its end a value may still be handed out while another is computed;
+    0 turns that off. eagerness: 1 is the optimum of XFetch, 0 turns early recomputation off.
     """
 
     ttl_s: float = 300.0

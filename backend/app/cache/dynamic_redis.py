@@ -5,19 +5,20 @@ import hashlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from app.cache.bounds import CacheBounds, CacheStats
-from app.cache.entry import Entry
+from app.cache.entry import Entry, Packed
+from app.cache.index import Index
 from app.core.adaptive_buffers import POLICY, DataFlowType, DynamicBufferConfig
 from fluido.errors import Closed
 from fluido.flow.spans import part
 from fluido.redis import Redis, RedisError, Sharing, once
 
 MAX_KEY_BYTES = 200  # longer keys are stored under their digest
-TRIM_EVERY = 64  # writes between two looks at the number of entries
+PIECE_BYTES = 128 << 10  # of many values, what is packed and sent before the loop gets its turn again
 _log = logging.getLogger("app.cache")
 
 
@@ -52,7 +53,7 @@ class DynamicRedisCache:
         self._client: Redis | None = None
         self._flights: dict[str, asyncio.Task[Any]] = {}
         self._paused_until_s = 0.0
-        self._writes = 0
+        self._names = Index()
 
     def configure(
         self,
@@ -120,7 +121,9 @@ class DynamicRedisCache:
         self._paused_until_s = 0.0
 
     async def close(self) -> None:
-        """Stop computing, forget the client, close it if it was made here. Idempotent."""
+        """Stop computing, count the entries, forget the client, close it if it was made here. Idempotent."""
+        if self._names:
+            await self._ask(self._trim, "the index")
         client, self._client = self._client, None
         flights = list(self._flights.values())
         for flight in flights:
@@ -177,9 +180,20 @@ class DynamicRedisCache:
         """Store a JSON value for `ttl` seconds; whether it was stored."""
         return await self._write(key, value, ttl, cost_s=0.0)
 
+    async def batch_set(self, entries: Iterable[tuple[str, Any]], ttl: float | None = None) -> int:
+        """Store JSON values for `ttl` seconds, some `PIECE_BYTES` in one round trip; how many were stored.
+
+        `entries` may be lazy: each is asked for when its turn comes, and no more once Redis is away.
+        """
+        stored = 0
+        for piece in self._pieces(entries, ttl):
+            stored += await self._store(piece)
+        return stored
+
     async def delete(self, *keys: str) -> int:
         """Forget keys; how many there were."""
         names = [self._name(key) for key in keys]
+        self._names.drop(names)
 
         async def forget(client: Redis) -> Any:
             if self.bounds.max_entries is None:
@@ -256,48 +270,68 @@ class DynamicRedisCache:
         return self._unpack(await self._ask(lambda client: client.get(self._name(key)), key))
 
     async def _write(self, key: str, value: Any, ttl: float | None, *, cost_s: float) -> bool:
+        packed = self._pack(key, value, ttl, cost_s)
+        return packed is not None and await self._store([packed]) == 1
+
+    def _pack(self, key: str, value: Any, ttl: float | None, cost_s: float) -> Packed | None:
         bounds = self.bounds
         ttl_s = min(bounds.ttl_s if ttl is None else ttl, bounds.max_ttl_s)
         if not ttl_s > 0:
-            return False
+            return None
         ends_s = self._clock() + ttl_s
         try:
-            packed = Entry(value, ends_s, cost_s).pack()
+            data = Entry(value, ends_s, cost_s).pack()
         except (TypeError, ValueError):
             self.counts.refused += 1
-            return False
-        if len(packed) > bounds.max_value_bytes:
+            return None
+        if len(data) > bounds.max_value_bytes:
             self.counts.refused += 1
-            return False
-        name = self._name(key)
+            return None
         life_ms = max(1, round((ttl_s + bounds.stale_s) * 1e3))
+        return Packed(self._name(key), data, life_ms, ends_s + bounds.stale_s)
 
-        async def store(client: Redis) -> Any:
-            if bounds.max_entries is None:
-                return await client.set(name, packed, px=life_ms)
-            pipeline = client.pipeline(transaction=False)
-            pipeline.set(name, packed, px=life_ms)
-            pipeline.zadd(self._index, {name: ends_s + bounds.stale_s})
-            stored = (await pipeline.execute())[0]
-            self._writes += 1
-            if self._writes % TRIM_EVERY == 0:
-                await self._trim(client, bounds.max_entries)
-            return stored
+    def _pieces(self, entries: Iterable[tuple[str, Any]], ttl: float | None) -> Iterator[list[Packed]]:
+        """Nothing is asked of `entries` while Redis is away."""
+        piece: list[Packed] = []
+        size = 0
+        queue = iter(entries)
+        while self._client is not None and self._clock() >= self._paused_until_s:
+            entry = next(queue, None)
+            if entry is None:
+                break
+            if (packed := self._pack(*entry, ttl, cost_s=0.0)) is not None:
+                piece.append(packed)
+                size += len(packed.data)
+            if size >= PIECE_BYTES:
+                yield piece
+                piece, size = [], 0
+        if piece:
+            yield piece
 
-        stored = bool(await self._ask(store, name))
+    async def _store(self, piece: Sequence[Packed]) -> int:
+        async def store(client: Redis) -> int:
+            if len(piece) == 1:
+                await client.set(piece[0].name, piece[0].data, px=piece[0].life_ms)
+            else:
+                pipeline = client.pipeline(transaction=False)
+                for packed in piece:
+                    pipeline.set(packed.name, packed.data, px=packed.life_ms)
+                await pipeline.execute()
+            return len(piece)
+
+        stored = int(await self._ask(store, piece) or 0)
         self.counts.stored += stored
+        if stored and self.bounds.max_entries is not None:
+            due = [self._names.note(packed.name, packed.ends_s) for packed in piece]
+            if any(due):
+                await self._ask(self._trim, piece)
         return stored
 
-    async def _trim(self, client: Redis, max_entries: int) -> None:
-        """Forget names whose values have expired, then the entries above the bound that expire first."""
-        pipeline = client.pipeline(transaction=False)
-        pipeline.zremrangebyscore(self._index, "-inf", self._clock())
-        pipeline.zcard(self._index)
-        _, count = await pipeline.execute()
-        if count > max_entries:
-            first: Any = await client.zpopmin(self._index, count - max_entries)
-            await client.unlink(*[name for name, _ in first])
-            self.counts.trimmed += len(first)
+    async def _trim(self, client: Redis) -> None:
+        """Keep the number of entries within its bound."""
+        if self.bounds.max_entries is not None:
+            trimmed = await self._names.tell(client, self._index, self._clock(), self.bounds.max_entries)
+            self.counts.trimmed += trimmed
 
     async def _ask(self, command: Callable[[Redis], Awaitable[Any]], needed: object) -> Any:
         """The command's answer, or None when there is nothing to ask or nobody answers."""

@@ -42,3 +42,13 @@ class Entry:
         if not isinstance(fresh_until_s, int | float) or not isinstance(cost_s, int | float):
             raise ValueError("not an entry of this cache")
         return cls(value, fresh_until_s, cost_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An entry ready to be sent: Redis drops it after `life_ms`, which is at the second `ends_s`."""
+
+    name: str
+    data: bytes
+    life_ms: int
+    ends_s: float

@@ -35,7 +35,8 @@ class DynamicBufferConfig:
     set there. `pool_min_size` and `pool_max_size` bound what may be in flight; in a live configuration
     `pool_max_size` is the limit in force now. `batch_size` is the most that one write carries: rows, or
     characters of a stream; live, the cap in force. `max_waiting` bounds the queue in front: who comes beyond
-    it is refused at once, or, in front of a buffer, waits.
+    it is refused at once, or, in front of a buffer, waits. Of a cache, `prefetch_count` values of together
+    `read_buffer_size` are kept at hand in this process, and as many may wait to be written.
     """
 
     read_buffer_size: int | None = None
@@ -75,10 +76,11 @@ SLOW_CLIENT_S = 30.0
 PIECE_CHARS = 16 * KIB
 
 # Every number here is handed to an object that obeys it: LLM_INFERENCE to SentinelFluidoV2, DATABASE_QUERY
-# to DynamicPostgreSQLSession and ConversationStore, CACHE_OPERATION to DynamicRedisCache, NETWORK_PACKET to
-# Pace, TELEMETRY to Telemetry. What has one best value for everybody is not policy and stands in fluido:
-# sockets are read 64 KiB at a time (256 KiB costs up to four times a message on asyncio), an engine gets
-# 0.8 s to take a connection, the next block of a cursor is asked for while this one is consumed.
+# to DynamicPostgreSQLSession and ConversationStore, CACHE_OPERATION to DynamicRedisCache and History,
+# NETWORK_PACKET to Pace, TELEMETRY to Telemetry. What has one best value for everybody is not policy and
+# stands in fluido: sockets are read 64 KiB at a time (256 KiB costs up to four times a message on asyncio),
+# an engine gets 0.8 s to take a connection, the next block of a cursor is asked for while this one is
+# consumed.
 POLICY: Mapping[DataFlowType, DynamicBufferConfig] = {
     DataFlowType.LLM_INFERENCE: DynamicBufferConfig(
         read_timeout_s=FIRST_TOKEN_S,
@@ -95,7 +97,10 @@ POLICY: Mapping[DataFlowType, DynamicBufferConfig] = {
         max_waiting=2_000,
     ),
     DataFlowType.CACHE_OPERATION: DynamicBufferConfig(
+        read_buffer_size=32 * 1024 * KIB,
         write_buffer_size=4 * 1024 * KIB,
+        batch_size=64,
+        prefetch_count=1_024,
         connect_timeout_s=0.5,
         read_timeout_s=0.5,
         pool_max_size=16_384,

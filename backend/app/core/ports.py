@@ -106,6 +106,22 @@ class DependencyHealth:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryFigures:
+    """Where histories were found and where they had been overtaken, counted by tier since the start.
+
+    `kept` histories of `kept_bytes` together are at hand in this process. `writes` says what became of
+    those on their way to the cache, which nobody waits for and which took `write_s` seconds so far.
+    """
+
+    found: Mapping[str, int]
+    overtaken: Mapping[str, int]
+    kept: int
+    kept_bytes: int
+    writes: Mapping[str, int]
+    write_s: float
+
+
 class Assistant(Protocol):
     """Answers messages and keeps conversations."""
 

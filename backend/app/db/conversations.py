@@ -47,6 +47,14 @@ class Answer:
     output_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """The id of an answer, and whether it stands right behind its question."""
+
+    id: int
+    is_next: bool
+
+
 # The message and its conversation are written by one statement each way, so a crash leaves both or
 # neither. A subquery sees the table as it was before the insert: max(id) is the previous message.
 _OPEN = sa.text(
@@ -163,12 +171,12 @@ class ConversationStore:
             )
         )
 
-    async def add_answer(self, question: Question, answer: Answer) -> int:
-        """Store an answer and return its id; `NotFound` if the conversation was deleted meanwhile."""
+    async def add_answer(self, question: Question, answer: Answer) -> StoredAnswer:
+        """Store an answer at the end; `NotFound` if the conversation was deleted meanwhile."""
         values = {"conversation_id": question.conversation_id, "role": "assistant", **asdict(answer)}
         message_id = await self._add_after(question.id, values)
         if message_id is not None:
-            return message_id
+            return StoredAnswer(message_id, is_next=True)
 
         async def add_last(connection: AsyncConnection) -> int:
             row = (await connection.execute(_ANSWER_LAST, values)).one_or_none()
@@ -176,7 +184,7 @@ class ConversationStore:
                 raise NotFound(_DELETED)
             return int(row.id)
 
-        return await self._retried(add_last)
+        return StoredAnswer(await self._retried(add_last), is_next=False)
 
     async def _add_after(self, previous_id: int, values: dict[str, Any]) -> int | None:
         """Store a message behind `previous_id`; None when that one has a successor already."""

@@ -19,7 +19,7 @@ from app.core.ports import (
     Reply,
     TextDelta,
 )
-from app.db.conversations import Answer, ConversationStore, Question
+from app.db.conversations import Answer, ConversationStore, Question, StoredAnswer
 from app.db.ledger import RequestLedger
 from app.db.telemetry import Telemetry
 from fluido.errors import WaitTimeout
@@ -27,9 +27,10 @@ from fluido.llm import Kind, Timings
 from fluido.llm.errors import PromptTooLong as PromptOverWindow
 from fluido.llm.errors import StreamBroken
 
-from .history import History, Transcript, Turn
+from .history import History
 from .sentinel_fluido_v2 import SentinelFluidoV2
 from .stages import Stages
+from .transcript import Transcript, Turn
 from .turns import Turns
 
 log = structlog.get_logger(__name__)
@@ -143,17 +144,26 @@ class ConversationService:
         self, request: ChatRequest, kind: Kind, stages: Stages, conversation_id: UUID, deadline_s: float
     ) -> "_Turn | Reply":
         """Find what was said before and store the question behind it."""
-        cached: Transcript | None = None
+        known: Transcript | None = None
         if request.conversation_id is not None:
             with stages.timed("cache"):
-                cached = await self.history.cached(request.conversation_id, request.user_id)
+                known = await self.history.known(request.conversation_id, request.user_id)
         with stages.timed("store"):
-            question, answered = await self._store_question(
-                request, kind, conversation_id, cached, deadline_s
-            )
-            if answered is not None:
-                return _replayed(answered, question, stages, self._sentinel.model)
-            before = await self.history.before(question, cached, request.user_id)
+            try:
+                question, answered = await self._store_question(
+                    request, kind, conversation_id, known, deadline_s
+                )
+            except NotFound:
+                if known is not None:  # it was this user's, so it has been deleted, perhaps elsewhere
+                    await self.history.forget(conversation_id)
+                raise
+        if answered is not None:
+            return _replayed(answered, question, stages, self._sentinel.model)
+        with stages.timed("cache"):
+            before = await self.history.proven(question, known, request.user_id)
+        if before is None:
+            with stages.timed("store"):
+                before = await self.history.read(question, request.user_id)
         return _Turn(request, kind, stages, question, before, [])
 
     async def _store_question(
@@ -161,7 +171,7 @@ class ConversationService:
         request: ChatRequest,
         kind: Kind,
         conversation_id: UUID,
-        cached: Transcript | None,
+        known: Transcript | None,
         deadline_s: float,
     ) -> tuple[Question, Answer | None]:
         if request.idempotency_key is None:
@@ -171,7 +181,7 @@ class ConversationService:
                 content=request.message,
                 kind=kind.value,
                 is_new=request.conversation_id is None,
-                follows=cached.last_id if cached is not None else None,
+                follows=known.last_id if known is not None else None,
             )
             return question, None
         claim = await self._ledger.claim(
@@ -225,14 +235,14 @@ class ConversationService:
             output_tokens=timings.output_tokens,
         )
         with stages.timed("store"):
-            answer_id = await self._store.add_answer(turn.question, answer)
+            stored = await self._store.add_answer(turn.question, answer)
             if turn.request.idempotency_key is not None:
-                await self._ledger.settle(turn.request.user_id, turn.request.idempotency_key, answer_id)
+                await self._ledger.settle(turn.request.user_id, turn.request.idempotency_key, stored.id)
         turn.is_settled = True
-        if self._telemetry is not None:
-            await self._telemetry.record(answer_id, timings, stages.ms)
         with stages.timed("cache"):
-            await self._remember(turn, answer_id)
+            self._remember(turn, stored)
+        if self._telemetry is not None:
+            await self._telemetry.record(stored.id, timings, stages.ms)
         return Reply(
             answer=answer.content,
             conversation_id=turn.question.conversation_id,
@@ -248,12 +258,19 @@ class ConversationService:
             stages_ms=stages.ms,
         )
 
-    async def _remember(self, turn: _Turn, answer_id: int) -> None:
+    def _remember(self, turn: _Turn, stored: StoredAnswer) -> None:
+        conversation_id = turn.question.conversation_id
+        if not stored.is_next:
+            # Somebody else's message lies between: what is known here would claim to be whole.
+            self.history.overlook(conversation_id)
+            return
         said = (Turn("user", turn.request.message), Turn("assistant", turn.text))
-        await self.history.remember(turn.question.conversation_id, turn.before.followed_by(answer_id, *said))
+        self.history.remember(conversation_id, turn.before.followed_by(stored.id, *said))
 
     def _abandon(self, turn: _Turn) -> None:
         """The client left or the engine failed: keep what was said, give the claim back, hold nobody up."""
+        # The question stays stored: what is known from before it has been overtaken by it.
+        self.history.overlook(turn.question.conversation_id)
         task = asyncio.ensure_future(self._keep_partial(turn))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -272,8 +289,7 @@ class ConversationService:
                     total_ms=turn.stages.elapsed_ms(),
                     output_tokens=len(turn.pieces),
                 )
-                answer_id = await self._store.add_answer(turn.question, answer)
-                await self._remember(turn, answer_id)
+                self._remember(turn, await self._store.add_answer(turn.question, answer))
         except NotFound:
             log.info("conversation deleted while it was answered")
         except SentinelError as error:

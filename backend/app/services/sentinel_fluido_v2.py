@@ -22,8 +22,8 @@ from fluido.llm import (
 )
 from fluido.llm.knee import Knee
 
-from .history import Transcript, Turn
 from .recall import Recall
+from .transcript import Transcript, Turn
 
 # The first line of every prompt. It never changes, so its tokens are computed once for everybody.
 SYSTEM_PROMPT = (
@@ -69,7 +69,7 @@ class SentinelFluidoV2:
         self._clock = clock
         self._max_waiting = int(policy.need("max_waiting"))
         self._deadline_s = settings.deadline_s
-        self._recall = Recall(max_users=int(policy.need("cache_max_entries")))
+        self._recall = Recall[str](int(policy.need("cache_max_entries")))
         most = int(policy.need("pool_max_size"))
         self._dispatcher = Dispatcher(
             engines or _engines(ollama_url, self.model, settings),
@@ -184,17 +184,15 @@ class SentinelFluidoV2:
         began = self._clock()
         ttfb_ms = 0.0
         pieces: list[str] = []
-        before = self._recall.of(user_id)
+        before = self._recall.of(user_id) or Transcript(None, ())
         async with aclosing(self.stream(before.turns, mensaje, conversation=user_id, key=user_id)) as events:
             async for event in events:
                 if isinstance(event, Delta) and event.text:
                     ttfb_ms = ttfb_ms or (self._clock() - began) * 1e3
                     pieces.append(event.text)
                     yield event.text, ttfb_ms
-        answered = Transcript.followed_by(
-            before, None, Turn("user", mensaje), Turn("assistant", "".join(pieces))
-        )
-        self._recall.keep(user_id, answered)
+        said = (Turn("user", mensaje), Turn("assistant", "".join(pieces)))
+        self._recall.keep(user_id, before.followed_by(None, *said).cut())
 
     async def responder_simple(self, user_id: str, mensaje: str) -> tuple[str, float]:
         """Return `(text, ttfb_ms)` once the answer is complete."""

@@ -25,8 +25,6 @@ log = structlog.get_logger(__name__)
 
 HEALTH_TIMEOUT_S = 1.0
 MIGRATE_AGAIN_S = 1.0
-HISTORY_MESSAGES = 200
-HISTORY_CHARS = 64_000
 
 
 class SentinelSystem:
@@ -53,12 +51,12 @@ class SentinelSystem:
         self._schema_fault: str | None = "the schema has not been looked at yet" if should_migrate else None
         self._store = ConversationStore(db.engine, buffers.policy(DataFlowType.DATABASE_QUERY))
         self._telemetry = Telemetry(db.engine, buffers.policy(DataFlowType.TELEMETRY))
-        history = History(self._store, cache, max_messages=HISTORY_MESSAGES, max_chars=HISTORY_CHARS)
+        self._history = History(self._store, cache, policy=buffers.policy(DataFlowType.CACHE_OPERATION))
         self.assistant = ConversationService(
             sentinel,
             self._store,
             RequestLedger(db.engine),
-            history,
+            self._history,
             deadline_s=deadline_s,
             telemetry=self._telemetry,
         )
@@ -86,6 +84,7 @@ class SentinelSystem:
         await self.assistant.drain()
         await self._store.close()
         await self._telemetry.close()
+        await self._history.close()
         await self._cache.close()
         await self._db.close()
 
@@ -102,16 +101,16 @@ class SentinelSystem:
         return (flow for kind in DataFlowType for flow in self._buffers.flows(kind))
 
     async def _open_cache(self) -> None:
+        self._buffers.attach(
+            DataFlowType.CACHE_OPERATION,
+            lambda: [*([self._cache.client] if self._cache.client else []), *self._history.flows()],
+            lambda: self._cache.live() | self._history.live(),
+        )
         if self._redis_url is None:
-            log.warning("no REDIS_URL: histories are read from PostgreSQL")
+            log.warning("no REDIS_URL: histories are kept in this process and read from PostgreSQL")
             return
         self._cache.obey(self._buffers.policy(DataFlowType.CACHE_OPERATION))
         await self._cache.open(self._redis_url)
-        self._buffers.attach(
-            DataFlowType.CACHE_OPERATION,
-            lambda: [self._cache.client] if self._cache.client else [],
-            self._cache.live,
-        )
 
     async def _migrate(self) -> bool:
         try:

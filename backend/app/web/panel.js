@@ -1,7 +1,7 @@
 // The live page: reads the feed, keeps five minutes of it, shows the newest. State lives in the maps below.
 import { Chart } from "/web/panel_charts.js";
 import { Feed } from "/web/panel_feed.js";
-import { ago, count, dependencies, kinds, lanes, laws, ms, reason } from "/web/panel_texts.js";
+import { ago, count, dependencies, kinds, lanes, laws, ms, names, places, reason } from "/web/panel_texts.js";
 
 const $ = (id) => document.getElementById(id);
 const cards = new Map();
@@ -74,7 +74,8 @@ function table(id, rows, empty) {
   }));
 }
 
-const titleOf = (flow) => kinds[flow.kind]?.title || flow.name;
+const wordsOf = (flow) => names[flow.name] || kinds[flow.kind];
+const titleOf = (flow) => wordsOf(flow)?.title || flow.name;
 const limitText = (flow) => (flow.kind === "loop_lag" ? count(flow.value * 1000) : count(flow.value));
 
 function rangeOf(flow) {
@@ -130,6 +131,9 @@ function figuresOf(flow) {
   if (flow.kind === "loop_lag") {
     return [["Pausa", `${limitText(flow)} ms`], ["Atraso p50", ms(flow.service_ms_p50)], ["Atraso p99", ms(flow.service_ms_p99)]];
   }
+  if (flow.kind === "history") {
+    return [["Por s", count(flow.per_s)], ...Object.entries(places).map(([place, title]) => [title, count(flow.reasons[place])])];
+  }
   const rows = [["Límite", limitText(flow)], ["En vuelo", count(flow.inflight)], ["Esperan", count(flow.waiting)], ["Por s", count(flow.per_s)]];
   if (flow.batches) rows.push(["Lote medio", count(flow.batch)]);
   rows.push(["Espera p99", ms(flow.wait_ms_p99)], ["Servicio p99", ms(flow.service_ms_p99)]);
@@ -139,7 +143,7 @@ function figuresOf(flow) {
 function showFlow(flow, atS) {
   const { node, chart } = cardOf(flow);
   put(node.querySelector("h3"), titleOf(flow));
-  const bounds = flow.kind === "loop_lag" ? "" : ` · ${rangeOf(flow)} ${kinds[flow.kind]?.unit || ""}`;
+  const bounds = flow.kind === "loop_lag" ? "" : ` · ${rangeOf(flow)} ${wordsOf(flow)?.unit || ""}`;
   put(node.querySelector(".law"), `${flow.name} · ley: ${laws[flow.law] || flow.law}${bounds}`);
   items(node.querySelector(".chips"), chips(flow), chip);
   pairs(node.querySelector(".figures"), figuresOf(flow));

@@ -7,6 +7,16 @@ export const kinds = {
   write_behind: { title: "Telemetría diferida", unit: "filas por lote" },
   redis: { title: "Enlace con Redis", unit: "comandos en vuelo" },
   loop_lag: { title: "Envío a los clientes", unit: "ms entre envíos" },
+  history: { title: "Historias de conversaciones", unit: "(1: primero la memoria; 0: primero Redis)" },
+};
+// Flows that share a kind with another one.
+export const names = {
+  "behind:histories": { title: "Historias hacia Redis", unit: "historias por lote" },
+};
+// Where the history of a question was found, or had been overtaken by another message.
+export const places = {
+  memory: "De memoria", redis: "De Redis", database: "De PostgreSQL",
+  overtaken_memory: "Superadas en memoria", overtaken_redis: "Superadas en Redis",
 };
 
 const reasons = {
@@ -19,6 +29,8 @@ const reasons = {
   not_worth_it: "una más a la vez no rinde", engine_queue: "el motor hace cola por dentro", recheck: "vuelve a comprobar",
   loop_late: "el proceso va atrasado: agrupa", calm: "menos atraso: acorta la pausa", pinned: "fijado a mano", unpinned: "la ley vuelve a decidir",
   brake_failing: "fallan las llamadas: frena", brake_recovering: "se recupera: suelta el freno", brake_healthy: "sano: freno suelto",
+  current: "la memoria vuelve a estar al día: se mira primero",
+  overtaken: "otra réplica contesta a menudo: primero Redis",
   slower: "las llamadas tardan más", heavy: "clase pesada: sólo una parte del límite", light: "clase ligera: sin tope",
 };
 
@@ -29,7 +41,7 @@ export function reason(code) {
 
 export const laws = {
   elasticity: "elasticidad", knee: "codo de rendimiento", batch_cap: "coste por fila", stream_gap: "atraso del proceso",
-  "delivery window": "ventana de entrega", fixed: "fija", brake: "freno",
+  "delivery window": "ventana de entrega", trust: "confianza en la memoria", fixed: "fija", brake: "freno",
 };
 export const lanes = { interactive: "Interactivo", normal: "Normal", background: "De fondo" };
 export const dependencies = { postgresql: "PostgreSQL", redis: "Redis", engine: "Motor" };

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.cache.dynamic_redis import CacheBounds, DynamicRedisCache, dynamic_redis_cache
+from app.cache.dynamic_redis import PIECE_BYTES, CacheBounds, DynamicRedisCache, dynamic_redis_cache
 from fluido.errors import Closed
 from fluido.redis import RedisError
 
@@ -28,6 +28,8 @@ class DictPipeline:
         return lambda *args, **kwargs: self.queue.append((name, args, kwargs))
 
     async def execute(self) -> list[Any]:
+        if self.queue[0][0] == "set":
+            self.store.pieces.append(len(self.queue))
         return [await getattr(self.store, name)(*args, **kwargs) for name, args, kwargs in self.queue]
 
 
@@ -40,6 +42,7 @@ class DictRedis:
         self.lives_ms: dict[str, int] = {}
         self.down = False
         self.asked = 0
+        self.pieces: list[int] = []
         self.closed = False
 
     def pipeline(self, transaction: bool = True) -> DictPipeline:
@@ -160,6 +163,47 @@ async def test_the_first_to_expire_make_room(cache: DynamicRedisCache, store: Di
     assert await cache.get("k63") == 63
     assert await cache.get("k0") is None
     assert cache.stats().trimmed == 54
+
+
+async def test_the_names_of_entries_are_told_together(cache: DynamicRedisCache, store: DictRedis) -> None:
+    for number in range(63):
+        await cache.set(f"k{number % 3}", number)
+    assert not store.scores
+    assert store.asked == 63
+    await cache.set("k3", 0)
+    assert len(store.scores) == 4
+    await cache.set("k4", 0)
+    await cache.set("k5", 0)
+    await cache.delete("k5")
+    await cache.close()
+    assert set(store.scores) == {f"t:entry:k{number}" for number in range(5)}
+
+
+async def test_many_values_are_written_in_few_pieces_and_bounded(
+    cache: DynamicRedisCache, store: DictRedis
+) -> None:
+    cache.bounds = CacheBounds(max_entries=10, max_value_bytes=PIECE_BYTES)
+    assert await cache.batch_set([(f"k{number}", number) for number in range(200)], ttl=100) == 200
+    assert len(store.values) == 10
+    assert store.pieces == [200]
+    large = "x" * (PIECE_BYTES // 2)
+    assert await cache.batch_set([("a", large), ("b", large), ("wrong", object()), ("c", large)]) == 3
+    assert store.pieces == [200, 2]
+    assert (await cache.get("c"), cache.stats().refused) == (large, 1)
+    assert await cache.batch_set([]) == 0
+
+
+async def test_nothing_more_is_read_of_many_values_once_redis_is_away(
+    cache: DynamicRedisCache, store: DictRedis
+) -> None:
+    large = "x" * PIECE_BYTES
+    entries = ((str(number), large) for number in range(10))
+    store.down = True
+    assert await cache.batch_set(entries) == 0
+    assert next(entries)[0] == "1"
+    assert await cache.batch_set(entries) == 0
+    assert next(entries)[0] == "2"
+    assert store.asked == 1
 
 
 async def test_what_does_not_fit_is_not_stored(cache: DynamicRedisCache, store: DictRedis) -> None:

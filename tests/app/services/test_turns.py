@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.services.history import Turn, bounded
+from app.services.transcript import Turn, bounded
 from app.services.turns import MAX_WAITING_PER_CONVERSATION, Turns
 from fluido.errors import LimitReached, WaitTimeout
 

@@ -170,6 +170,7 @@ _SHOWN = (
     "service_ms_p99",
     "wait_ms_longest",
     "brake",
+    "reasons",
     "pinned",
     "shadow",
 )

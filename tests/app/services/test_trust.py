@@ -1,0 +1,31 @@
+"""A memory is asked first while it is rarely overtaken."""
+
+from app.services.trust import MOST_OVERTAKEN, WINDOW, Trust
+
+
+def test_a_single_other_answer_changes_nothing() -> None:
+    trust = Trust()
+    assert not trust.observe(False)
+    assert trust.is_given
+    assert not any(trust.observe(number % 20 != 0) for number in range(1, 400))
+
+
+def test_every_other_turn_elsewhere_takes_it_away_once() -> None:
+    trust = Trust()
+    changes = [number for number in range(100) if trust.observe(number % 2 == 0)]
+    assert len(changes) == 1
+    assert changes[0] < 10
+    assert not trust.is_given
+    assert MOST_OVERTAKEN < trust.overtaken < 0.6
+
+
+def test_it_comes_back_when_nobody_else_answers_any_more() -> None:
+    trust = Trust()
+    while trust.is_given:
+        trust.observe(False)
+    needed = 0
+    while not trust.is_given:
+        trust.observe(True)
+        needed += 1
+    assert 1 < needed <= 2 * WINDOW
+    assert trust.overtaken <= MOST_OVERTAKEN / 2
