@@ -1,6 +1,7 @@
 """What a trace of one question shows, through the real application on real servers."""
 
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 from opentelemetry import trace
@@ -66,14 +67,20 @@ async def test_a_question_is_one_trace_through_cache_database_queue_and_engine(
         running(ground.database_url, ground.redis_url, ground.engine_url) as sentinel,
     ):
         first = await sentinel.chat("one two three", headers={"traceparent": CALLER})
+        conversation = first.json()["conversation_id"]
+        history = sentinel.system.assistant.history
+        await history.flush()
+        history.overlook(UUID(conversation))  # as if another replica had answered: Redis is asked
+        (behind,) = [span for span in exporter.get_finished_spans() if span.name == "sentinel.cache"]
+        assert behind.parent is None
         exporter.clear()
         answer = await sentinel.chat(
             "and then?",
-            conversation_id=first.json()["conversation_id"],
+            conversation_id=conversation,
             headers={"traceparent": CALLER, "x-request-id": "abc-1"},
         )
         assert answer.status_code == 200
-    spans: dict[str, ReadableSpan] = {span.name: span for span in exporter.get_finished_spans()}
+        spans: dict[str, ReadableSpan] = {span.name: span for span in exporter.get_finished_spans()}
     request = spans["POST /chat"]
     assert request.parent is not None
     assert f"{request.context.trace_id:032x}" == CALLER.split("-")[1]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import Context
 from typing import Any, Generic, Protocol, TypeVar
 
 from fluido.errors import BufferFull, Closed
@@ -60,7 +61,8 @@ class WriteLater(Generic[Value]):
             self._replaced += 1
         else:
             try:
-                self._keys.offer(key)
+                # The worker serves whoever comes: it must not run under the ids of the request that woke it.
+                Context().run(self._keys.offer, key)
             except (BufferFull, Closed):
                 self._dropped += 1
                 return False
