@@ -1,7 +1,7 @@
 """Rows of conversations and messages. Every public call is one statement and one round trip."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -86,6 +86,9 @@ _ANSWER_LAST = sa.text(
     RETURNING id
     """
 )
+# Named in the row of a question too: rows with the same columns are one statement and one commit, while a
+# batch of two kinds is a transaction with a statement for each run of one kind.
+_ONLY_ANSWERS = dict.fromkeys(field.name for field in fields(Answer) if field.name not in ("content", "kind"))
 _UNIQUE, _FOREIGN_KEY = "23505", "23503"
 # Writers that meet again and again at the end of one conversation give up after so many tries.
 _TRIES = 5
@@ -157,7 +160,7 @@ class ConversationStore:
         """
         if follows is not None:
             values = {"conversation_id": conversation_id, "role": "user", "content": content, "kind": kind}
-            message_id = await self._add_after(follows, values)
+            message_id = await self._add_after(follows, _ONLY_ANSWERS | values)
             if message_id is not None:
                 return Question(message_id, conversation_id, follows)
         return await self._retried(
