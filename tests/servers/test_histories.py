@@ -54,6 +54,24 @@ async def begun(replica: Running) -> str:
     return str((await replica.chat("one")).json()["conversation_id"])
 
 
+async def test_a_turn_that_memory_knows_is_two_statements_and_no_look_into_redis(
+    replicas: tuple[Running, Running],
+) -> None:
+    one, _ = replicas
+    conversation = await begun(one)
+    statements: list[str] = []
+
+    @sa.event.listens_for(one.db.engine.sync_engine, "before_cursor_execute")
+    def seen(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "timings" not in statement:  # written behind
+            statements.append(statement.split("(", maxsplit=1)[0].strip())
+
+    await one.chat("two", conversation_id=conversation)
+    assert statements == ["INSERT INTO messages"] * 2
+    counts = one.cache.stats()
+    assert (counts.hits, counts.misses) == (0, 0)
+
+
 async def test_redis_has_it_for_the_replica_that_did_not_answer(replicas: tuple[Running, Running]) -> None:
     one, other = replicas
     conversation = await begun(one)
