@@ -38,10 +38,10 @@ class Histogram:
         )
         self.counts[index if index < _BUCKETS else -1] += 1
 
-    def add_zero(self) -> None:
-        """Add a duration of nothing at all."""
-        self.count += 1
-        self.counts[0] += 1
+    def add_zeros(self, count: int) -> None:
+        """Add so many durations of nothing at all."""
+        self.count += count
+        self.counts[0] += count
 
     def merge(self, other: "Histogram") -> None:
         """Add what another histogram counted."""

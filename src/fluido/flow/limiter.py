@@ -19,6 +19,7 @@ from fluido.metrics import FlowStats, Histogram
 from fluido.sample import Outcome, Sample
 
 TICK_S = 0.25
+UNBOUND_KEPT = 256  # service times that are counted together: one by one they are felt by a single caller
 
 
 def ignore_failures(_error: BaseException, /) -> Outcome:
@@ -140,6 +141,7 @@ class Limiter:
         self.braked = False  # whether the brake holds the limit down now
         self._tick_due_s = -math.inf
         self._completed = 0
+        self._unbound: list[float] = []
         self._overloads = 0
         self._wait = Histogram()
         self._service = Histogram()
@@ -173,6 +175,7 @@ class Limiter:
 
     def stats(self) -> FlowStats:
         """Everything one may want to know, at this moment."""
+        self._count_all_unbound()
         gate = self.gate
         longest_s, longest_label = gate.longest_wait()
         return FlowStats(
@@ -248,8 +251,10 @@ class Limiter:
 
     def count_unbound(self, service_s: float) -> None:
         """The least that is counted of a call that did not wait, while nothing bound."""
-        self._completed += 1
-        self._service.record(service_s)
+        unbound = self._unbound
+        unbound.append(service_s)
+        if len(unbound) >= UNBOUND_KEPT:
+            self._count_all_unbound()
 
     def learn_time(self, now_s: float) -> None:
         """Tell the law that time passed without a completion."""
@@ -258,6 +263,12 @@ class Limiter:
             return
         if self.obeyed.tick(now_s) and not self.shadow:
             self._apply()
+
+    def _count_all_unbound(self) -> None:
+        self._completed += len(self._unbound)
+        for service_s in self._unbound:
+            self._service.record(service_s)
+        self._unbound.clear()
 
     def _braking(self, brake: Brake, sample: Sample) -> bool:
         beta = brake.observe(sample)

@@ -19,12 +19,13 @@ class Span(Protocol):
 
 
 Begin = Callable[[str, Mapping[str, Value]], Span]
-_listener: list[Begin] = []
+listening: list[Begin] = []
+"""At most one. What runs between two round trips looks here before it asks for a part."""
 
 
 def listen(begin: Begin | None) -> None:
     """Tell `begin` of every part from now on, instead of whoever listened before; None: nobody."""
-    _listener[:] = [begin] if begin is not None else []
+    listening[:] = [begin] if begin is not None else []
 
 
 class Part:
@@ -56,4 +57,4 @@ _UNHEARD = Part(None)
 
 def part(name: str, **attributes: Value) -> Part:
     """`with part("fluido.wait", flow="db") as here:`; `here.note(...)` adds what is known at the end."""
-    return Part(_listener[0](name, attributes)) if _listener else _UNHEARD
+    return Part(listening[0](name, attributes)) if listening else _UNHEARD

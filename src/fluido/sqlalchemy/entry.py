@@ -1,19 +1,26 @@
 """One place of a pool: a connection, until when it may live, and who has it now."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.pool.base import Pool, _ConnectionRecord
+from sqlalchemy.pool.base import _ConnectionRecord
 
 from fluido.sqlalchemy.hold import Hold
 
+if TYPE_CHECKING:
+    from fluido.sqlalchemy.pool import AdaptivePool
+
 
 class Entry(_ConnectionRecord):
-    """SQLAlchemy's record of a connection. The checkout lies on it, one attribute away from a statement."""
+    """SQLAlchemy's record of a connection. The checkout lies on it, one attribute away from a statement.
 
-    __slots__ = ("expires_s", "hold")
+    `hold` is `spare_hold` while somebody has the connection, and None while nobody has.
+    """
 
-    def __init__(self, pool: Pool) -> None:
+    __slots__ = ("expires_s", "hold", "spare_hold")
+
+    def __init__(self, pool: "AdaptivePool") -> None:
+        self.spare_hold = Hold(pool.limiter, pool.gate)
         self.hold: Hold | None = None
         self.expires_s = math.inf
         super().__init__(pool)

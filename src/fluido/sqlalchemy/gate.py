@@ -4,7 +4,6 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from fluido.flow.gate import Gate
 from fluido.flow.lanes import LanedGate
 from fluido.sqlalchemy.follower import Follower
 
@@ -57,8 +56,15 @@ class ConnectionGate(LanedGate):
         """Give one permit back, under the label that took it."""
         if self.heavy_inflight:
             super().release(label)
-        else:
-            Gate.release(self, label)
+            return
+        # As Gate.release(): a call less, once a checkout.
+        if self.inflight <= 0:
+            raise RuntimeError("release() without acquire()")
+        self.inflight -= 1
+        if self._threshold != self.limit:
+            self._draw()
+        if self.waiting:
+            self._hand_over()
 
     def grow(self) -> bool:
         """Let one more connection be opened if it is time, else set the timer that does."""

@@ -17,7 +17,7 @@ from fluido.errors import LimitReached, WaitTimeout
 from fluido.flow.label import current_label
 from fluido.flow.limiter import Limiter
 from fluido.flow.obeyed import Obeyed
-from fluido.flow.spans import part
+from fluido.flow.spans import listening, part
 from fluido.laws.base import Law
 from fluido.laws.brake import Brake
 from fluido.laws.fixed import Fixed
@@ -106,6 +106,7 @@ class AdaptivePool(Pool):
         self._idle: deque[Entry] = deque()
         self._opened = 0
         self._waits = Histogram()
+        self._at_once = 0  # how many did not wait; in `_waits` once somebody asks
         self._drained: asyncio.Event | None = None
         self.keeper = Keeper(self)
 
@@ -114,8 +115,10 @@ class AdaptivePool(Pool):
     # These two run once a call, between two round trips, with cold caches: each function less is felt.
 
     def _do_get(self) -> ConnectionPoolEntry:
-        with part("fluido.sqlalchemy.checkout", flow=self.gate.name):
-            return self._checked_out()
+        if listening:
+            with part("fluido.sqlalchemy.checkout", flow=self.gate.name):
+                return self._checked_out()
+        return self._checked_out()
 
     def _checked_out(self) -> ConnectionPoolEntry:
         gate = self.gate
@@ -125,7 +128,7 @@ class AdaptivePool(Pool):
         asked_s = self._clock()
         if gate.try_acquire(label):
             taken_s = asked_s
-            self._waits.add_zero()
+            self._at_once += 1
         else:
             self._wait(label, asked_s)
             taken_s = self._clock()
@@ -142,8 +145,16 @@ class AdaptivePool(Pool):
         loop = asyncio._get_running_loop()
         if loop is not self.keeper.armed_loop:
             self.keeper.arm(loop)
-        task = None if loop is None else asyncio.current_task(loop)
-        record.hold = self.holds[record] = Hold(self.limiter, gate, label, task, asked_s, taken_s)
+        hold = record.spare_hold
+        record.hold = self.holds[record] = hold
+        hold.label = label
+        hold.task = None if loop is None else asyncio.current_task(loop)
+        hold.asked_s = asked_s
+        hold.taken_s = taken_s
+        hold.inflight = gate.inflight
+        hold.limit = gate.limit
+        hold.database_s = 0.0
+        hold.reported = False
         return record
 
     def _create_connection(self) -> Entry:
@@ -152,15 +163,13 @@ class AdaptivePool(Pool):
     def _do_return_conn(self, record: Any) -> None:
         if threading.get_ident() != self.keeper.thread and (loop := self.keeper.armed_loop) is not None:
             # The garbage collector may return a forgotten connection from any thread; the gate has one.
-            loop.call_soon_threadsafe(self._give_back, record)
-        else:
-            self._give_back(record)
-
-    def _give_back(self, record: Entry) -> None:
+            loop.call_soon_threadsafe(self._do_return_conn, record)
+            return
         hold = self.holds.pop(record)
         record.hold = None
         if self.gate.laned or not self.observed:
             self._learn(hold)
+        hold.task = None
         if self._drained is None:
             if self._use_lifo and record.dbapi_connection is None:
                 # The next caller would have to open it again: others first.
@@ -239,6 +248,8 @@ class AdaptivePool(Pool):
     def stats(self) -> FlowStats:
         """Everything one may want to know, at this moment; waits are those for a connection."""
         stats = self.limiter.stats()
+        self._waits.add_zeros(self._at_once)
+        self._at_once = 0
         return replace(
             stats,
             kind="pool",
