@@ -21,7 +21,7 @@ from embedded import stack
 Experiment = Callable[[str, argparse.Namespace], AsyncIterator[Measured]]
 
 SCHEMA = (
-    "CREATE TABLE bench_hot (id int PRIMARY KEY, n bigint NOT NULL)",
+    "CREATE TABLE bench_hot (id int PRIMARY KEY, n bigint NOT NULL) WITH (fillfactor = 10)",
     "INSERT INTO bench_hot VALUES (1, 0), (2, 0)",
     "CREATE TABLE bench_log (id bigserial PRIMARY KEY, body text)",
 )
@@ -44,7 +44,7 @@ LONG: dict[str, Experiment] = {
     "limits": lambda url, given: limits.limits(url, length(given)),
     "steps": lambda url, given: limits.steps(url, length(given)),
     "fleet": lambda url, given: fleet.fleet(
-        url, sweep_s=2 * length(given).static_s, run_s=2 * length(given).law_s
+        url, sweep_s=4 * length(given).static_s, run_s=2 * length(given).phase_s
     ),
     "loads": lambda url, given: bursts.loads(url, blocks=given.blocks, block_s=2 * given.block_s),
     "drift": lambda url, given: limits.drift(url, given.drift_s),

@@ -39,16 +39,21 @@ async def hot_rows(url: str, *, cycles: int, blocks: int) -> AsyncIterator[Measu
     yield Measured("burst on hot rows", "best static, closed loop", "calls/s", [[capacity_per_s]])
     compared: list[arms.Arm] = [arms.v1(url), arms.adaptive(url)]
     found: dict[str, list[Block]] = {arm.name: [] for arm in compared}
+    drained: dict[str, list[list[float]]] = {arm.name: [] for arm in compared}
     for arm in compared:
         await arm.open()
     for index in range(blocks):
         times = arrivals(capacity_per_s, cycles=cycles, seed=index)
         for arm in compared if index % 2 == 0 else compared[::-1]:
-            found[arm.name].append(await opened(arm, two_hot_rows, times))
+            block = await opened(arm, two_hot_rows, times)
+            found[arm.name].append(block)
+            drained[arm.name].append([max(0.001, block.span_s - times[-1])])
     for arm in compared:
         await arm.close()
         for name, values in latencies_of(found[arm.name]):
             yield Measured("burst on hot rows", arm.name, name, values)
+        # A cycle ends with its burst, and the next one would begin with CYCLE_S - BURST_S = 9 s of calm.
+        yield Measured("burst on hot rows", arm.name, "drained after s", drained[arm.name])
 
 
 async def loads(url: str, *, blocks: int, block_s: float) -> AsyncIterator[Measured]:

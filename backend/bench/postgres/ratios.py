@@ -25,6 +25,7 @@ LINES: tuple[tuple[str, str, str, float], ...] = (
     ("limit", "calls/s", "best static", 0.9),
     ("limit, I/O", "calls/s", "V1 (5+10)", 2.0),
     ("limit, two hot rows", "calls/s", "V1 (5+10)", 1.5),
+    ("limit", "calls/s", "V1 (5+10)", 1.0),
     ("co-tenant", "calls/s", "best static", 0.9),
     ("fleet", "calls/s", "best static", 0.9),
 )
