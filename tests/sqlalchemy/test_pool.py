@@ -247,6 +247,35 @@ async def test_a_checkout_without_statement_timing_is_one_sample() -> None:
     assert (stats.kind, stats.completed, stats.admitted, stats.ceiling) == ("pool", 1, 1, 1.0)
 
 
+async def test_the_next_holder_inherits_nothing() -> None:
+    pool = FakeDriver().pool(max=1)
+    connection = await take(pool)
+    (hold,) = pool.holds.values()
+    hold.database_s, hold.reported = 5.0, True
+    await give(connection)
+    assert hold.task is None
+    assert not pool.holds
+    connection = await take(pool)
+    (hold,) = pool.holds.values()
+    assert (hold.database_s, hold.reported, hold.task) == (0.0, False, asyncio.current_task())
+    await give(connection)
+
+
+async def test_callers_who_did_not_wait_are_in_the_waits() -> None:
+    pool = FakeDriver().pool(max=1)
+    for _ in range(3):
+        await give(await take(pool))
+    first = await take(pool)
+    second = asyncio.create_task(take(pool))
+    await turns()
+    await give(first)
+    await give(await second)
+    stats = pool.stats()
+    assert stats.wait_ms_p50 == 0.0
+    assert stats.wait_ms_p99 > 0.0
+    assert pool.stats().wait_ms_p50 == 0.0
+
+
 async def test_the_place_of_a_holder_is_found_without_a_traceback_at_checkout() -> None:
     pool = FakeDriver().pool(max=1)
     asleep = asyncio.Event()
