@@ -9,7 +9,7 @@ from bench.arrivals import spread_seed
 from bench.catalogue import EXPERIMENTS, POSTGRESQL, REDIS, SAME_CODE
 from bench.measures import Measure, Slo
 from bench.samples import Block, Outcome, Results
-from bench.statistics import Comparison, Interval, Verdict, compare, decide, holm, interval
+from bench.statistics import Comparison, Interval, Verdict, compare, decide, holm, interval, pooled
 from bench.workloads import RETURNING
 
 MORE_FAILURES = 0.01
@@ -48,6 +48,8 @@ class Claim:
     verdict: Verdict
     control_counts: Counts
     treatment_counts: Counts
+    blocks: int
+    """Paired blocks; intervals and verdicts come from `comparison.blocks` incarnations of them."""
     p_adjusted: float = 1.0
 
     @property
@@ -81,6 +83,7 @@ class Claim:
             "treatment_value": two.estimate * scale,
             "treatment_low": two.low * scale,
             "treatment_high": two.high * scale,
+            "floor": self.measure.floor * scale or None,
             "ratio": ratio.ratio,
             "low": ratio.low,
             "high": ratio.high,
@@ -88,7 +91,8 @@ class Claim:
             "p_adjusted": self.p_adjusted,
             "detectable": ratio.detectable,
             "verdict": self.verdict.value,
-            "blocks": ratio.blocks,
+            "blocks": self.blocks,
+            "incarnations": ratio.blocks,
             "control_samples": ratio.control_samples,
             "treatment_samples": ratio.treatment_samples,
             **_flat("control", self.control_counts),
@@ -110,8 +114,9 @@ def _flat(side: str, counts: Counts) -> dict[str, float]:
 def claims(results: Results, *, seed: int = 1) -> list[Claim]:
     """Every measure of every comparison, judged family by family."""
     found: list[Claim] = []
-    pairs = dict.fromkeys((b.experiment, b.level) for b in results.blocks if not b.warm_up)
-    for name, level in pairs:
+    names = list(dict.fromkeys(b.experiment for b in results.blocks))
+    scenes = {(b.experiment, b.level) for b in results.blocks if not b.warm_up}
+    for name, level in sorted(scenes, key=lambda scene: (names.index(scene[0]), scene[1])):
         experiment = EXPERIMENTS.get(name)
         if experiment is None:
             continue
@@ -130,7 +135,10 @@ def _pair(results: Results, at: tuple[str, float], control: str, treatment: str,
     slo = Slo(**results.configuration.get("slo", {}).get(name, {}))
     made = []
     for measure in EXPERIMENTS[name].measures:
-        taken = [[list(measure.take(block, slo)) for block in side] for side in sides]
+        taken = [
+            pooled([list(measure.take(b, slo)) for b in side], [b.incarnation for b in side])
+            for side in sides
+        ]
         if not any(taken[0]) or not any(taken[1]):
             continue
         own = spread_seed(seed, name, measure.name)
@@ -140,7 +148,10 @@ def _pair(results: Results, at: tuple[str, float], control: str, treatment: str,
         before, after = (interval(side, measure.statistic, seed=own) for side in taken)
         verdict = Verdict.UNDECIDED
         made.append(
-            Claim(name, level, measure, control, treatment, before, after, comparison, verdict, *counts)
+            Claim(
+                *(name, level, measure, control, treatment, before, after, comparison, verdict, *counts),
+                blocks=len(sides[0]),
+            )
         )
     return made
 

@@ -4,7 +4,8 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from app.cache.dynamic_redis import DynamicRedisCache
@@ -51,6 +52,10 @@ class ComponentArm:
         del seed
         load = Load(self.turn, clock=time.perf_counter)
         return Taken(await load.closed_loop(visits(), crew=self.crew, duration_s=self.block_s))
+
+    def lasting(self, block_s: float) -> Self:
+        """The same for a longer or shorter block."""
+        return replace(self, block_s=block_s)
 
 
 def static_store_turn(store: StaticStore) -> Send:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.arrivals import PATTERNS
 from bench.load import Load, Reply, Send
@@ -36,8 +36,11 @@ def standard_workloads(trace: Trace | None = None) -> dict[str, Workload]:
     return {workload.name: workload for workload in found}
 
 
-def histories(workload: Workload) -> dict[str, list[tuple[str, str]]]:
-    """What returning users said before, by conversation; the same for every arm. Empty for the others."""
+def histories(workload: Workload, population: str = POPULATION) -> dict[str, list[tuple[str, str]]]:
+    """What returning users said before, by conversation; the same for every arm. Empty for the others.
+
+    Each `population` is other people with the same past.
+    """
     if not isinstance(workload, ReturningUsers):
         return {}
     source = random.Random("histories")
@@ -47,7 +50,7 @@ def histories(workload: Workload) -> dict[str, list[tuple[str, str]]]:
         for _ in range(HISTORY_EXCHANGES):
             question, output = workload.lengths.draw(source)
             exchanges.append((compose(question, source), compose(output, source)))
-        found[f"{POPULATION}-user-{person}"] = exchanges
+        found[f"{population}-user-{person}"] = exchanges
     return found
 
 
@@ -55,13 +58,14 @@ def histories(workload: Workload) -> dict[str, list[tuple[str, str]]]:
 class Offer:
     """How much is offered in one block: requests a second, seconds, and the pattern of arrivals.
 
-    A request without an answer after `deadline_s` is cancelled and counts as failed.
+    A request without an answer after `deadline_s` is cancelled and counts as failed. `population`: who asks.
     """
 
     rate_per_s: float
     block_s: float
     pattern: str = "trace"
     deadline_s: float = 60.0
+    population: str = POPULATION
 
 
 class ChatArm:
@@ -69,6 +73,7 @@ class ChatArm:
 
     def __init__(self, name: str, send: Send, workload: Workload, offer: Offer, trace: Trace) -> None:
         self.name = name
+        self.send = send
         self._load = Load(send, deadline_s=offer.deadline_s)
         self._workload = workload
         self._offer = offer
@@ -83,10 +88,25 @@ class ChatArm:
         return Taken(await self._load.open_loop(visits, offsets_s))
 
     def _sessions(self, seed: int) -> list[Session]:
-        one = self._workload.sessions(1, seed=seed, namespace=POPULATION)
+        one = self._workload.sessions(1, seed=seed, namespace=self._offer.population)
         wanted = self._offer.rate_per_s * self._offer.block_s
         count = max(1, round(wanted / questions(one)))
-        return self._workload.sessions(count, seed=seed, namespace=_namespace(self._workload, seed))
+        return self._workload.sessions(
+            count, seed=seed, namespace=_namespace(self._workload, seed, self._offer.population)
+        )
+
+
+def warming(workload: Workload, offer: Offer) -> tuple[Workload, Offer]:
+    """What an arm is warmed up with: the same for `offer.block_s` seconds, without time to read.
+
+    Longer, up to four times, until every returning user has been there once: then the engine knows them all.
+    """
+    if isinstance(workload, NewConversations):
+        workload = replace(workload, turns=1)
+    if isinstance(workload, ReturningUsers) and offer.rate_per_s > 0:
+        once_s = min(4 * offer.block_s, workload.users / offer.rate_per_s)
+        offer = replace(offer, block_s=max(offer.block_s, once_s))
+    return workload, offer
 
 
 async def capacity_per_s(
@@ -129,6 +149,6 @@ def rate_after(finished_s: Sequence[float], from_s: float) -> float:
     return len(counted) / (counted[-1] - from_s) if counted else 0.0
 
 
-def _namespace(workload: Workload, seed: int) -> str:
+def _namespace(workload: Workload, seed: int, population: str = POPULATION) -> str:
     """Returning users are one population; the others are new people in every block."""
-    return POPULATION if isinstance(workload, ReturningUsers) else f"{POPULATION}-{seed}"
+    return population if isinstance(workload, ReturningUsers) else f"{population}-{seed}"

@@ -6,8 +6,9 @@ judged like everything else.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Self
 
 import numpy as np
 import sqlalchemy as sa
@@ -33,15 +34,20 @@ KEPT = 200
 
 @dataclass(frozen=True, slots=True)
 class PartArm:
-    """One arm of a component experiment; a block is one call of `take`."""
+    """One arm of a component experiment; a block is one call of `take` with its seconds."""
 
     name: str
-    take: Callable[[], Awaitable[Taken]]
+    take: Callable[[float], Awaitable[Taken]]
+    block_s: float
 
     async def run(self, seed: int) -> Taken:
         """The requests are all alike, so the seed has nothing to choose."""
         del seed
-        return await self.take()
+        return await self.take(self.block_s)
+
+    def lasting(self, block_s: float) -> Self:
+        """The same for a longer or shorter block."""
+        return replace(self, block_s=block_s)
 
 
 @asynccontextmanager
@@ -53,11 +59,11 @@ async def waiting(url: str, block_s: float) -> AsyncIterator[list[PartArm]]:
         "fluido": pools.fixed(url, WAITING_SIZE),
     }
 
-    async def take(arm: pools.Arm) -> Taken:
+    async def take(arm: pools.Arm, block_s: float) -> Taken:
         return _of_pool(await closed(arm, sleep_10_ms, tasks=WAITING_TASKS, duration_s=block_s))
 
     async with _open(compared.values()):
-        yield [PartArm(name, partial(take, arm)) for name, arm in compared.items()]
+        yield [PartArm(name, partial(take, arm), block_s) for name, arm in compared.items()]
 
 
 @asynccontextmanager
@@ -75,13 +81,13 @@ async def inserts(url: str, block_s: float) -> AsyncIterator[list[PartArm]]:
             async with stock.engine.connect() as connection:
                 await connection.execute(sa.insert(writes.ROWS), row)
 
-        async def take(add: writes.Add) -> Taken:
+        async def take(add: writes.Add, block_s: float) -> Taken:
             return _of_pool(await writes.store(add, INSERT_TASKS, block_s))
 
         try:
             yield [
-                PartArm("autocommit", partial(take, autocommit)),
-                PartArm("group_writer", partial(take, writer.add)),
+                PartArm("autocommit", partial(take, autocommit), block_s),
+                PartArm("group_writer", partial(take, writer.add), block_s),
             ]
         finally:
             await writer.close()
@@ -92,11 +98,11 @@ async def lanes(url: str, block_s: float) -> AsyncIterator[list[PartArm]]:
     """Short queries beside bursts of reports, on two pools of ten."""
     compared = {name: pools.fixed(url, LANES_SIZE) for name in ("no_lanes", "lanes")}
 
-    async def take(name: str) -> Taken:
+    async def take(name: str, block_s: float) -> Taken:
         return _of_pool(await bursts.mixed(compared[name], block_s, labelled=name == "lanes"))
 
     async with _open(compared.values()):
-        yield [PartArm(name, partial(take, name)) for name in compared]
+        yield [PartArm(name, partial(take, name), block_s) for name in compared]
 
 
 @asynccontextmanager
@@ -105,10 +111,10 @@ async def redis_get(port: int, block_s: float) -> AsyncIterator[list[PartArm]]:
     async with contenders(port, (OURS, DEFAULT, PIPELINES, GLIDE)) as everybody:
         await cells.fill(everybody[0], GET.value_bytes)
 
-        async def take(contender: Contender) -> Taken:
+        async def take(contender: Contender, block_s: float) -> Taken:
             return _of_cell(await cells.run(GET, contender, block_s))
 
-        yield [PartArm(_NAMES[contender.name], partial(take, contender)) for contender in everybody]
+        yield [PartArm(_NAMES[contender.name], partial(take, contender), block_s) for contender in everybody]
 
 
 @asynccontextmanager
@@ -117,10 +123,10 @@ async def redis_service(port: int, block_s: float) -> AsyncIterator[list[PartArm
     async with contenders(port, (OURS, DEFAULT)) as everybody:
         await cells.fill(everybody[0], GET.value_bytes)
 
-        async def take(contender: Contender) -> Taken:
+        async def take(contender: Contender, block_s: float) -> Taken:
             return _of_cell(await service.serve(contender, block_s))
 
-        yield [PartArm(_NAMES[contender.name], partial(take, contender)) for contender in everybody]
+        yield [PartArm(_NAMES[contender.name], partial(take, contender), block_s) for contender in everybody]
 
 
 _NAMES = {OURS: "fluido", DEFAULT: "redis_py", PIPELINES: "pipelines", GLIDE: "glide"}

@@ -1,10 +1,11 @@
 """One run from start to end: the stage, the components, the chats; what was measured is never lost."""
 
-import asyncio
+import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,25 +28,38 @@ from bench.catalogue import (
 from bench.change import StepArm
 from bench.components import names, postgresql_arms, redis_arms
 from bench.crowd import CrowdArm
+from bench.doors import Doors, Engines, Processes, wake
 from bench.environment import Machine, ThisMachine, describe
-from bench.experiments import CREW, ChatArm, Offer, capacity_per_s, histories, standard_workloads
+from bench.experiments import (
+    CREW,
+    POPULATION,
+    ChatArm,
+    Offer,
+    capacity_per_s,
+    histories,
+    standard_workloads,
+    warming,
+)
 from bench.journal import Journal
-from bench.load import FailedError, RefusedError, Send
+from bench.load import Send
 from bench.measures import TOTAL_SLO_S, TTFT_SLO_S
 from bench.profiles import ChatPlan, Profile
 from bench.progress import Steps
 from bench.samples import Results, Timeline, as_mapping
-from bench.schedule import SETTLE_S, START_S, part_round_s, round_s, schedule
+from bench.schedule import SETTLE_S, START_S, part_round_s, round_s, schedule, turn_round_s
 from bench.stage import Ground
 from bench.traces import load_trace
-from bench.trial import Arm, Plan, Quiet, Trial, at_level
+from bench.trial import Arm, Lasting, Plan, Quiet, Rounds, Scene, Stand, in_turn, incarnations
 from bench.v1.tuning import Tuning
 from bench.workloads import Lengths, Workload
 
 PATIENT_FROM_S = 600.0
-WAKE_S = 60.0
+WARM_LEVEL = 0.9
+"""Share of V1's capacity that is offered while the arms warm up."""
 DRIFT = 1.3
 """A capacity that changed by more than this factor is told to the reader."""
+
+Opened = Callable[[], AbstractAsyncContextManager[Sequence[Lasting]]]
 
 _PARTS: dict[str, Callable[[str, float], AbstractAsyncContextManager[list[parts.PartArm]]]] = {
     POSTGRESQL_WAITING: parts.waiting,
@@ -98,6 +112,8 @@ class Run:
         self._clock = clock
         self._until = 0.0
         self._tuning = Tuning()
+        self._incarnation = 1 + max((block.incarnation for block in results.blocks), default=0)
+        self._populations = itertools.count(self._incarnation)
         self._trace = load_trace()
         self._workloads = standard_workloads(self._trace)
         # A short run looks once and marks what was busy; a long one has time to wait and to repeat.
@@ -148,14 +164,15 @@ class Run:
         found = {name: stage.contestants[name] for name in plan.arms}
         databases = {name: arm.database_url for name, arm in found.items()}
         caches = {name: arm.redis_url for name, arm in found.items()}
-        made = (
-            (POSTGRESQL, postgresql_arms(databases, plan.block_s, self._tuning)),
-            (REDIS, redis_arms(caches, plan.block_s, self._tuning, prefix=stage.prefix)),
-        )
-        for experiment, opened in made:
-            async with opened as arms:
-                wanted = self._plan(experiment, plan.rounds, plan.warm_up)
-                await self._rounds(arms, wanted, len(arms) * (plan.block_s + SETTLE_S))
+
+        def of_postgresql() -> AbstractAsyncContextManager[Sequence[Lasting]]:
+            return postgresql_arms(databases, plan.block_s, self._tuning)
+
+        def of_redis() -> AbstractAsyncContextManager[Sequence[Lasting]]:
+            return redis_arms(caches, plan.block_s, self._tuning, prefix=stage.prefix)
+
+        await self._component(POSTGRESQL, of_postgresql, turn_round_s(plan))
+        await self._component(REDIS, of_redis, turn_round_s(plan))
 
     async def _parts(self) -> None:
         plan = self._profile.components
@@ -164,44 +181,78 @@ class Run:
         async with _part_servers() as (database_url, redis_port):
             for experiment, block_s in plan.parts:
                 if experiment in _PARTS:
-                    opened = _PARTS[experiment](database_url, block_s)
+                    opened: Opened = partial(_PARTS[experiment], database_url, block_s)
                 else:
-                    opened = _REDIS_PARTS[experiment](redis_port, block_s)
-                async with opened as arms:
-                    wanted = self._plan(experiment, plan.rounds, plan.warm_up)
-                    await self._rounds(arms, wanted, part_round_s(experiment, block_s))
+                    opened = partial(_REDIS_PARTS[experiment], redis_port, block_s)
+                await self._component(experiment, opened, part_round_s(experiment, block_s, plan.warm_s))
+
+    async def _component(self, experiment: str, opened: Opened, planned_round_s: float) -> None:
+        """Pools and clients are opened for each round: one that learned well must not stay for the run."""
+        plan = self._profile.components
+
+        @asynccontextmanager
+        async def stand(number: int) -> AsyncIterator[list[Scene]]:
+            del number
+            async with opened() as arms:
+                warm_up = Scene(1.0, [arm.lasting(plan.warm_s) for arm in arms], warm_up=True)
+                yield [*([warm_up] if plan.warm_s else []), Scene(1.0, arms)]
+
+        await self._rounds(stand, self._plan(experiment, plan.rounds, (1.0,)), planned_round_s)
 
     async def _chat(self, stage: Ground, chat: ChatPlan) -> None:
         workload = self._workloads[chat.workload]
         async with AsyncExitStack() as closing:
+            doors: Doors = Processes(stage, workload, chat.arms)
+            key = chat.workload
             if chat.experiment == LEVERS:
                 self._steps.say("starting an engine for each lever")
-                opened = levers.opened(chat.arms, self._profile.engine, histories(workload))
-                ways = await closing.enter_async_context(opened)
-                key = LEVERS
-            else:
-                ways = {arm: stage.contestants[arm].sender for arm in chat.arms}
-                key = chat.workload
-            await _wake(ways, workload)
-            capacity = await self._capacity(key, chat, ways["v1"], workload)
+                places = await closing.enter_async_context(levers.places(chat.arms, self._profile.engine))
+                doors, key = Engines(places, workload), LEVERS
+            async with doors.as_they_are() as ways:
+                await wake(ways, workload)
+                capacity = await self._capacity(key, chat, ways["v1"], workload)
             if capacity <= 0:
                 self._results.notes.append(f"{chat.experiment}: V1 answered nothing, so nothing was compared")
                 return
             self._set_slo(chat.experiment, capacity)
-            for level in chat.levels:
-                offer = Offer(level * capacity, chat.block_s, self._profile.pattern, self._profile.deadline_s)
-                arms = [self._arm(stage, chat, name, ways[name], offer) for name in chat.arms]
-                plan = at_level(self._plan(chat.experiment, chat.rounds, chat.warm_up), level)
-                await self._rounds(arms, plan, round_s(chat))
+            plan = self._plan(chat.experiment, chat.rounds, chat.levels)
+            await self._rounds(self._stand(stage, chat, doors, capacity), plan, round_s(chat))
             if self._is_last(chat):
-                await self._look_again(key, chat, capacity, ways["v1"])
+                async with doors.as_they_are() as ways:
+                    await self._look_again(key, chat, capacity, ways["v1"])
 
-    def _arm(self, stage: Ground, chat: ChatPlan, name: str, send: Send, offer: Offer) -> Arm:
+    def _stand(self, stage: Ground, chat: ChatPlan, doors: Doors, capacity: float) -> Stand:
+        """A round of a chat: new processes, people with the same past, a warm-up, the loads in turn."""
+        workload = self._workloads[chat.workload]
+
+        @asynccontextmanager
+        async def stand(number: int) -> AsyncIterator[list[Scene]]:
+            people = f"{POPULATION}-{next(self._populations)}"
+            offer = Offer(0.0, chat.block_s, self._profile.pattern, self._profile.deadline_s, people)
+            async with doors.anew(people) as ways:
+                scenes = []
+                if chat.warm_s:
+                    begun = replace(offer, rate_per_s=WARM_LEVEL * capacity, block_s=chat.warm_s)
+                    warm, asked = warming(workload, begun)
+                    arms = [ChatArm(name, way, warm, asked, self._trace) for name, way in ways.items()]
+                    scenes.append(Scene(WARM_LEVEL, arms, warm_up=True))
+                for level in in_turn(chat.levels, number):
+                    asked = replace(offer, rate_per_s=level * capacity)
+                    open_loops = [
+                        ChatArm(name, way, workload, asked, self._trace) for name, way in ways.items()
+                    ]
+                    scenes.append(Scene(level, [self._arm(stage, chat, arm) for arm in open_loops]))
+                yield scenes
+
+        return stand
+
+    def _arm(self, stage: Ground, chat: ChatPlan, arm: ChatArm) -> Arm:
+        """What runs in an arm's place where the experiment is more than an open loop."""
         if chat.experiment == FAIRNESS:
-            return CrowdArm(name, send, Lengths(self._trace), chat.block_s, self._profile.deadline_s)
-        arm = ChatArm(name, send, self._workloads[chat.workload], offer, self._trace)
+            deadline_s = self._profile.deadline_s
+            return CrowdArm(arm.name, arm.send, Lengths(self._trace), chat.block_s, deadline_s)
         if chat.experiment == STEP:
-            return StepArm(arm, stage.contestants[name], chat.block_s, self._keep_timeline)
+            return StepArm(arm, stage.contestants[arm.name], chat.block_s, self._keep_timeline)
         return arm
 
     def _keep_timeline(self, line: Timeline) -> None:
@@ -246,28 +297,29 @@ class Run:
                 "during the run, so the loads are other shares of it than they are called"
             )
 
-    def _plan(self, experiment: str, rounds: int, warm_up: int) -> Plan:
-        return Plan(experiment, rounds, warm_up=warm_up, seed=self._profile.seed, quiet=self._quiet)
+    def _plan(self, experiment: str, rounds: int, levels: tuple[float, ...]) -> Plan:
+        seed = self._profile.seed
+        return Plan(experiment, rounds, levels[0], seed=seed, quiet=self._quiet, levels=levels)
 
-    async def _rounds(self, arms: Sequence[Arm], plan: Plan, planned_round_s: float) -> None:
-        """Rounds that a resumed run has already are skipped; none begins after the budget."""
-        done = self._done(plan)
-        self._steps.advance(done * planned_round_s)
-        if done >= plan.rounds:
+    async def _rounds(self, stand: Stand, plan: Plan, planned_round_s: float) -> None:
+        """What a resumed run has already is skipped; nothing begins after the budget."""
+        known = self._known(plan)
+        scene_s = planned_round_s / len(plan.levels)
+        self._steps.advance(len(known) * scene_s)
+        if len(known) >= plan.rounds * len(plan.levels) or self._is_over(plan):
             return
-        trial = Trial(arms, plan, self._machine, clock=self._clock)
-        contestants = ", ".join(arm.name for arm in arms)
-        async with aclosing(trial.rounds(done)) as rounds:
-            if self._is_over(plan, done):
-                return
-            self._steps.say(f"{plan.experiment.replace('_', ' ')} at {plan.level:.0%}: {contestants}")
-            async for blocks in rounds:
+        levels = ", ".join(f"{level:.0%}" for level in plan.levels)
+        self._steps.say(f"{plan.experiment.replace('_', ' ')} at {levels}")
+        rounds = Rounds(plan, self._machine, clock=self._clock)
+        first, self._incarnation = self._incarnation, self._incarnation + plan.rounds
+        async with aclosing(incarnations(stand, plan, rounds, known=known, first=first)) as played:
+            async for blocks in played:
                 self._results.blocks.extend(blocks)
                 self._journal.add(blocks)
-                self._steps.advance(planned_round_s)
-                done = max(done, blocks[0].round + 1)
-                if done < plan.rounds and self._is_over(plan, done):
-                    return
+                if not blocks[0].warm_up:
+                    self._steps.advance(scene_s)
+                    if self._is_over(plan):
+                        return
         self._lose_patience(plan)
 
     def _lose_patience(self, plan: Plan) -> None:
@@ -280,21 +332,27 @@ class Run:
                 "waited for or repeated"
             )
 
-    def _is_over(self, plan: Plan, done: int) -> bool:
-        if self._clock() < self._until:
+    def _is_over(self, plan: Plan) -> bool:
+        """Whether the budget is spent while something is left of the plan; the reader is told what."""
+        known = self._known(plan)
+        left = len(known) < plan.rounds * len(plan.levels)
+        if not left or self._clock() < self._until:
             return False
-        self._results.notes.append(
-            f"{plan.experiment} at {plan.level:.0%}: time was up after {done} of {plan.rounds} rounds"
-        )
+        for level in plan.levels:
+            done = sum(found == level for _, found in known)
+            if done < plan.rounds:
+                self._results.notes.append(
+                    f"{plan.experiment} at {level:.0%}: time was up after {done} of {plan.rounds} rounds"
+                )
         return True
 
-    def _done(self, plan: Plan) -> int:
-        found = {
-            block.round
+    def _known(self, plan: Plan) -> set[tuple[int, float]]:
+        """Round and level of what is measured already."""
+        return {
+            (block.round, block.level)
             for block in self._results.blocks
-            if block.experiment == plan.experiment and block.level == plan.level and not block.warm_up
+            if block.experiment == plan.experiment and block.level in plan.levels and not block.warm_up
         }
-        return max(found) + 1 if found else 0
 
     def _mark_busy(self) -> None:
         measured = [block for block in self._results.blocks if not block.warm_up]
@@ -305,15 +363,6 @@ class Run:
                 f"the machine was busy with something else before {share:.0%} of the blocks: "
                 "trust the ratios less, run again when it is quiet"
             )
-
-
-async def _wake(ways: Mapping[str, Send], workload: Workload) -> None:
-    """One question to every arm: an Ollama loads its model with the first, which is no latency of an arm."""
-    for name, send in ways.items():
-        question = workload.sessions(1, seed=0, namespace=f"wake-{name}")[0].questions[0]
-        with suppress(RefusedError, FailedError, TimeoutError):
-            async with asyncio.timeout(WAKE_S):
-                await send(question)
 
 
 @asynccontextmanager

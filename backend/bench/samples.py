@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA_NAME = "sentinel-fluido/bench"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+"""3: a block says which incarnation of its arm did it."""
 
 
 class ResultsError(Exception):
@@ -76,6 +77,8 @@ class Block:
     samples: tuple[Sample, ...]
     figures: Mapping[str, float] = field(default_factory=dict)
     """Numbers of the block as a whole. A component's block keeps these and an even part of its samples."""
+    incarnation: int = 0
+    """Blocks of an arm with the same number were done by one process (or pool, or client) of it."""
 
     def latencies(self, metric: str) -> list[float]:
         """`total_s`, `ttft_s`, `database_s` or `cache_s` of the answered requests that have it."""

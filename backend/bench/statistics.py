@@ -1,12 +1,16 @@
 """Intervals, ratios and verdicts from blocks of samples.
 
 A block is what one arm did in one short stretch of time. Requests inside a block share a queue and a
-machine state, so they are not independent: whole blocks are resampled, never single requests.
+machine state, so they are not independent: whole blocks are resampled, never single requests. Blocks of one
+process share what that process happens to be, so they are pooled first (`pooled`): the unit is then the
+incarnation, of which a run has one a round. Resampling blocks of a single pair of processes instead calls two
+copies of one code different in a third of the runs (tests/bench/test_incarnations.py has the figures).
 
-Sources: Künsch 1989 (blocks); Efron and Tibshirani 1993 (standard error by bootstrap), with Hesterberg's 2015
-correction for few units, sqrt(n / (n - 1)) and Student's t instead of the normal; Fisher's randomisation test
-over the labels of the arms, exact when the arms are exchangeable; Holm 1979. The percentile interval was
-tried first and dropped: with 5 to 12 blocks it covered the true p90 in 84-90 % of runs, this one in 92-94 %.
+Sources: Künsch 1989 (blocks); Cameron, Gelbach and Miller 2008 (clusters as units); Efron and Tibshirani
+1993 (standard error by bootstrap), with Hesterberg's 2015 correction for few units, sqrt(n / (n - 1)) and
+Student's t instead of the normal; Fisher's randomisation test over the labels of the arms, exact when the
+arms are exchangeable; Holm 1979. The percentile interval was tried first and dropped: with 5 to 12 blocks it
+covered the true p90 in 84-90 % of runs, this one in 92-94 %.
 """
 
 import itertools
@@ -23,7 +27,7 @@ from scipy.stats import t
 Floats = npt.NDArray[np.float64]
 
 MIN_BLOCKS = 5
-"""Below this no interval is worth printing: a spread of four numbers says nothing."""
+"""Units (blocks, or incarnations where blocks share one) below which no interval is worth printing."""
 
 EXACT_FLIPS = 12
 """Up to 2**12 swaps of arms are enumerated; beyond, as many are drawn at random."""
@@ -123,6 +127,14 @@ class _Pool:
             for start in range(0, len(counts), rows)
         ]
         return np.concatenate(parts)
+
+
+def pooled(blocks: Sequence[Sequence[float]], incarnations: Sequence[int]) -> list[list[float]]:
+    """One list of samples for each incarnation, in the order in which they first appear."""
+    units: dict[int, list[float]] = {}
+    for block, incarnation in zip(blocks, incarnations, strict=True):
+        units.setdefault(incarnation, []).extend(block)
+    return list(units.values())
 
 
 def interval(

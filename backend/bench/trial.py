@@ -3,9 +3,10 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, Self
 
 from bench.arrivals import spread_seed
 from bench.environment import Machine, MachineReading
@@ -52,49 +53,84 @@ class Plan:
     warm_up: int = 1
     seed: int = 1
     quiet: Quiet = Quiet()
+    levels: tuple[float, ...] = ()
+    """All loads of a round, where there are several."""
 
 
-class Trial:
-    """Yields blocks round by round; a consumer that stops keeps all it was given."""
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One block of every arm at one load. A warm-up is kept, marked, and judged by nobody."""
+
+    level: float
+    arms: Sequence[Arm]
+    warm_up: bool = False
+
+
+class Lasting(Arm, Protocol):
+    """An arm whose blocks may be longer or shorter."""
+
+    def lasting(self, block_s: float) -> Self:
+        """The same with blocks of that many seconds."""
+
+
+class Stand(Protocol):
+    """Brings every arm up anew: its process, or its pools and clients; what is measured comes out of it."""
+
+    def __call__(self, number: int) -> AbstractAsyncContextManager[Sequence[Scene]]:
+        """`number`: of the round, for which the scenes are."""
+
+
+class Rounds:
+    """Plays blocks; knows when the machine is quiet and how often a busy round may be run again."""
 
     def __init__(
         self,
-        arms: Sequence[Arm],
         plan: Plan,
         machine: Machine,
         *,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._arms = arms
         self._plan = plan
         self._machine = machine
         self._clock = clock
         self._sleep = sleep
+        self._repeats = plan.quiet.repeats
 
-    async def rounds(self, done: int = 0) -> AsyncGenerator[list[Block], None]:
-        """Complete rounds only: a round has one block of every arm, or it does not count.
+    async def play(self, scene: Scene, index: int, incarnation: int = 0) -> list[Block]:
+        """One block of every arm; with new requests again while the machine is busy and repeats are left."""
+        blocks = await self._round(scene, index, incarnation, attempt=0)
+        while self._repeats and any(block.busy for block in blocks) and not scene.warm_up:
+            self._repeats -= 1
+            attempt = self._plan.quiet.repeats - self._repeats
+            blocks = await self._round(scene, index, incarnation, attempt=attempt)
+        return blocks
 
-        Warm-up rounds have numbers below 0. `done` measured rounds are skipped (a resumed run); the warm-up
-        is never skipped.
-        """
-        repeats = self._plan.quiet.repeats
-        for index in (*range(-self._plan.warm_up, 0), *range(done, self._plan.rounds)):
-            blocks = await self._round(index, attempt=0)
-            while repeats and any(block.busy for block in blocks) and index >= 0:
-                repeats -= 1
-                blocks = await self._round(index, attempt=self._plan.quiet.repeats - repeats)
-            yield blocks
-
-    async def _round(self, index: int, attempt: int) -> list[Block]:
+    async def _round(self, scene: Scene, index: int, incarnation: int, attempt: int) -> list[Block]:
         # A repeated round gets new requests: the old ones are in the caches of the arms by now.
-        seed = spread_seed(self._plan.experiment, self._plan.seed, index, attempt)
-        order = list(self._arms)
+        # Each load has requests of its own: who asked at one must not be known already at the next.
+        seed = spread_seed(self._plan.experiment, self._plan.seed, index, attempt, str(scene.level))
+        if scene.warm_up and index >= 0:
+            # The requests of a warm-up must not be those that are measured after it.
+            seed = spread_seed(seed, "warm-up")
+        order = list(scene.arms)
         random.Random(seed).shuffle(order)
-        blocks = [await self._block(arm, index, position, seed) for position, arm in enumerate(order)]
+        blocks = []
+        for position, arm in enumerate(order):
+            block = await self._block(arm, seed)
+            blocks.append(
+                replace(
+                    block,
+                    level=scene.level,
+                    round=index,
+                    position=position,
+                    warm_up=scene.warm_up,
+                    incarnation=incarnation,
+                )
+            )
         return sorted(blocks, key=lambda block: block.arm)
 
-    async def _block(self, arm: Arm, index: int, position: int, seed: int) -> Block:
+    async def _block(self, arm: Arm, seed: int) -> Block:
         before = await self._settle()
         began = self._clock()
         taken = await arm.run(seed)
@@ -104,9 +140,9 @@ class Trial:
             experiment=self._plan.experiment,
             arm=arm.name,
             level=self._plan.level,
-            round=index,
-            position=position,
-            warm_up=index < 0,
+            round=0,
+            position=0,
+            warm_up=False,
             busy=before.busy > quiet.max_busy or max(before.steal, during.steal) > quiet.max_steal,
             busy_before=before.busy,
             steal=max(before.steal, during.steal),
@@ -126,6 +162,62 @@ class Trial:
             reading = self._machine.look()
             if reading.busy <= quiet.max_busy or self._clock() >= until:
                 return reading
+
+
+class Trial:
+    """Arms that stay as they are. Yields blocks round by round; who stops keeps all that was given."""
+
+    def __init__(
+        self,
+        arms: Sequence[Arm],
+        plan: Plan,
+        machine: Machine,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._arms = arms
+        self._plan = plan
+        self._rounds = Rounds(plan, machine, clock=clock, sleep=sleep)
+
+    async def rounds(self, done: int = 0) -> AsyncGenerator[list[Block], None]:
+        """Complete rounds only: a round has one block of every arm, or it does not count.
+
+        Warm-up rounds have numbers below 0. `done` measured rounds are skipped (a resumed run); the warm-up
+        is never skipped.
+        """
+        for index in (*range(-self._plan.warm_up, 0), *range(done, self._plan.rounds)):
+            yield await self._rounds.play(Scene(self._plan.level, self._arms, warm_up=index < 0), index)
+
+
+async def incarnations(
+    stand: Stand, plan: Plan, rounds: Rounds, *, known: Container[tuple[int, float]] = (), first: int = 0
+) -> AsyncGenerator[list[Block], None]:
+    """Every round with arms that were brought up for it: one measured block of an arm at each load.
+
+    What a process happens to be (what its laws learned, where its memory lies) is drawn anew each round, so
+    that it shows in the spread between rounds instead of hiding in all of them. The scenes in `known` (round
+    and level) are left out, a round of which nothing is left altogether. Incarnations count from `first`.
+    """
+    levels = plan.levels or (plan.level,)
+    for index in range(plan.rounds):
+        if all((index, level) in known for level in levels):
+            continue
+        async with stand(index) as scenes:
+            for scene in scenes:
+                if scene.warm_up or (index, scene.level) not in known:
+                    yield await rounds.play(scene, index, first + index)
+
+
+def in_turn(levels: Sequence[float], number: int) -> tuple[float, ...]:
+    """The order of loads in a round: each comes first, second and so on equally often.
+
+    Conversations grow while they are measured, so a load that always came last would have the longest ones.
+    """
+    cycle, at = divmod(number, len(levels))
+    order = list(levels)
+    random.Random(cycle).shuffle(order)
+    return tuple(order[at:] + order[:at])
 
 
 def at_level(plan: Plan, level: float) -> Plan:

@@ -20,7 +20,8 @@ def chat_block(arm: str, number: int, scale: float, *, lost: int = 0) -> Block:
         samples.append(Sample(*answered))
     samples += [Sample(n, n, n + 0.001, Outcome.REFUSED) for n in range(lost)]
     warm, name = number < 0, "returning_users"
-    return Block(name, arm, 0.9, number, 0, warm, False, 0.0, 0.0, 0.5, 10.0, tuple(samples))
+    measured = (0.9, number, 0, warm, False, 0.0, 0.0, 0.5, 10.0, tuple(samples))
+    return Block(name, arm, *measured, incarnation=number)
 
 
 def results(rounds: int = 9, *, speed: float = 3.0, lost: int = 0) -> Results:

@@ -81,7 +81,8 @@ def test_a_document_survives_the_disk(tmp_path: Path) -> None:
         ({}, "not a result"),
         ([], "not a result"),
         ({"schema": "sentinel-fluido/bench", "version": 1}, "schema version 1"),
-        ({"schema": "sentinel-fluido/bench", "version": 2}, "damaged"),
+        ({"schema": "sentinel-fluido/bench", "version": 2}, "schema version 2"),
+        ({"schema": "sentinel-fluido/bench", "version": 3}, "damaged"),
     ],
 )
 def test_foreign_and_old_documents_are_refused(document: Any, sentence: str) -> None:

@@ -20,13 +20,13 @@ from rich.console import Console
 from bench.command import compare_arms
 from bench.profiles import QUICK, ChatPlan, ComponentPlan
 
-chat = ChatPlan("returning_users", (0.5,), rounds=3, block_s=0.5, calibrate_s=1.0)
-profile = replace(QUICK, budget_s=100.0, components=ComponentPlan(1, 0.05, warm_up=0), chats=(chat,))
+chat = ChatPlan("returning_users", (0.5,), rounds=3, block_s=0.5, calibrate_s=1.0, warm_s=0.3)
+profile = replace(QUICK, budget_s=200.0, components=ComponentPlan(1, 0.05, warm_s=0.0), chats=(chat,))
 path = Path(sys.argv[1])
 resume = sys.argv[2] == "resume"
 compare_arms(profile, Console(), resume=resume, results_path=path, graphs_path=path.with_suffix(".png"))
 """
-PATIENCE_S = 90.0
+PATIENCE_S = 240.0
 
 
 def run(path: Path, how: str) -> "subprocess.Popen[str]":

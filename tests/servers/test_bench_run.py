@@ -27,19 +27,19 @@ pytestmark = pytest.mark.anyio
 ARMS = ("v1", "v1_tuned", "v2")
 TINY = replace(
     QUICK,
-    budget_s=100.0,
+    budget_s=400.0,
     components=ComponentPlan(
         rounds=1,
         block_s=0.05,
-        warm_up=0,
+        warm_s=0.0,
         arms=ARMS,
         parts=((POSTGRESQL_INSERTS, 0.1), (REDIS_GET, 0.05)),
     ),
     chats=(
-        ChatPlan("returning_users", (0.5,), rounds=1, block_s=0.5, arms=ARMS, calibrate_s=2.0),
-        ChatPlan("returning_users", (0.5,), rounds=1, block_s=1.0, warm_up=0, name=STEP),
+        ChatPlan("returning_users", (0.5,), rounds=1, block_s=0.5, arms=ARMS, calibrate_s=2.0, warm_s=0.3),
+        ChatPlan("returning_users", (0.5,), rounds=1, block_s=1.0, warm_s=0.0, name=STEP),
         ChatPlan(
-            "new_conversations", (1.0,), rounds=1, block_s=0.2, calibrate_s=2.0, warm_up=0, name=FAIRNESS
+            "new_conversations", (1.0,), rounds=1, block_s=0.2, calibrate_s=2.0, warm_s=0.0, name=FAIRNESS
         ),
         ChatPlan(
             "returning_users",
@@ -48,7 +48,7 @@ TINY = replace(
             block_s=0.3,
             arms=("v1", "append"),
             calibrate_s=2.0,
-            warm_up=0,
+            warm_s=0.2,
             name=LEVERS,
         ),
     ),
