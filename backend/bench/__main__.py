@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bench.agree import agree
 from bench.command import compare_arms
 from bench.profiles import BENCH, QUICK, EngineName
 from bench.report.command import report
@@ -23,13 +24,14 @@ def bench(
         str | None, typer.Option(help="smollm2 (real weights), synthetic or ollama; the profile chooses.")
     ] = None,
 ) -> None:
-    """Compare V1 and V2 now; `report` renders what was measured."""
+    """Compare V1 and V2 now; `report` renders what was measured, `agree` compares two runs."""
     if context.invoked_subcommand is not None:
         return
     compare_arms(QUICK if smoke else BENCH, Console(), engine=chosen(engine))
 
 
 cli.command()(report)
+cli.command()(agree)
 
 
 def chosen(engine: str | None) -> EngineName | None:

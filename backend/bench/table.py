@@ -56,21 +56,22 @@ def _power(power: Mapping[str, Any]) -> str:
 def _experiment(rows: Sequence[Mapping[str, Any]]) -> Table:
     first = rows[0]
     load = f" at {first['level']:.0%} of V1's capacity" if first["control_output_tokens"] else ""
-    table = Table(
-        title=f"{first['experiment'].replace('_', ' ')}{load}",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    for name in ("", first["control"], first["treatment"], "better", "95 % int.", "verdict", "lost"):
-        table.add_column(name, justify="left" if name in {"", "verdict"} else "right", no_wrap=True)
+    table = narrow(f"{first['experiment'].replace('_', ' ')}{load}")
+    for name in (
+        "",
+        *(first[side].replace("_", " ") for side in _SIDES),
+        "better",
+        "95 % int.",
+        "verdict",
+        "lost",
+    ):
+        table.add_column(name, justify="left" if name in {"", "verdict"} else "right")
     for row in rows:
         lost = " | ".join(_lost(row[f"{side}_failed"], row[f"{side}_refused"]) for side in _SIDES)
         table.add_row(
-            f"{row['measure']} ({row['unit']})",
-            _value(row["control_value"]),
-            _value(row["treatment_value"]),
-            _ratio(row["ratio"]),
+            f"{row['measure']} ({row['unit']})" if row["unit"] else row["measure"],
+            *(_bounded(row, side) for side in _SIDES),
+            (">" if _is_low(row, "treatment") else "") + _ratio(row["ratio"]),
             _range(row["low"], row["high"]),
             _WORDS[row["verdict"]],
             lost,
@@ -95,34 +96,39 @@ def _work(row: Mapping[str, Any]) -> str:
 
 
 def customer(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """The customer's table: their figures, the range they hope for, what was measured here."""
-    table = _table("The customer's targets")
+    """The customer's table: their figures, the range they hope for, what was measured here at every load."""
+    table = narrow("The customer's targets")
     for name in ("", "their V1", "target", "here", "95 % int.", " "):
-        table.add_column(name, justify="right" if name.strip() else "left", no_wrap=True)
+        table.add_column(name, justify="right" if name.strip() else "left", overflow="fold")
     for target in CUSTOMER:
-        row = next(
-            (
-                r
-                for r in rows
-                if (r["experiment"], r["measure"], r["treatment"])
-                == (target.experiment, target.measure, "v2")
-            ),
-            {},
-        )
-        table.add_row(
-            target.title,
-            f"{target.before_ms:g} ms",
-            f"{target.low:g}-{target.high:g}x",
-            _ratio(row.get("ratio")),
-            _range(row.get("low"), row.get("high")),
-            attainment(target, row),
-        )
+        asked = (target.experiment, target.measure, "v2")
+        found = [row for row in rows if (row["experiment"], row["measure"], row["treatment"]) == asked]
+        for row in sorted(found, key=lambda row: float(row.get("level", 1))) or [{}]:
+            load = f", {row['level']:.0%}" if row.get("control_output_tokens") else ""
+            table.add_row(
+                target.title + load,
+                f"{target.before_ms:g} ms",
+                f"{target.low:g}-{target.high:g}x",
+                _ratio(row.get("ratio")),
+                _range(row.get("low"), row.get("high")),
+                attainment(target, row),
+            )
     return table
 
 
-def _table(title: str) -> Table:
-    """Narrow enough for a terminal of 80 columns."""
+def narrow(title: str) -> Table:
+    """For a terminal of 80 columns: what does not fit goes on in the next line, nothing is cut off."""
     return Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+
+
+def _bounded(row: Mapping[str, Any], side: str) -> str:
+    """A value; `<0.05` where it stands at the smallest one that is told apart."""
+    return ("<" if _is_low(row, side) else "") + _value(row[f"{side}_value"])
+
+
+def _is_low(row: Mapping[str, Any], side: str) -> bool:
+    value, floor = row[f"{side}_value"], row.get("floor")
+    return _is_known(value) and _is_known(floor) and value <= floor * (1 + 1e-9)
 
 
 def _lost(failed: int, refused: int) -> str:

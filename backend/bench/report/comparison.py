@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.report import customer, losses, method, plain, spanish
+from bench.report import customer, losses, method, plain, repetition, spanish
 from bench.report.ledger import Ledger
 from bench.report.page import Page
 from bench.report.rows import Row, find, groups, rows, workloads
@@ -65,7 +65,7 @@ def render(material: Material, ledger: Ledger, pictures: Sequence[tuple[str, str
     customer.tables(page, material, ledger, reasons=False)
     losses.section(page, material, ledger, parts=False)
     method.a_a(page, material, ledger)
-    method.repetition(page, material, ledger)
+    repetition.section(page, material, ledger)
     method.power(page, material, ledger)
     method.glossary(page)
     method.provenance(page, material, ledger)

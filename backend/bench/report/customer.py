@@ -53,7 +53,9 @@ def rows_of(target: Target, material: Material) -> list[Row]:
 
 
 def state(target: Target, row: Row) -> str:
-    """Met, missed or undecided, by the same rule as the terminal's table."""
+    """Met, missed or undecided, by the same rule as the terminal's table; nothing where nobody waits."""
+    if row.waits_no_more():
+        return f"V2 no espera a {title(target)}"
     return spanish.ATTAINED[attainment(target, row.source.at(("summary", row.at)))]
 
 
@@ -109,31 +111,8 @@ def sibling(row: Row, arm: str, material: Material, ledger: Ledger) -> str:
 
 
 def _reasons(target: Target, found: Sequence[Row], material: Material, ledger: Ledger) -> list[str]:
-    if target.experiment == POSTGRESQL:
-        crew = ledger.state(str(POSTGRESQL_CREW), "bench.components.POSTGRESQL_CREW")
-        return [
-            (
-                f"Solo, con {crew} llamadores a la vez: V2 junta en un INSERT las filas de quienes esperan y "
-                "atiende por orden de llegada; V1 abre una transacción por fila sobre el pool corriente."
-            ),
-            (
-                "Dentro de una petición de chat hay pocas escrituras simultáneas que juntar y el motor ocupa "
-                "los núcleos: la diferencia puede ser pequeña o ninguna."
-            ),
-        ]
-    if target.experiment == REDIS:
-        crew = ledger.state(str(REDIS_CREW), "bench.components.REDIS_CREW")
-        return [
-            (
-                f"Solo, con {crew} llamadores a la vez: V2 comparte una conexión y envía en una sola "
-                "escritura lo que produjo cada vuelta del bucle; V1 toma y devuelve una conexión por orden."
-            ),
-            (
-                "Dentro de una petición de chat V2 lee y guarda la conversación entera, y V1 sólo los "
-                "últimos fragmentos: V2 mueve más bytes por petición y puede tardar más. Es el precio de "
-                "enviar al modelo un prompt al que sólo se agrega."
-            ),
-        ]
+    if target.experiment in _ALONE:
+        return _stage_reasons(target, found, ledger)
     if target.title == "LLM, first byte" and rows_of(CUSTOMER[0], material):
         return [
             (
@@ -145,6 +124,63 @@ def _reasons(target: Target, found: Sequence[Row], material: Material, ledger: L
     if target.measure.startswith("end to end"):
         lines += [bound for row in found if (bound := _bound(target, row, material, ledger))]
     return lines
+
+
+_ALONE = {
+    POSTGRESQL: (
+        POSTGRESQL_CREW,
+        "POSTGRESQL_CREW",
+        (
+            "V2 junta en un INSERT las filas de quienes esperan y atiende por orden de llegada; V1 abre una "
+            "transacción por fila sobre el pool corriente."
+        ),
+        (
+            "Dentro de una petición de chat hay pocas escrituras simultáneas que juntar y el motor ocupa los "
+            "núcleos."
+        ),
+    ),
+    REDIS: (
+        REDIS_CREW,
+        "REDIS_CREW",
+        (
+            "V2 comparte una conexión y envía en una sola escritura lo que produjo cada vuelta del bucle; V1 "
+            "toma y devuelve una conexión por orden."
+        ),
+        (
+            "Dentro de una petición de chat V2 maneja la conversación entera, y V1 sólo los últimos "
+            "fragmentos: es el precio de enviar al modelo un prompt al que sólo se agrega."
+        ),
+    ),
+}
+"""Callers, the constant that says how many, how the component works alone, what is different in a chat."""
+
+
+def _stage_reasons(target: Target, found: Sequence[Row], ledger: Ledger) -> list[str]:
+    """What the rows of a component show: each sentence stands only where rows of that kind are there."""
+    crew, constant, alone, inside = _ALONE[target.experiment]
+    chats = [row for row in found if row.is_chat]
+    lines = []
+    if len(chats) < len(found):
+        callers = ledger.state(str(crew), f"bench.components.{constant}")
+        lines.append(f"Solo, con {callers} llamadores a la vez: {alone}")
+    idle = [row for row in chats if row.waits_no_more()]
+    if idle:
+        lines.append(
+            f"V2 ya no espera a {title(target)} dentro de la petición ({_names(idle)}): la mitad de las "
+            f"veces esa etapa tarda menos que la vuelta más corta a un servidor. No significa que "
+            f"{title(target)} sea más rápido, sino que en el camino de la petición no se le pregunta; la "
+            "razón es sólo una cota y no se compara con el objetivo."
+        )
+    open_ones = [row for row in chats if row not in idle and row.get("verdict") != "better"]
+    if open_ones:
+        worse = [row for row in open_ones if row.get("verdict") == "worse"]
+        said = f"En {_names(open_ones)} no quedó demostrado que V2 espere menos"
+        lines.append(f"{said}{f'; en {_names(worse)} espera más' if worse else ''}. {inside}")
+    return lines
+
+
+def _names(found: Sequence[Row]) -> str:
+    return ", ".join(row.origin for row in found)
 
 
 def tokens(row: Row, ledger: Ledger) -> str:

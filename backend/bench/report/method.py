@@ -27,7 +27,7 @@ def banner(page: Page, material: Material, ledger: Ledger) -> None:
     main = material.main
     page.say(
         f"Generado por `python -m bench report` desde `{main.name}` (huella `{main.digest}`), medido con "
-        f"`{main.command}` en el commit `{main.commit}` el {_date(main, ledger)}. No se edita a mano. La "
+        f"`{main.command}` en el commit `{main.commit}` el {date_of(main, ledger)}. No se edita a mano. La "
         "columna «origen» nombra la fila del archivo de la que sale cada número: `R12` es la fila 12, "
         "contada desde 0, de `summary`."
     )
@@ -37,7 +37,7 @@ def banner(page: Page, material: Material, ledger: Ledger) -> None:
 def warnings(material: Material) -> list[str]:
     """Sentences that must stand beside the figures."""
     main, found = material.main, []
-    profile = _profile(main)
+    profile = profile_of(main)
     if profile.get("engine") == "smollm2":
         found.append(
             "**Modelo real y muy pequeño.** SmolLM2-135M responde aceptablemente en inglés y mal en español; "
@@ -53,18 +53,25 @@ def warnings(material: Material) -> list[str]:
         found.append("**Corrida incompleta.** No se midió todo lo previsto; lo que falta dice «no medido».")
     if main.is_dirty:
         found.append("**Código modificado.** La corrida se hizo con cambios que no están en el commit.")
+    if not main.has_incarnations:
+        found.append(
+            "**Un solo proceso por brazo.** Esta corrida se midió antes de que cada ronda tuviera procesos "
+            "nuevos: los intervalos no incluyen lo que varía entre un proceso y otro del mismo código, y los "
+            "usuarios que vuelven traían conversaciones más largas en las cargas que se midieron después. En "
+            "«preguntas únicas», parte de quienes preguntaron en la segunda carga eran los de la primera."
+        )
     if profile.get("name") in {"quick", "bench"}:
         found.append("**Corrida corta.** Muestra que todo funciona y decide poco.")
     found += [told(str(note)) for note in main.document["notes"]]
     return found
 
 
-def _profile(source: Source) -> Mapping[str, Any]:
+def profile_of(source: Source) -> Mapping[str, Any]:
     found = source.at(("configuration", "profile"))
     return found if isinstance(found, dict) else {}
 
 
-def _date(source: Source, ledger: Ledger) -> str:
+def date_of(source: Source, ledger: Ledger) -> str:
     return ledger.cite(source, ("environment", "started_at"), "date")
 
 
@@ -108,7 +115,7 @@ def environment(page: Page, material: Material, ledger: Ledger) -> None:
     """The machine, the versions, what the machine did meanwhile."""
     page.head("Entorno")
     main = material.main
-    found = [["medición", _date(main, ledger)]]
+    found = [["medición", date_of(main, ledger)]]
     found.append(["procesador", ledger.cite(main, ("environment", "cpu"), "words")])
     found.append(["núcleos", ledger.cite(main, ("environment", "cores"), "count")])
     found.append(["memoria", f"{ledger.cite(main, ('environment', 'memory_gb'))} GB"])
@@ -217,6 +224,15 @@ def _deadlines(page: Page, main: Source, ledger: Ledger) -> None:
     )
 
 
+_INCARNATIONS = (
+    "Cada ronda empieza con procesos nuevos de todos los brazos (o con pools y clientes nuevos, en los "
+    "componentes), conversaciones previas iguales para todos y un calentamiento corto; después, un bloque de "
+    "cada brazo a cada carga, y el orden de las cargas rota de ronda en ronda. Los intervalos y las pruebas "
+    "remuestrean rondas enteras: incluyen lo que un proceso aprendió o dónde quedó su memoria. PostgreSQL, "
+    "Redis y el motor de cada brazo siguen siendo los mismos durante la corrida."
+)
+
+
 def a_a(page: Page, material: Material, ledger: Ledger) -> None:
     """V1 against itself: the procedure must find nothing."""
     page.head("El mismo código contra sí mismo (A/A)")
@@ -274,41 +290,6 @@ def power(page: Page, material: Material, ledger: Ledger) -> None:
     )
 
 
-def repetition(page: Page, material: Material, ledger: Ledger) -> None:
-    """Two runs on one machine: do they say the same?"""
-    page.head("Dos corridas")
-    if material.again is None:
-        page.say("No medido: se entregó una sola corrida.")
-        return
-    second = {_identity(row): row for row in rows(material.again)}
-    pairs = [(row, second[_identity(row)]) for row in rows(material.main) if _identity(row) in second]
-    differing = [pair for pair in pairs if pair[0].get("verdict") != pair[1].get("verdict")]
-    inputs = [(material.main, ("summary",)), (material.again, ("summary",))]
-    agreed = ledger.derive(len(pairs) - len(differing), "count", "filas con igual veredicto", inputs)
-    total = ledger.derive(len(pairs), "count", "filas en ambas corridas", inputs)
-    page.say(f"{agreed} de {total} veredictos coinciden entre ambas corridas.")
-    shown = [pair for pair in pairs if pair[0].get("primary") or pair in differing]
-    page.table(
-        ("medida", "dónde", "primera", "veredicto", "segunda", "veredicto", "origen"),
-        [
-            [
-                one.name(),
-                f"{one.where}, {spanish.arm(one.get('treatment'))}",
-                f"{one.cite(ledger, 'ratio', 'ratio')} ({one.interval(ledger)})",
-                one.verdict(),
-                f"{two.cite(ledger, 'ratio', 'ratio')} ({two.interval(ledger)})",
-                two.verdict(),
-                f"{one.origin} y {two.origin}",
-            ]
-            for one, two in shown
-        ],
-    )
-
-
-def _identity(row: Row) -> tuple[Any, ...]:
-    return tuple(row.get(key) for key in ("experiment", "level", "measure", "control", "treatment"))
-
-
 def ratio_line(row: Row, ledger: Ledger) -> list[str]:
     return [
         row.name(),
@@ -340,7 +321,7 @@ def provenance(page: Page, material: Material, ledger: Ledger) -> None:
                 f"`{source.digest}`",
                 f"`{source.command}`",
                 f"`{source.commit}`" + (" con cambios locales" if source.is_dirty else ""),
-                _date(source, ledger),
+                date_of(source, ledger),
             ]
             for source in material.sources
         ],

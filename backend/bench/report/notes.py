@@ -27,6 +27,13 @@ _SHAPES = (
         re.compile(r"(\S+): V1 answered nothing, so nothing was compared"),
         "{0}: V1 no respondió nada, así que no se comparó",
     ),
+    (
+        re.compile(r"the machine did not become quiet during (\S+): .*"),
+        (
+            "la máquina no se aquietó durante {0}: desde ahí no se esperó a que lo hiciera ni se repitió "
+            "ningún bloque"
+        ),
+    ),
     (re.compile(r"stopped with Ctrl-C before the end"), "se detuvo con Ctrl-C antes del final"),
 )
 

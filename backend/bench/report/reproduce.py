@@ -63,10 +63,13 @@ def render(material: Material, ledger: Ledger) -> str:
         [
             "Si una razón cae fuera del rango esperado, mire primero las notas y los bloques con `busy`.",
             (
-                "Repita: dos corridas en la misma máquina deben coincidir en los veredictos que no sean "
-                "indecisos."
+                "Repita: dos corridas en la misma máquina deben coincidir. `python -m bench agree A.json "
+                "B.json`, en `backend/`, pone los veredictos de ambas lado a lado y dice cuáles difieren."
             ),
-            "Si la comparación de V1 consigo mismo no queda indecisa, la máquina no estaba quieta.",
+            (
+                "Si una comparación del mismo código consigo mismo no queda indecisa, las diferencias de ese "
+                "tamaño en el resto no prueban nada: mire si la máquina estaba quieta."
+            ),
         ]
     )
     method.environment(page, material, ledger)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.report import customer, losses, method, plain, spanish, timelines
+from bench.report import customer, losses, method, plain, repetition, spanish, timelines
 from bench.report.ledger import Ledger
 from bench.report.page import Page
 from bench.report.rows import Contest, Row, contests, groups, rows
@@ -28,7 +28,7 @@ def render(material: Material, ledger: Ledger, pictures: Sequence[tuple[str, str
     timelines.section(page, material, ledger)
     method.a_a(page, material, ledger)
     method.power(page, material, ledger)
-    method.repetition(page, material, ledger)
+    repetition.section(page, material, ledger)
     method.fairness(page, material, ledger)
     method.glossary(page)
     method.environment(page, material, ledger)

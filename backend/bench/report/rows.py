@@ -69,11 +69,28 @@ class Row:
     def pair(self) -> str:
         return f"{spanish.arm(self.get('control'))} y {spanish.arm(self.get('treatment'))}"
 
+    def waits_no_more(self, side: str = "treatment") -> bool:
+        """The stage took less than any answer of a server takes: nobody was asked."""
+        return self.value(f"{side}_value") <= self.value("floor") * (1 + 1e-9)
+
+    @property
+    def is_bound(self) -> bool:
+        """The ratio divides by a value that is only known to be small."""
+        return self.waits_no_more() or self.waits_no_more("control")
+
     def cite(self, ledger: Ledger, key: str, kind: str = "value") -> str:
-        return ledger.cite(self.source, self.path(key), kind)
+        text = ledger.cite(self.source, self.path(key), kind)
+        side = key.removesuffix("_value")
+        if side in {"control", "treatment"} and self.waits_no_more(side):
+            return f"≤ {text}"
+        if key == "ratio" and self.waits_no_more() and not self.waits_no_more("control"):
+            return f"≥ {text}"
+        return text
 
     def interval(self, ledger: Ledger) -> str:
-        """`1,85 a 3,26`, or that there were too few blocks for one."""
+        """`1,85 a 3,26`, or that there were too few blocks for one, or nothing to compare."""
+        if self.is_bound:
+            return "es una cota"
         if not math.isfinite(self.value("low")):
             return "pocos bloques"
         return f"{self.cite(ledger, 'low', 'ratio')} a {self.cite(ledger, 'high', 'ratio')}"

@@ -11,6 +11,8 @@ from typing import Any
 from bench.report.errors import ReportError
 from bench.samples import SCHEMA_NAME, SCHEMA_VERSION
 
+READABLE = (2, SCHEMA_VERSION)
+"""In version 2 an arm was one process for the whole run; `bench.report.method` says what that means."""
 NUMBERS = ("ratio", "low", "high", "control_value", "treatment_value")
 ROW: dict[str, type | tuple[type, ...]] = {
     "experiment": str, "level": (int, float), "measure": str, "unit": str, "control": str, "treatment": str,
@@ -45,6 +47,11 @@ class Source:
         return str(self.environment.get("commit") or "")[:12] or "desconocido"
 
     @property
+    def has_incarnations(self) -> bool:
+        """Every round had processes of its own."""
+        return self.document.get("version") != READABLE[0]
+
+    @property
     def is_dirty(self) -> bool:
         return bool(self.environment.get("dirty"))
 
@@ -75,14 +82,17 @@ class Material:
 
 
 def gather(results: Path, parts: Sequence[Path] = (), again: Path | None = None) -> Material:
-    """Read all files. `ReportError` says in one sentence which one cannot be used, and why."""
+    """Read all files. `ReportError` says in one sentence which one cannot be used, and why.
+
+    Of `again` only the summary is read, so its samples may be left elsewhere.
+    """
     letters = iter("ABCDEFGHIJKLMNOPQTUVWXYZ")
     if len(parts) > 20:
         raise ReportError("Son demasiados archivos de componentes: se admiten 20.")
     return Material(
         _results(results, "R"),
         tuple(_part(path, next(letters)) for path in parts),
-        _results(again, "S") if again else None,
+        _results(again, "S", blocks=False) if again else None,
     )
 
 
@@ -101,14 +111,14 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
     return document, hashlib.sha256(raw).hexdigest()[:12]
 
 
-def _results(path: Path, letter: str) -> Source:
+def _results(path: Path, letter: str, *, blocks: bool = True) -> Source:
     document, digest = _read(path)
     if document.get("schema") != SCHEMA_NAME:
         raise ReportError(f"{path.name} no es un resultado de este banco de pruebas (su «schema» es otro).")
-    if document.get("version") != SCHEMA_VERSION:
+    if document.get("version") not in READABLE:
         raise ReportError(
-            f"{path.name} tiene la versión de esquema {document.get('version')!r} y este programa lee la "
-            f"{SCHEMA_VERSION}: hay que repetir la medición."
+            f"{path.name} tiene la versión de esquema {document.get('version')!r} y este programa lee "
+            f"la {READABLE[0]} y la {READABLE[1]}: hay que repetir la medición."
         )
     for key, kind in (("environment", dict), ("configuration", dict), ("notes", list), ("summary", list)):
         if not isinstance(document.get(key), kind):
@@ -117,7 +127,8 @@ def _results(path: Path, letter: str) -> Source:
         raise ReportError(f"{path.name} no contiene ninguna medida que informar.")
     for at, row in enumerate(document["summary"]):
         _check_row(path.name, at, row)
-    _attach_blocks(path, document)
+    if blocks:
+        _attach_blocks(path, document)
     return Source(letter, path.name, digest, document, _command(document))
 
 
