@@ -192,6 +192,7 @@ def fairness(page: Page, material: Material, ledger: Ledger) -> None:
                 "Los brazos se turnan en bloques cortos dentro de una misma corrida, de modo que una deriva "
                 "de la máquina los toca a todos. El calentamiento no se cuenta."
             ),
+            *([_INCARNATIONS] if material.main.has_incarnations else []),
             (
                 "V1 no importa nada de `fluido` (`tests/test_architecture.py` lo comprueba) y se sirve "
                 "con la misma API que V2."

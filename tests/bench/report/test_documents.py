@@ -179,6 +179,82 @@ def test_two_runs_are_compared_verdict_by_verdict(
     assert "R8 y S8" in text
 
 
+def test_differing_verdicts_come_first_and_every_verdict_is_shown(
+    document: dict[str, Any], result: Path, tmp_path: Path
+) -> None:
+    total = len(document["summary"])
+    document["summary"][8]["verdict"] = "worse"
+    document["environment"]["cores"] = 99
+    again = tmp_path / "again.json"
+    again.write_text(json.dumps(document), encoding="utf-8")
+    text = command.render(gather(result, (), again)).documents["COMPARACION_FINAL_V1_V2.md"]
+    section = text.partition("## Dos corridas")[2].partition("\n## ")[0]
+    assert "**1 se contradicen.**" in section
+    assert "**No tienen el mismo número de núcleos**" in section
+    differing, _, all_of_them = section.partition("### Todos los veredictos")
+    assert differing.count(" y S") == 1
+    assert all_of_them.count(" y S") == total
+
+
+def redis_row(document: dict[str, Any]) -> dict[str, Any]:
+    """V2 against V1: what a whole request spends on Redis."""
+    return next(
+        row
+        for row in document["summary"]
+        if row["measure"] == "Redis p50"
+        and row["treatment"] == "v2"
+        and row["experiment"] == "returning_users"
+    )
+
+
+def test_a_stage_that_asks_nobody_is_a_bound_and_no_faster_server(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    row = redis_row(document)
+    row.update(floor=0.05, treatment_value=0.05, control_value=0.7, ratio=14.0, low=13.0, high=15.0)
+    row["verdict"] = "better"
+    path = tmp_path / "tier.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    text = command.render(gather(path)).documents["RESULTADOS_BUFFERS_DINAMICOS.md"]
+    table = text.partition("### Redis")[2].partition("\n### ")[0]
+    line = next(line for line in table.splitlines() if "≥ 14,00" in line)
+    assert "≤ 0,05" in line
+    assert "es una cota" in line
+    assert "V2 no espera a Redis" in line
+    assert "cumplido" not in line
+    assert "V2 ya no espera a Redis dentro de la petición" in table
+    assert "No significa que Redis sea más rápido" in table
+
+
+def test_a_slower_stage_is_said_to_be_slower_only_where_it_is(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    said = []
+    for verdict in ("worse", "better"):
+        for row in document["summary"]:
+            if row["measure"] == "Redis p50":
+                row["verdict"] = verdict
+        path = tmp_path / f"{verdict}.json"
+        path.write_text(json.dumps(document), encoding="utf-8")
+        text = command.render(gather(path)).documents["RESULTADOS_BUFFERS_DINAMICOS.md"]
+        said.append(text.partition("### Redis")[2].partition("\n### ")[0])
+    assert "espera más. Dentro de una petición" in said[0]
+    assert "espera más" not in said[1]
+    assert "no espera a Redis" not in "".join(said)
+
+
+def test_a_run_of_one_process_an_arm_says_so(document: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({**document, "version": 2}), encoding="utf-8")
+    old = command.render(gather(path)).documents["RESULTADOS_BUFFERS_DINAMICOS.md"]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    new = command.render(gather(path)).documents["RESULTADOS_BUFFERS_DINAMICOS.md"]
+    assert "**Un solo proceso por brazo.**" in old
+    assert "Cada ronda empieza con procesos nuevos" not in old
+    assert "**Un solo proceso por brazo.**" not in new
+    assert "Cada ronda empieza con procesos nuevos" in new
+
+
 def test_every_file_that_a_document_names_exists(material: Material) -> None:
     for name, text in command.render(material).documents.items():
         for path in re.findall(r"`((?:src|backend|tests|docs)/[^` ]+)`", text):
