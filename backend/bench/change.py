@@ -30,14 +30,21 @@ class StepArm:
     """An arm's block with a step in the middle; its timelines go to `keep`."""
 
     def __init__(
-        self, inner: Arm, contestant: Contestant, block_s: float, keep: Callable[[Timeline], None]
+        self,
+        inner: Arm,
+        contestant: Contestant,
+        block_s: float,
+        keep: Callable[[Timeline], None],
+        *,
+        number: int,
     ) -> None:
+        """`number`: of the round, for the timeline."""
         self.name = inner.name
         self._inner = inner
         self._contestant = contestant
         self._block_s = block_s
         self._keep = keep
-        self._runs = 0
+        self._number = number
 
     async def run(self, seed: int) -> Taken:
         """As the inner arm's. Its engine runs at full speed again when this ends, however it ends."""
@@ -47,8 +54,7 @@ class StepArm:
             async with watch.running(), self._changing(events, watch.origin):
                 taken = await self._inner.run(seed)
         at_s, values = watch.columns()
-        self._keep(Timeline("capacity_step", self.name, self._runs, at_s, values, events))
-        self._runs += 1
+        self._keep(Timeline("capacity_step", self.name, self._number, at_s, values, events))
         return taken
 
     @asynccontextmanager

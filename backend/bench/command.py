@@ -98,6 +98,10 @@ def _measure(
             uvloop.run(run())
         except KeyboardInterrupt:
             results.notes.append("stopped with Ctrl-C before the end")
+        except ServerError as error:
+            if not results.blocks:
+                raise
+            results.notes.append(f"stopped before the end: {str(error).splitlines()[0]}")
 
 
 def _keep(results: Results, results_path: Path, graphs_path: Path | None, console: Console) -> None:

@@ -241,18 +241,19 @@ class Run:
                     open_loops = [
                         ChatArm(name, way, workload, asked, self._trace) for name, way in ways.items()
                     ]
-                    scenes.append(Scene(level, [self._arm(stage, chat, arm) for arm in open_loops]))
+                    scenes.append(Scene(level, [self._arm(stage, chat, arm, number) for arm in open_loops]))
                 yield scenes
 
         return stand
 
-    def _arm(self, stage: Ground, chat: ChatPlan, arm: ChatArm) -> Arm:
+    def _arm(self, stage: Ground, chat: ChatPlan, arm: ChatArm, number: int) -> Arm:
         """What runs in an arm's place where the experiment is more than an open loop."""
         if chat.experiment == FAIRNESS:
             deadline_s = self._profile.deadline_s
             return CrowdArm(arm.name, arm.send, Lengths(self._trace), chat.block_s, deadline_s)
         if chat.experiment == STEP:
-            return StepArm(arm, stage.contestants[arm.name], chat.block_s, self._keep_timeline)
+            contestant = stage.contestants[arm.name]
+            return StepArm(arm, contestant, chat.block_s, self._keep_timeline, number=number)
         return arm
 
     def _keep_timeline(self, line: Timeline) -> None:

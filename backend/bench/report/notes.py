@@ -35,6 +35,10 @@ _SHAPES = (
         ),
     ),
     (re.compile(r"stopped with Ctrl-C before the end"), "se detuvo con Ctrl-C antes del final"),
+    (
+        re.compile(r"stopped before the end: (.*)", re.DOTALL),
+        "se detuvo antes del final porque un servidor no volvió a arrancar (texto original: {0})",
+    ),
 )
 
 
