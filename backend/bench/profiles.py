@@ -23,6 +23,9 @@ TURNS = (POSTGRESQL, REDIS)
 PARTS = (POSTGRESQL_WAITING, POSTGRESQL_INSERTS, POSTGRESQL_LANES, REDIS_GET, REDIS_SERVICE)
 
 
+LEARNING = (POSTGRESQL, POSTGRESQL_INSERTS)
+
+
 @dataclass(frozen=True, slots=True)
 class ChatPlan:
     """One workload, at shares of V1's capacity measured before its first block.
@@ -55,9 +58,15 @@ class ComponentPlan:
 
     rounds: int
     block_s: float
-    warm_s: float = 0.3
+    warm_s: float = 0.2
+    learn_s: float = 0.6
+    """Warm-up where a law has a limit or a batch to learn: `LEARNING`."""
     arms: tuple[str, ...] = ("v1", "v2")
     parts: tuple[tuple[str, float], ...] = ()
+
+    def warm_up_s(self, experiment: str) -> float:
+        """Seconds that each arm is used before its block."""
+        return self.learn_s if experiment in LEARNING and self.warm_s else self.warm_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +103,8 @@ class Profile:
 QUICK = Profile(
     "quick",
     "synthetic",
-    40.0,
-    ComponentPlan(rounds=5, block_s=0.2, warm_s=0.1),
+    50.0,
+    ComponentPlan(rounds=5, block_s=0.2, warm_s=0.1, learn_s=0.2),
     (ChatPlan(RETURNING, (0.9,), rounds=3, block_s=1.2, calibrate_s=3.0, warm_s=0.8),),
 )
 """Less than a minute, synthetic weights: shows that everything works, decides nothing."""
@@ -117,7 +126,6 @@ STANDARD = Profile(
     ComponentPlan(
         rounds=5,
         block_s=0.3,
-        warm_s=0.2,
         parts=((POSTGRESQL_WAITING, 0.4), (POSTGRESQL_INSERTS, 0.3), (REDIS_GET, 0.2)),
     ),
     (
@@ -138,7 +146,6 @@ FULL = Profile(
     ComponentPlan(
         rounds=11,
         block_s=0.4,
-        warm_s=0.2,
         arms=("v1", "v1_tuned", "v2"),
         parts=(
             (POSTGRESQL_WAITING, 0.6),
@@ -155,15 +162,15 @@ FULL = Profile(
             rounds=11,
             block_s=2.5,
             arms=("v1", "v1_again", "v2", "v2_again"),
-            calibrate_s=12.0,
+            calibrate_s=10.0,
             warm_s=1.5,
             name=SAME_CODE,
         ),
         ChatPlan(RETURNING, (0.9, 1.2), rounds=11, block_s=3.0, arms=_LADDER, calibrate_s=10.0, warm_s=1.5),
         ChatPlan(RETURNING, (0.5, 0.8, 1.0), rounds=11, block_s=2.5, calibrate_s=10.0, warm_s=1.5),
         ChatPlan(NEW, (0.9,), rounds=11, block_s=2.0, calibrate_s=10.0, warm_s=1.0),
-        ChatPlan(SINGLE, (0.9, 1.2), rounds=11, block_s=1.8, calibrate_s=8.0, warm_s=1.0),
-        ChatPlan(RETURNING, (0.6,), rounds=3, block_s=15.0, warm_s=1.5, name=STEP),
+        ChatPlan(SINGLE, (0.9, 1.2), rounds=11, block_s=1.6, calibrate_s=8.0, warm_s=1.0),
+        ChatPlan(RETURNING, (0.6,), rounds=3, block_s=14.0, warm_s=1.5, name=STEP),
         ChatPlan(NEW, (1.0,), rounds=8, block_s=2.5, warm_s=1.0, name=FAIRNESS),
         ChatPlan(
             RETURNING,
@@ -195,6 +202,7 @@ def scaled(profile: Profile, factor: float) -> Profile:
         parts,
         rounds=_fewer(parts.rounds, factor),
         warm_s=parts.warm_s * factor,
+        learn_s=parts.learn_s * factor,
         block_s=max(0.1, parts.block_s * factor),
         parts=tuple((name, max(0.2, block_s * factor)) for name, block_s in parts.parts),
     )

@@ -171,8 +171,8 @@ class Run:
         def of_redis() -> AbstractAsyncContextManager[Sequence[Lasting]]:
             return redis_arms(caches, plan.block_s, self._tuning, prefix=stage.prefix)
 
-        await self._component(POSTGRESQL, of_postgresql, turn_round_s(plan))
-        await self._component(REDIS, of_redis, turn_round_s(plan))
+        await self._component(POSTGRESQL, of_postgresql, turn_round_s(plan, POSTGRESQL))
+        await self._component(REDIS, of_redis, turn_round_s(plan, REDIS))
 
     async def _parts(self) -> None:
         plan = self._profile.components
@@ -184,18 +184,19 @@ class Run:
                     opened: Opened = partial(_PARTS[experiment], database_url, block_s)
                 else:
                     opened = partial(_REDIS_PARTS[experiment], redis_port, block_s)
-                await self._component(experiment, opened, part_round_s(experiment, block_s, plan.warm_s))
+                await self._component(experiment, opened, part_round_s(plan, experiment, block_s))
 
     async def _component(self, experiment: str, opened: Opened, planned_round_s: float) -> None:
         """Pools and clients are opened for each round: one that learned well must not stay for the run."""
         plan = self._profile.components
+        warm_s = plan.warm_up_s(experiment)
 
         @asynccontextmanager
         async def stand(number: int) -> AsyncIterator[list[Scene]]:
             del number
             async with opened() as arms:
-                warm_up = Scene(1.0, [arm.lasting(plan.warm_s) for arm in arms], warm_up=True)
-                yield [*([warm_up] if plan.warm_s else []), Scene(1.0, arms)]
+                warm_up = Scene(1.0, [arm.lasting(warm_s) for arm in arms], warm_up=True)
+                yield [*([warm_up] if warm_s else []), Scene(1.0, arms)]
 
         await self._rounds(stand, self._plan(experiment, plan.rounds, (1.0,)), planned_round_s)
 

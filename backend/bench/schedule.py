@@ -6,9 +6,11 @@ from bench import levers, sweep
 from bench.catalogue import (
     FAIRNESS,
     LEVERS,
+    POSTGRESQL,
     POSTGRESQL_INSERTS,
     POSTGRESQL_LANES,
     POSTGRESQL_WAITING,
+    REDIS,
     REDIS_GET,
     REDIS_SERVICE,
     STEP,
@@ -50,9 +52,10 @@ def schedule(profile: Profile) -> list[Part]:
     found = [Part(f"start {len(profile.arms)} arms", START_S * len(profile.arms))]
     if profile.tune is not None:
         found.append(Part("sweep for v1_tuned", sweep.planned_s(profile.tune)))
-    found.append(Part("one turn of PostgreSQL and of Redis", 2 * plan.rounds * turn_round_s(plan)))
+    turns_s = plan.rounds * sum(turn_round_s(plan, name) for name in (POSTGRESQL, REDIS))
+    found.append(Part("one turn of PostgreSQL and of Redis", turns_s))
     for name, block_s in plan.parts:
-        planned = plan.rounds * part_round_s(name, block_s, plan.warm_s) + 1.0
+        planned = plan.rounds * part_round_s(plan, name, block_s) + 1.0
         found.append(Part(name.replace("_", " "), planned))
     seen: set[str] = set()
     for chat in profile.chats:
@@ -68,14 +71,15 @@ def planned_s(profile: Profile) -> float:
     return sum(part.planned_s for part in schedule(profile))
 
 
-def turn_round_s(plan: ComponentPlan) -> float:
+def turn_round_s(plan: ComponentPlan, experiment: str) -> float:
     """One round of the turns of PostgreSQL, or of Redis."""
-    return len(plan.arms) * _twice(plan.block_s, plan.warm_s)
+    return len(plan.arms) * _twice(plan.block_s, plan.warm_up_s(experiment))
 
 
-def part_round_s(experiment: str, block_s: float, warm_s: float) -> float:
+def part_round_s(plan: ComponentPlan, experiment: str, block_s: float) -> float:
     """One round of a component experiment."""
-    return _ARMS_OF[experiment] * _twice(block_s, warm_s, _EXTRA_S.get(experiment, 0.0))
+    extra_s = _EXTRA_S.get(experiment, 0.0)
+    return _ARMS_OF[experiment] * _twice(block_s, plan.warm_up_s(experiment), extra_s)
 
 
 def _twice(block_s: float, warm_s: float, extra_s: float = 0.0) -> float:
