@@ -1,7 +1,7 @@
 """V1 against V2: `python benchmark_buffer_comparison.py`, from this folder or any other.
 
 Writes buffer_comparison_results.json (its schema: bench/results.schema.json) and
-buffer_comparison_graphs.png beside this file. About five minutes; `--quick` less than one, `--full` forty.
+buffer_comparison_graphs.png beside this file. Less than six minutes; `--quick` less than one, `--full` forty.
 """
 
 import os

@@ -129,9 +129,9 @@ STANDARD = Profile(
         parts=((POSTGRESQL_WAITING, 0.4), (POSTGRESQL_INSERTS, 0.3), (REDIS_GET, 0.2)),
     ),
     (
-        ChatPlan(RETURNING, (0.9,), rounds=9, block_s=2.0, calibrate_s=5.0, warm_s=1.2),
-        ChatPlan(SINGLE, (0.9,), rounds=5, block_s=1.2, calibrate_s=4.0, warm_s=0.8),
-        ChatPlan(NEW, (0.9,), rounds=5, block_s=1.0, calibrate_s=4.0, warm_s=0.5),
+        ChatPlan(RETURNING, (0.9,), rounds=9, block_s=1.8, calibrate_s=5.0, warm_s=1.0),
+        ChatPlan(SINGLE, (0.9,), rounds=5, block_s=1.2, calibrate_s=3.0, warm_s=0.8),
+        ChatPlan(NEW, (0.9,), rounds=5, block_s=1.0, calibrate_s=3.0, warm_s=0.5),
     ),
     deadline_s=30.0,
 )

@@ -13,10 +13,11 @@ from bench.experiments import (
     histories,
     rate_after,
     standard_workloads,
+    warming,
 )
 from bench.load import Load, Reply
 from bench.traces import load_trace
-from bench.workloads import Question
+from bench.workloads import NewConversations, Question, ReturningUsers
 
 TRACE = load_trace()
 WORKLOADS = standard_workloads(TRACE)
@@ -86,3 +87,34 @@ def test_returning_users_have_said_something_before_and_others_have_not() -> Non
     assert set(known) == {f"{POPULATION}-user-{n}" for n in range(8)}
     assert {len(exchanges) for exchanges in known.values()} == {4}
     assert histories(WORKLOADS["single_questions"]) == {}
+
+
+def test_each_population_is_other_people_with_the_same_past(virtual: Any) -> None:
+    workload = WORKLOADS["returning_users"]
+    first, second = histories(workload, "one"), histories(workload, "two")
+    assert list(first.values()) == list(second.values())
+    assert not set(first) & set(second)
+    asked: list[Question] = []
+
+    async def main(loop: Any) -> None:
+        arm = ChatArm("x", recorder(asked), workload, Offer(6.0, 5.0, population="two"), TRACE)
+        arm._load = Load(recorder(asked), clock=loop.time)
+        await arm.run(1)
+
+    virtual(main)
+    assert {question.conversation for question in asked} == set(second)
+
+
+def test_a_warm_up_visits_every_returning_user_and_talks_to_nobody_for_long() -> None:
+    returning, new = WORKLOADS["returning_users"], WORKLOADS["new_conversations"]
+    assert isinstance(returning, ReturningUsers)
+    same, slow = warming(returning, Offer(2.0, 1.5))
+    assert same is returning
+    assert slow.rate_per_s * slow.block_s >= returning.users
+    _, very_slow = warming(returning, Offer(0.1, 1.5))
+    assert very_slow.block_s == 6.0
+    _, fast = warming(returning, Offer(40.0, 1.5))
+    assert fast.block_s == 1.5
+    short, _ = warming(new, Offer(2.0, 1.5))
+    assert isinstance(short, NewConversations)
+    assert short.turns == 1

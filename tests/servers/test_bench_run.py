@@ -14,6 +14,8 @@ from rich.console import Console
 
 from bench.catalogue import FAIRNESS, LEVERS, POSTGRESQL, POSTGRESQL_INSERTS, REDIS, REDIS_GET, STEP, about
 from bench.claims import claims, power
+from bench.doors import Processes
+from bench.experiments import histories, standard_workloads
 from bench.journal import Journal
 from bench.profiles import QUICK, ChatPlan, ComponentPlan, Profile, TunePlan
 from bench.progress import Steps
@@ -104,6 +106,21 @@ def _same_work(results: Results) -> None:
         assert all(sample.database_s is not None for sample in samples)
         tokens[arm] = sorted(sample.output_tokens for sample in samples)
     assert tokens["v1"] == tokens["v1_tuned"] == tokens["v2"]
+
+
+async def test_an_arm_comes_anew_with_a_new_process_and_people_who_talked_to_it_before() -> None:
+    workload = standard_workloads()["returning_users"]
+    async with Stage(("v1",), engine="synthetic") as stage:
+        before = stage.contestants["v1"]
+        old = before.server.pid
+        async with Processes(stage, workload, ("v1",)).anew("second") as ways:
+            assert stage.contestants["v1"].server.pid not in {None, old}
+            assert stage.contestants["v1"].database_url == before.database_url
+            assert before.sender.knows(histories(workload, "second"))
+            visit = workload.sessions(1, seed=1, namespace="second")[0].questions[0]
+            reply = await ways["v1"](visit)
+    assert reply.output_tokens == visit.output_tokens
+    assert reply.prompt_tokens > 200
 
 
 async def test_the_fixed_arm_has_its_limits_nailed() -> None:
