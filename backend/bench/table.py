@@ -48,7 +48,7 @@ def _power(power: Mapping[str, Any]) -> str:
         return "Power: too few blocks to say how large a difference would have been seen."
     return (
         f"Power: of {power['claims']} headline claims, half would have shown a true ratio of "
-        f"{_ratio(power['median'])} four times in five; the least sensible ({power['largest_claim']}) "
+        f"{_ratio(power['median'])} four times in five; the least sensitive ({power['largest_claim']}) "
         f"{_ratio(power['largest'])}."
     )
 

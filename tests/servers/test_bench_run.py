@@ -41,7 +41,7 @@ TINY = replace(
         ChatPlan("returning_users", (0.5,), rounds=1, block_s=0.5, arms=ARMS, calibrate_s=2.0, warm_s=0.3),
         ChatPlan("returning_users", (0.5,), rounds=1, block_s=1.0, warm_s=0.0, name=STEP),
         ChatPlan(
-            "new_conversations", (1.0,), rounds=1, block_s=0.2, calibrate_s=2.0, warm_s=0.0, name=FAIRNESS
+            "new_conversations", (1.0,), rounds=1, block_s=1.5, calibrate_s=2.0, warm_s=0.2, name=FAIRNESS
         ),
         ChatPlan(
             "returning_users",
