@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from bench.agreement import Agreement, Identity, Pair, agreement, differences
+from bench.catalogue import scene
 from bench.report.errors import ReportError
 from bench.report.sources import gather
 from bench.table import narrow
@@ -42,12 +43,12 @@ def agree(
 
 def _show(found: Agreement, console: Console, *, differing: bool) -> None:
     shown = found.differing if differing else found.pairs
-    for scene in dict.fromkeys(pair.identity[:2] for pair in shown):
-        table = narrow(f"{scene[0].replace('_', ' ')} at {scene[1]:.0%}")
+    for place in dict.fromkeys(pair.identity[:2] for pair in shown):
+        table = narrow(scene(*place))
         for name in ("", "first", "verdict", "second", "verdict", " "):
             table.add_column(name, justify="right" if name in {"first", "second"} else "left")
         for pair in shown:
-            if pair.identity[:2] == scene:
+            if pair.identity[:2] == place:
                 table.add_row(*_line(pair))
         console.print(table)
     for which, alone in (("first", found.only_first), ("second", found.only_second)):
@@ -74,7 +75,7 @@ def _line(pair: Pair) -> list[str]:
 
 def _told(name: Identity) -> str:
     experiment, level, measure, control, treatment = name
-    return f"{experiment} at {level:.0%}, {measure}, {control}-{treatment}"
+    return f"{scene(experiment, level)}, {measure}, {control}-{treatment}"
 
 
 def _ratio(row: Mapping[str, Any]) -> str:

@@ -107,6 +107,15 @@ EXPERIMENTS: dict[str, Experiment] = {
 }
 
 
+def scene(name: str, *levels: float) -> str:
+    """`returning users at 50%, 90%`; a component alone has no load that could be a share of a capacity."""
+    experiment = EXPERIMENTS.get(name)
+    words = name.replace("_", " ")
+    if not levels or (experiment is not None and (experiment.room != "chat" or name == FAIRNESS)):
+        return words
+    return f"{words} at {', '.join(f'{level:.0%}' for level in levels)}"
+
+
 def about(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The experiments of a result in plain data."""
     return {

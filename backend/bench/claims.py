@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.arrivals import spread_seed
-from bench.catalogue import EXPERIMENTS, POSTGRESQL, REDIS, SAME_CODE
+from bench.catalogue import EXPERIMENTS, POSTGRESQL, REDIS, SAME_CODE, scene
 from bench.measures import Measure, Slo
 from bench.samples import Block, Outcome, Results
 from bench.statistics import Comparison, Interval, Verdict, compare, decide, holm, interval, pooled
@@ -116,7 +116,7 @@ def claims(results: Results, *, seed: int = 1) -> list[Claim]:
     found: list[Claim] = []
     names = list(dict.fromkeys(b.experiment for b in results.blocks))
     scenes = {(b.experiment, b.level) for b in results.blocks if not b.warm_up}
-    for name, level in sorted(scenes, key=lambda scene: (names.index(scene[0]), scene[1])):
+    for name, level in sorted(scenes, key=lambda at: (names.index(at[0]), at[1])):
         experiment = EXPERIMENTS.get(name)
         if experiment is None:
             continue
@@ -185,7 +185,7 @@ def power(found: Sequence[Claim]) -> dict[str, Any]:
     """How large a true ratio the headline claims would have shown four times in five."""
     headline = [claim for claim in found if claim.family == "headline"]
     known = sorted(
-        (claim.comparison.detectable, f"{claim.experiment} at {claim.level:g}: {claim.measure.name}")
+        (claim.comparison.detectable, f"{scene(claim.experiment, claim.level)}: {claim.measure.name}")
         for claim in headline
         if math.isfinite(claim.comparison.detectable)
     )

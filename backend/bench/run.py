@@ -24,6 +24,7 @@ from bench.catalogue import (
     REDIS_GET,
     REDIS_SERVICE,
     STEP,
+    scene,
 )
 from bench.change import StepArm
 from bench.components import names, postgresql_arms, redis_arms
@@ -310,8 +311,7 @@ class Run:
         self._steps.advance(len(known) * scene_s)
         if len(known) >= plan.rounds * len(plan.levels) or self._is_over(plan):
             return
-        levels = ", ".join(f"{level:.0%}" for level in plan.levels)
-        self._steps.say(f"{plan.experiment.replace('_', ' ')} at {levels}")
+        self._steps.say(scene(plan.experiment, *plan.levels))
         rounds = Rounds(plan, self._machine, clock=self._clock)
         first, self._incarnation = self._incarnation, self._incarnation + plan.rounds
         async with aclosing(incarnations(stand, plan, rounds, known=known, first=first)) as played:

@@ -58,7 +58,7 @@ def test_the_run_says_how_large_an_effect_it_could_have_seen() -> None:
     found = power(claims(results()))
     assert 1.0 < found["median"] <= found["largest"] < 2.0
     assert found["claims"] == 2
-    assert "returning_users" in found["largest_claim"]
+    assert "returning users at 90%" in found["largest_claim"]
     assert power(claims(results(rounds=2)))["largest_claim"] == ""
 
 

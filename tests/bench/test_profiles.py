@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.catalogue import EXPERIMENTS, LEVERS, SAME_CODE
+from bench.catalogue import EXPERIMENTS, LEVERS, SAME_CODE, scene
 from bench.profiles import BENCH, FULL, PROFILES, QUICK, STANDARD, Profile, on_external, on_ollama, scaled
 from bench.schedule import planned_s, schedule
 
@@ -46,3 +46,10 @@ def test_other_grounds_do_their_part_only() -> None:
     assert set(outside.arms) == {"v1", "v2"}
     assert not outside.components.parts
     assert LEVERS not in {chat.experiment for chat in outside.chats}
+
+
+def test_a_scene_has_a_load_only_where_it_is_a_share_of_a_capacity() -> None:
+    assert scene("returning_users", 0.5, 0.9) == "returning users at 50%, 90%"
+    assert scene("postgresql_turn", 1.0) == "postgresql turn"
+    assert scene("fairness", 1.0) == "fairness"
+    assert scene("of another version", 0.9) == "of another version at 90%"
