@@ -225,8 +225,10 @@ def scaled(profile: Profile, factor: float) -> Profile:
 def on_ollama(profile: Profile) -> Profile:
     """The part of it that a real Ollama with real weights can do in the time: V1, the first V2, V2.
 
-    One engine a server and ten times slower, so one load, fewer and longer blocks.
+    One engine a server and ten times slower, so one load and longer blocks; a short run has fewer of them
+    and decides nothing.
     """
+    is_long = profile.budget_s == FULL.budget_s
     kept: dict[str, ChatPlan] = {}
     for chat in profile.chats:
         if not chat.name and chat.workload not in kept:
@@ -234,7 +236,7 @@ def on_ollama(profile: Profile) -> Profile:
             kept[chat.workload] = replace(
                 chat,
                 levels=(0.9,),
-                rounds=min(6, chat.rounds),
+                rounds=chat.rounds if is_long else min(6, chat.rounds),
                 block_s=2.5 * chat.block_s,
                 calibrate_s=max(20.0, 2 * chat.calibrate_s),
                 arms=arms,
@@ -247,7 +249,7 @@ def on_ollama(profile: Profile) -> Profile:
         components=components,
         tune=None,
         deadline_s=60.0,
-        budget_s=min(FULL.budget_s, 2 * profile.budget_s),
+        budget_s=min(FULL.budget_s, 3 * profile.budget_s),
     )
 
 

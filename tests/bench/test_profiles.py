@@ -42,6 +42,8 @@ def test_a_scaled_profile_keeps_every_part() -> None:
 
 def test_other_grounds_do_their_part_only() -> None:
     assert set(on_ollama(FULL).arms) == {"v1", "naive", "v2"}
+    for profile in PROFILES.values():
+        assert planned_s(on_ollama(profile)) <= on_ollama(profile).budget_s
     outside = on_external(FULL)
     assert set(outside.arms) == {"v1", "v2"}
     assert not outside.components.parts
