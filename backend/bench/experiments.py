@@ -27,6 +27,8 @@ HISTORY_EXCHANGES = 4
 CREW = 8
 ENOUGH = 24
 """Answers from which a capacity can be told."""
+SLOW, VERY_SLOW = 3, 9
+"""How many times as long as planned a capacity may take to measure."""
 
 
 def standard_workloads(trace: Trace | None = None) -> dict[str, Workload]:
@@ -119,8 +121,9 @@ async def capacity_per_s(
 ) -> float:
     """Requests a second that an arm completes for eight users who never think: its capacity.
 
-    The first third fills caches and queues and is not counted. A slow machine gets up to three times as long
-    to answer `ENOUGH` requests; then what is still open is cancelled. 0.0 when nothing was answered.
+    The first third fills caches and queues and is not counted. A slow machine gets `SLOW` times as long to
+    answer `ENOUGH` requests, and up to `VERY_SLOW` times until any answer counts; then what is still open is
+    cancelled. 0.0 when nothing was answered.
     """
     finished_s: list[float] = []
     began = clock()
@@ -133,9 +136,10 @@ async def capacity_per_s(
     sessions = workload.sessions(5000, seed=seed, namespace=_namespace(workload, seed))
     crew = asyncio.ensure_future(Load(watched, clock=clock).closed_loop(sessions, crew=CREW))
     try:
-        for _ in range(3):
+        for turn in range(VERY_SLOW):
             await asyncio.wait({crew}, timeout=duration_s)
-            if crew.done() or len(finished_s) >= ENOUGH:
+            has_some = turn + 1 >= SLOW and rate_after(finished_s, (clock() - began) / 3) > 0
+            if crew.done() or len(finished_s) >= ENOUGH or has_some:
                 break
     finally:
         crew.cancel()

@@ -81,6 +81,34 @@ def test_a_slow_machine_gets_more_time_but_not_for_ever(virtual: Any) -> None:
     virtual(main)
 
 
+def test_a_very_slow_engine_gets_time_for_its_first_answers(virtual: Any) -> None:
+    """A real Ollama on a busy machine: seventeen seconds to the first token."""
+
+    async def main(loop: Any) -> None:
+        async def send(question: Question) -> Reply:
+            await asyncio.sleep(26.0)
+            return Reply()
+
+        workload = WORKLOADS["single_questions"]
+        assert await capacity_per_s(send, workload, duration_s=5.0, seed=1, clock=loop.time) > 0
+        assert loop.time() == pytest.approx(30.0)
+
+    virtual(main)
+
+
+def test_an_engine_that_never_answers_has_no_capacity(virtual: Any) -> None:
+    async def main(loop: Any) -> None:
+        async def send(question: Question) -> Reply:
+            await asyncio.sleep(1000.0)
+            return Reply()
+
+        workload = WORKLOADS["single_questions"]
+        assert await capacity_per_s(send, workload, duration_s=5.0, seed=1, clock=loop.time) == 0.0
+        assert loop.time() == pytest.approx(45.0)
+
+    virtual(main)
+
+
 def test_returning_users_have_said_something_before_and_others_have_not() -> None:
     known = histories(WORKLOADS["returning_users"])
     assert known == histories(WORKLOADS["returning_users"])
