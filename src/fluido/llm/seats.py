@@ -9,16 +9,17 @@ from fluido.llm.seat import Seat
 class Seats:
     """Counts what is in flight and integrates it over time, so that each call knows its company.
 
-    A ghost is a call that left during its prefill at an engine that computes on regardless: its place stays
-    taken for as long as that prefill should take.
+    A ghost is a call that left during its prefill at an engine that computes on regardless: its slot stays
+    taken for as long as that prefill should still take. `on_gone` is called whenever one is through.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], on_gone: Callable[[], None]) -> None:
         self._clock = clock
+        self._on_gone = on_gone
         self._taken: dict[int, Seat] = {}
+        self._haunted: list[int] = []  # slots
         self._changed_s = clock()
         self._area = 0.0  # seconds in flight, summed over all calls so far
-        self.ghosts = 0
 
     def __len__(self) -> int:
         """How many calls the engine works on, without the ghosts."""
@@ -28,9 +29,19 @@ class Seats:
         return iter(self._taken.values())
 
     @property
+    def ghosts(self) -> int:
+        """How many left and are still worked on."""
+        return len(self._haunted)
+
+    @property
     def inflight(self) -> int:
         """The calls and the ghosts."""
-        return len(self._taken) + self.ghosts
+        return len(self._taken) + len(self._haunted)
+
+    @property
+    def slots(self) -> set[int]:
+        """Where they are."""
+        return {seat.place.slot for seat in self._taken.values()} | set(self._haunted)
 
     def take(self, seat: Seat) -> None:
         """A call begins."""
@@ -48,17 +59,17 @@ class Seats:
         service_s = now_s - seat.started_s
         return area / service_s if service_s > 0 else 0.0
 
-    def haunt(self, left_s: float, laid: Callable[[], None]) -> None:
-        """Keep a place taken for `left_s` more seconds, then say so."""
-        self._pass_time(self._clock())
-        self.ghosts += 1
-
-        def lay() -> None:
+    def haunt(self, slot: int, left_s: float) -> None:
+        """A call left `slot`, which is at work for `left_s` more seconds (0 or less: it is not)."""
+        if left_s > 0:
             self._pass_time(self._clock())
-            self.ghosts -= 1
-            laid()
+            self._haunted.append(slot)
+            asyncio.get_running_loop().call_later(left_s, self._lay, slot)
 
-        asyncio.get_running_loop().call_later(left_s, lay)
+    def _lay(self, slot: int) -> None:
+        self._pass_time(self._clock())
+        self._haunted.remove(slot)
+        self._on_gone()
 
     def _pass_time(self, now_s: float) -> float:
         self._area += self.inflight * (now_s - self._changed_s)
