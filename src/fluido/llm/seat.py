@@ -29,9 +29,9 @@ class Seat:
     """A right to be in flight, in a slot.
 
     `outcome` and `units` are what the law is told at the end, `crowded` that the engine had no slot for it at
-    once, `shared` that it was in flight beside others, `prefilled` that its first token came; `leaves` is
-    what the slot holds afterwards (None: unknown); `area` is the engine's sum of seconds in flight when the
-    call began.
+    once, `shared` that it was in flight beside others, `prefilled` that its first token came, `refused` that
+    the engine itself ended it with an error; `leaves` is what the slot holds afterwards (None: unknown);
+    `area` is the engine's sum of seconds in flight when the call began.
     """
 
     order: Order
@@ -42,6 +42,7 @@ class Seat:
     limit: float
     leaves: Prefix | None = None
     prefilled: bool = False
+    refused: bool = False
     crowded: bool = False
     shared: bool = False
     area: float = 0.0
