@@ -20,6 +20,7 @@ from app.core.ports import (
     TextDelta,
 )
 from app.db.conversations import Answer, ConversationStore, Question, StoredAnswer
+from app.db.leases import Lease
 from app.db.ledger import RequestLedger
 from app.db.telemetry import Telemetry
 from fluido.errors import WaitTimeout
@@ -46,6 +47,7 @@ class _Turn:
     question: Question
     before: Transcript
     pieces: list[str]
+    lease: Lease | None = None
     ttft_ms: float = 0.0
     is_settled: bool = False
 
@@ -131,7 +133,7 @@ class ConversationService:
         left_s = max(0.0, deadline_s - self._clock())
         try:
             async with asyncio.timeout(left_s) as patience:
-                return await self._open(request, kind, stages, conversation_id, deadline_s)
+                return await self._open(request, kind, stages, conversation_id)
         except TimeoutError as error:
             if not patience.expired():
                 raise
@@ -141,7 +143,7 @@ class ConversationService:
             ) from error
 
     async def _open(
-        self, request: ChatRequest, kind: Kind, stages: Stages, conversation_id: UUID, deadline_s: float
+        self, request: ChatRequest, kind: Kind, stages: Stages, conversation_id: UUID
     ) -> "_Turn | Reply":
         """Find what was said before and store the question behind it."""
         known: Transcript | None = None
@@ -150,21 +152,29 @@ class ConversationService:
                 known = await self.history.known(request.conversation_id, request.user_id)
         with stages.timed("store"):
             try:
-                question, answered = await self._store_question(
-                    request, kind, conversation_id, known, deadline_s
-                )
+                question, answered, lease = await self._store_question(request, kind, conversation_id, known)
             except NotFound:
                 if known is not None:  # it was this user's, so it has been deleted, perhaps elsewhere
                     await self.history.forget(conversation_id)
                 raise
         if answered is not None:
             return _replayed(answered, question, stages, self._sentinel.model)
-        with stages.timed("cache"):
-            before = await self.history.proven(question, known, request.user_id)
+        turn = _Turn(request, kind, stages, question, Transcript(None, ()), [], lease)
+        try:
+            turn.before = await self._before(turn, known)
+        except BaseException:
+            self._abandon(turn)
+            raise
+        return turn
+
+    async def _before(self, turn: _Turn, known: Transcript | None) -> Transcript:
+        """What was said before the question, which is stored."""
+        with turn.stages.timed("cache"):
+            before = await self.history.proven(turn.question, known, turn.request.user_id)
         if before is None:
-            with stages.timed("store"):
-                before = await self.history.read(question, request.user_id)
-        return _Turn(request, kind, stages, question, before, [])
+            with turn.stages.timed("store"):
+                before = await self.history.read(turn.question, turn.request.user_id)
+        return before
 
     async def _store_question(
         self,
@@ -172,8 +182,7 @@ class ConversationService:
         kind: Kind,
         conversation_id: UUID,
         known: Transcript | None,
-        deadline_s: float,
-    ) -> tuple[Question, Answer | None]:
+    ) -> tuple[Question, Answer | None, Lease | None]:
         if request.idempotency_key is None:
             question = await self._store.add_question(
                 user_id=request.user_id,
@@ -183,7 +192,7 @@ class ConversationService:
                 is_new=request.conversation_id is None,
                 follows=known.last_id if known is not None else None,
             )
-            return question, None
+            return question, None, None
         claim = await self._ledger.claim(
             user_id=request.user_id,
             key=request.idempotency_key,
@@ -191,9 +200,8 @@ class ConversationService:
             kind=kind.value,
             conversation_id=request.conversation_id,
             fresh_id=conversation_id,
-            patience_s=deadline_s - self._clock(),
         )
-        return claim.question, claim.answer
+        return claim.question, claim.answer, claim.lease
 
     async def _answer(self, turn: _Turn, deadline_s: float) -> AsyncGenerator[ChatEvent, None]:
         yield Accepted(turn.question.conversation_id, turn.kind.value)
@@ -235,9 +243,10 @@ class ConversationService:
             output_tokens=timings.output_tokens,
         )
         with stages.timed("store"):
-            stored = await self._store.add_answer(turn.question, answer)
-            if turn.request.idempotency_key is not None:
-                await self._ledger.settle(turn.request.user_id, turn.request.idempotency_key, stored.id)
+            if turn.lease is None:
+                stored = await self._store.add_answer(turn.question, answer)
+            else:
+                stored = await self._ledger.settle(turn.lease, turn.question, answer)
         turn.is_settled = True
         with stages.timed("cache"):
             self._remember(turn, stored)
@@ -277,8 +286,8 @@ class ConversationService:
 
     async def _keep_partial(self, turn: _Turn) -> None:
         try:
-            if turn.request.idempotency_key is not None:
-                await self._ledger.settle(turn.request.user_id, turn.request.idempotency_key, None)
+            if turn.lease is not None:
+                await self._ledger.release(turn.lease)
             elif turn.pieces:
                 answer = Answer(
                     content=turn.text,

@@ -52,10 +52,11 @@ class SentinelSystem:
         self._store = ConversationStore(db.engine, buffers.policy(DataFlowType.DATABASE_QUERY))
         self._telemetry = Telemetry(db.engine, buffers.policy(DataFlowType.TELEMETRY))
         self._history = History(self._store, cache, policy=buffers.policy(DataFlowType.CACHE_OPERATION))
+        self._ledger = RequestLedger(db.engine)
         self.assistant = ConversationService(
             sentinel,
             self._store,
-            RequestLedger(db.engine),
+            self._ledger,
             self._history,
             deadline_s=deadline_s,
             telemetry=self._telemetry,
@@ -82,6 +83,7 @@ class SentinelSystem:
                 await self._migrating
         await self._sentinel.close()
         await self.assistant.drain()
+        await self._ledger.close()
         await self._store.close()
         await self._telemetry.close()
         await self._history.close()
