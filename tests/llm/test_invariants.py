@@ -60,9 +60,7 @@ async def test_ten_thousand_waiting_calls_take_little_memory_and_leave_at_once(e
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        assert time.thread_time() - started < 10.0, (
-            "processor time: nobody looks for his place in line"
-        )
+        assert time.thread_time() - started < 10.0, "processor time: nobody looks for his place in line"
         flow = dispatcher.stats().flows[0]
         assert (flow.waiting, flow.inflight, scripted.inflight) == (0, 0, 0)
         assert scripted.started == 1, "nobody who waited ever reached the engine"

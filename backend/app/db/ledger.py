@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.core.failures import KeyReused, NotFound, StillAnswering
 
-from .conversations import Answer, Question, insert_question
+from .conversations import Answer, Question, StoredAnswer, insert_question
 from .failures import storage
 from .leases import LEASE_S, RENEW_S, Lease, Leases
 from .schema import messages, requests
@@ -60,7 +60,7 @@ _SETTLE = sa.text(
            (SELECT max(m.id) FROM messages m WHERE m.conversation_id = mine.conversation_id),
            'assistant', :content, :kind, :model, :finish_reason, :ttft_ms, :total_ms, :output_tokens
     FROM mine
-    RETURNING id
+    RETURNING id, previous_id
     """
 )
 _UNIQUE = "23505"
@@ -141,8 +141,8 @@ class RequestLedger:
         self.leases.hold(lease)
         return Claim(question, None, lease)
 
-    async def settle(self, lease: Lease, question: Question, answer: Answer) -> int:
-        """Store the answer under its key and return its id.
+    async def settle(self, lease: Lease, question: Question, answer: Answer) -> StoredAnswer:
+        """Store the answer under its key.
 
         Raises `StillAnswering` when the lease ran out and another request answers or has answered: nothing
         is stored then. `NotFound` when the conversation was deleted meanwhile.
@@ -154,10 +154,10 @@ class RequestLedger:
             "holder": lease.holder,
             **asdict(answer),
         }
-        answer_id = await self._stored(values)
+        stored = await self._stored(values, question)
         self.leases.drop(lease)
-        if answer_id is not None:
-            return answer_id
+        if stored is not None:
+            return stored
         with storage():
             async with self._autocommit.connect() as connection:
                 row = (await connection.execute(sa.select(requests).where(_is(lease)))).one_or_none()
@@ -181,14 +181,16 @@ class RequestLedger:
             async with self._autocommit.connect() as connection:
                 await connection.execute(change)
 
-    async def _stored(self, values: dict[str, Any]) -> int | None:
-        """The id of the stored answer, or None without the lease; again when another writer was first."""
+    async def _stored(self, values: dict[str, Any], question: Question) -> StoredAnswer | None:
+        """Store it, or None without the lease; again when another writer was first."""
         for attempt in range(1, _TRIES + 1):
             try:
                 with storage():
                     async with self._autocommit.connect() as connection:
                         row = (await connection.execute(_SETTLE, values)).one_or_none()
-                        return None if row is None else int(row.id)
+                        if row is None:
+                            return None
+                        return StoredAnswer(int(row.id), is_next=row.previous_id == question.id)
             except exc.IntegrityError as error:
                 if getattr(error.orig, "sqlstate", None) != _UNIQUE or attempt == _TRIES:
                     raise
