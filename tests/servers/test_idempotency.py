@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.core.failures import KeyReused, NotFound, StillAnswering
-from app.db.conversations import Answer, ConversationStore
+from app.db.conversations import Answer, ConversationStore, StoredAnswer
 from app.db.dynamic_session import DynamicPostgreSQLSession
 from app.db.ledger import Claim, RequestLedger
 from app.db.migrate import migrate
@@ -70,7 +70,7 @@ def said(text: str) -> Answer:
     return Answer(text, "short", "m", "stop", 1.0, 2.0, 3)
 
 
-async def settled(ledger: RequestLedger, claim: Claim, text: str) -> int:
+async def settled(ledger: RequestLedger, claim: Claim, text: str) -> StoredAnswer:
     assert claim.lease is not None
     return await ledger.settle(claim.lease, claim.question, said(text))
 
@@ -214,24 +214,52 @@ async def test_a_lease_that_ran_out_and_that_nobody_took_still_settles(
 async def test_a_retry_that_meets_the_settling_of_the_answer_gets_that_answer(
     one: RequestLedger, other: RequestLedger, admin: psycopg.Connection
 ) -> None:
-    """The lease is over, the answer is being stored: the row's lock decides, never both."""
+    """The lease is over, the answer is being stored: who came first to the row's lock decides."""
     first = await claimed(one)
     await die(one)
     admin.execute("UPDATE requests SET answering_until = now() - interval '1 hour'")
-    with admin.transaction():
-        # Both have to wait here, the settlement first.
-        admin.execute("SELECT 1 FROM requests FOR UPDATE")
-        settling = asyncio.create_task(settled(one, first, "answer"))
-        await eventually(lambda: _waiting(admin, 1), within_s=10.0)
-        claiming = asyncio.create_task(claimed(other))
-        await eventually(lambda: _waiting(admin, 2), within_s=10.0)
-        # A renewal that was under way changes the row below them.
-        admin.execute("UPDATE requests SET answering_until = answering_until + interval '1 second'")
+    settling, claiming = await _meeting(one, other, first, admin, renewed=False)
     await settling
     again = await claiming
     assert again.answer is not None
     assert again.answer.content == "answer"
     assert stored(admin) == ["one", "answer"]
+
+
+async def test_a_retry_that_meets_settling_and_renewal_never_makes_two_answers(
+    one: RequestLedger, other: RequestLedger, admin: psycopg.Connection
+) -> None:
+    """A renewal changes the row below both, who then race for its new version: one of them wins, whole."""
+    first = await claimed(one)
+    await die(one)
+    admin.execute("UPDATE requests SET answering_until = now() - interval '1 hour'")
+    settling, claiming = await _meeting(one, other, first, admin, renewed=True)
+    again = await claiming
+    if again.answer is not None:
+        await settling
+        assert again.answer.content == "answer"
+        assert stored(admin) == ["one", "answer"]
+        return
+    with pytest.raises(StillAnswering):
+        await settling
+    assert stored(admin) == ["one"]
+    await settled(other, again, "the other's")
+    assert stored(admin) == ["one", "the other's"]
+
+
+async def _meeting(
+    one: RequestLedger, other: RequestLedger, first: Claim, admin: psycopg.Connection, *, renewed: bool
+) -> tuple["asyncio.Task[object]", "asyncio.Task[Claim]"]:
+    """A settlement and a claim that both had to wait for the row, the settlement first."""
+    with admin.transaction():
+        admin.execute("SELECT 1 FROM requests FOR UPDATE")
+        settling = asyncio.create_task(settled(one, first, "answer"))
+        await eventually(lambda: _waiting(admin, 1), within_s=10.0)
+        claiming = asyncio.create_task(claimed(other))
+        await eventually(lambda: _waiting(admin, 2), within_s=10.0)
+        if renewed:
+            admin.execute("UPDATE requests SET answering_until = answering_until + interval '1 second'")
+    return settling, claiming
 
 
 async def _waiting(admin: psycopg.Connection, count: int) -> bool:
