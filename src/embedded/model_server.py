@@ -13,13 +13,14 @@ class EngineOptions:
 
     `slots` requests are answered at once, each with `slot_tokens` of context. `prompt_cache_mib` bounds the
     memory in which prompts that lost their slot are kept (0: none). `threads=None`: llama.cpp chooses.
+    A prompt is read `batch_tokens` at a time: between two of them the engine notices who has left.
     """
 
     slots: int = 4
     slot_tokens: int = 2048
     prompt_cache_mib: int = 256
     threads: int | None = None
-    batch_tokens: int = 2048
+    batch_tokens: int = 512
     micro_batch_tokens: int = 512
 
 
