@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from fluido.errors import EngineUnavailable
+from fluido.errors import Closed, EngineUnavailable
 from fluido.llm import (
     Call,
     Delta,
@@ -160,3 +160,42 @@ async def test_a_stream_without_timings_is_an_error(engine) -> None:
     async with Dispatcher([scripted]) as dispatcher:
         with pytest.raises(StreamBroken):
             await answer(dispatcher)
+
+
+async def test_an_engine_that_only_lost_a_connection_refuses_nobody(engine, unavailable) -> None:
+    """All engines failed a moment ago: who comes now waits until one was asked again."""
+    scripted = engine()
+    async with Dispatcher([scripted]) as dispatcher:
+        await answer(dispatcher)
+        scripted.dead = unavailable
+        first = asyncio.create_task(answer(dispatcher))
+        await ticks()
+        assert dispatcher.stats().up == (False,)
+        scripted.dead = None
+        dispatcher.check_room(ask())
+        newcomer = asyncio.create_task(answer(dispatcher))
+        assert (await first)[0] == (await newcomer)[0] == "ab"
+
+
+async def test_who_waits_for_a_look_at_a_dead_engine_may_leave(engine, unavailable) -> None:
+    scripted = engine()
+    async with Dispatcher([scripted]) as dispatcher:
+        await answer(dispatcher)
+        scripted.dead = unavailable
+        task = asyncio.create_task(answer(dispatcher))
+        await ticks()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert dispatcher.stats().live == 0
+
+
+async def test_closing_ends_the_wait_for_a_look(engine, unavailable) -> None:
+    scripted = engine()
+    async with Dispatcher([scripted]) as dispatcher:
+        await answer(dispatcher)
+        scripted.dead = unavailable
+        task = asyncio.create_task(answer(dispatcher))
+        await ticks()
+    with pytest.raises((EngineUnavailable, Closed)):
+        await task

@@ -29,10 +29,21 @@ class Health:
         self._on_change = on_change
         self._broken = 0
         self._recovery: asyncio.Task[None] | None = None
+        self._looked = asyncio.Event()
+        self._looked.set()
         self.up = True
         self.reason = ""
         self.downs = 0
         self.retry_s = FIRST_RETRY_S
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it is up, or was asked again since it failed and is away indeed."""
+        return self.up or self._looked.is_set()
+
+    async def looked(self) -> None:
+        """Return when it is sure: `FIRST_RETRY_S` and one probe after it failed."""
+        await self._looked.wait()
 
     def succeeded(self) -> None:
         """A call was answered to its end."""
@@ -56,6 +67,7 @@ class Health:
         self.up = False
         self.downs += 1
         self.retry_s = FIRST_RETRY_S
+        self._looked.clear()
         self._on_change(False)
         self._recovery = asyncio.create_task(self._recover(), name="fluido-llm-recovery")
 
@@ -74,15 +86,18 @@ class Health:
             except FluidoError as error:
                 self.reason = str(error)
                 self.retry_s = min(LONGEST_RETRY_S, 2 * self.retry_s)
+                self._looked.set()
                 continue
             self._broken = 0
             self.up = True
             self.reason = ""
+            self._looked.set()
             self._on_change(True)
             return
 
     async def close(self) -> None:
         """Stop asking. Idempotent."""
+        self._looked.set()
         recovery, self._recovery = self._recovery, None
         if recovery is not None:
             recovery.cancel()

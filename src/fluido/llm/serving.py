@@ -13,6 +13,7 @@ from fluido.flow.spans import part
 from fluido.llm.call import Call, Kind, Timings
 from fluido.llm.compose import Composer, Prompt
 from fluido.llm.errors import EngineBusy, PromptTooLong, StreamBroken
+from fluido.llm.health import Health
 from fluido.llm.profile import runner_notes
 from fluido.llm.relay import Relay
 from fluido.llm.route import Choice, choose
@@ -79,6 +80,7 @@ class Serving:
 
     async def serve(self, job: Job, relay: Relay) -> Timings:
         """The whole way. Tries again, elsewhere if there is an elsewhere, while nobody has heard a word."""
+        await self._till_sure()
         if job.call.runner:
             await self._hear(job.call)
         while True:
@@ -88,8 +90,10 @@ class Serving:
             except EngineUnavailable as error:
                 job.retries += 1
                 job.tried.add(choice.station.name)
-                again = job.retries < ATTEMPTS and any(s.health.up for s in self._stations)
-                if relay.started or not again:
+                if relay.started or job.retries >= ATTEMPTS:
+                    raise
+                await self._till_sure()
+                if not any(station.health.up for station in self._stations):
                     raise
                 self.retried += 1
                 if isinstance(error, EngineBusy):
@@ -100,6 +104,20 @@ class Serving:
                     raise
                 job.shortened = True
                 self._composer.outgrown(choice.prompt, error.prompt_tokens)
+
+    async def _till_sure(self) -> None:
+        """Where all engines are down and one of them failed just now, wait until it was asked once more.
+
+        A connection that was reset is not an engine that died, and a fifth of a second is no wait.
+        """
+        while (unsure := self._unsure()) is not None:
+            await unsure.looked()
+
+    def _unsure(self) -> Health | None:
+        """An engine of which it is not known yet whether it is away, where none is up."""
+        if any(station.health.up for station in self._stations):
+            return None
+        return next((station.health for station in self._stations if not station.health.is_sure), None)
 
     async def _hear(self, call: Call) -> None:
         """The caller's wishes about the runner, before anything is composed for the window."""
@@ -120,6 +138,8 @@ class Serving:
 
     def check_room(self, job: Job) -> None:
         """Raise what the engine that would be chosen now would raise at once."""
+        if self._unsure() is not None:
+            return
         up = self.stations_up()
         for station in up:
             refuse_other_runner(job.call, station.facts)
