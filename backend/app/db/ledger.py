@@ -1,26 +1,30 @@
 """Idempotent requests: one key, one stored message, one answer, also across replicas and crashes."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.core.failures import KeyReused, StillAnswering
+from app.core.failures import KeyReused, NotFound, StillAnswering
 
 from .conversations import Answer, Question, insert_question
 from .failures import storage
+from .leases import LEASE_S, RENEW_S, Lease, Leases
 from .schema import messages, requests
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a key stands for: a question to answer now, or the answer it already got."""
+    """What a key stands for: a question to answer now under `lease`, or the answer it already got."""
 
     question: Question
     answer: Answer | None
+    lease: Lease | None
 
 
 def fingerprint(message: str, conversation_id: UUID | None) -> bytes:
@@ -28,18 +32,53 @@ def fingerprint(message: str, conversation_id: UUID | None) -> bytes:
     return hashlib.sha256(f"{conversation_id}\x00{message}".encode()).digest()
 
 
+# The server's clock as it is, not as it was when the transaction began to wait for the lock.
+_now = sa.func.clock_timestamp(type_=sa.DateTime(timezone=True))
 _SELECT = sa.select(
     requests,
-    (requests.c.answering_until > sa.func.now()).label("is_claimed"),
-    sa.func.extract("epoch", requests.c.answering_until - sa.func.now()).label("claimed_s"),
+    (requests.c.answering_until > _now).label("is_claimed"),
+    sa.func.extract("epoch", requests.c.answering_until - _now).label("claimed_s"),
 )
+# One statement, so a crash leaves the answer and its note or neither. Who does not hold the lease any more
+# changes nothing. The conversation is locked first, in the order in which its deletion locks.
+_SETTLE = sa.text(
+    """
+    WITH home AS (
+        SELECT id FROM conversations WHERE id = :conversation_id FOR KEY SHARE
+    ), mine AS (
+        UPDATE requests r
+        SET answer_id = nextval(pg_get_serial_sequence('messages', 'id')), answering_until = clock_timestamp()
+        FROM home
+        WHERE r.user_id = :user_id AND r.idempotency_key = :key AND r.conversation_id = home.id
+          AND r.holder = :holder AND r.answer_id IS NULL
+        RETURNING r.answer_id, r.conversation_id
+    )
+    INSERT INTO messages (id, conversation_id, previous_id, role, content, kind, model, finish_reason,
+                          ttft_ms, total_ms, output_tokens)
+    OVERRIDING SYSTEM VALUE
+    SELECT answer_id, conversation_id,
+           (SELECT max(m.id) FROM messages m WHERE m.conversation_id = mine.conversation_id),
+           'assistant', :content, :kind, :model, :finish_reason, :ttft_ms, :total_ms, :output_tokens
+    FROM mine
+    RETURNING id
+    """
+)
+_UNIQUE = "23505"
+# Writers that meet again and again at the end of one conversation give up after so many tries.
+_TRIES = 5
 
 
 class RequestLedger:
-    """Claims a key for the time an answer may take; a claim that ran out can be taken over."""
+    """Gives a key to one request at a time, for as long as its replica shows that it lives."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, lease_s: float = LEASE_S, renew_s: float = RENEW_S) -> None:
         self._engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.leases = Leases(engine, lease_s=lease_s, renew_s=renew_s)
+
+    async def close(self) -> None:
+        """Renew nothing any more. Idempotent."""
+        await self.leases.close()
 
     async def claim(
         self,
@@ -50,16 +89,19 @@ class RequestLedger:
         kind: str,
         conversation_id: UUID | None,
         fresh_id: UUID,
-        patience_s: float,
     ) -> Claim:
         """Store the message under `key`, or find what an earlier request with it did.
 
-        Raises `KeyReused` when the key stands for another message, `StillAnswering` while another
-        request holds the claim, `NotFound` when the conversation is not the user's.
+        A claim with a lease is to be ended by `settle` or `release`. Raises `KeyReused` when the key stands
+        for another message, `StillAnswering` while another request holds the lease, `NotFound` when the
+        conversation is not the user's.
         """
         mark = fingerprint(message, conversation_id)
-        until = sa.func.now() + timedelta(seconds=patience_s)
-        where = (requests.c.user_id == user_id) & (requests.c.idempotency_key == key)
+        lease = Lease(user_id, key, uuid4())
+        held = {
+            "holder": lease.holder,
+            "answering_until": _now + timedelta(seconds=self.leases.lease_s),
+        }
         with storage():
             async with self._engine.begin() as connection:
                 # Two first requests with one key would both see no row: the lock lets one wait.
@@ -68,7 +110,9 @@ class RequestLedger:
                         sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"{user_id}\x01{key}", 0))
                     )
                 )
-                row = (await connection.execute(_SELECT.where(where))).one_or_none()
+                # An answer that is being stored now is waited for: it may still be the one.
+                found = await connection.execute(_SELECT.where(_is(lease)).with_for_update())
+                row = found.one_or_none()
                 if row is None:
                     question = await insert_question(
                         connection,
@@ -85,30 +129,89 @@ class RequestLedger:
                             fingerprint=mark,
                             conversation_id=question.conversation_id,
                             message_id=question.id,
-                            answering_until=until,
+                            **held,
                         )
                     )
-                    return Claim(question, None)
-                if row.fingerprint != mark:
-                    raise KeyReused("This Idempotency-Key was used for another message: send a new one.")
-                question = await _question(connection, row.conversation_id, row.message_id)
-                if row.answer_id is not None:
-                    return Claim(question, await _answer(connection, row.answer_id))
-                if row.is_claimed:
-                    raise StillAnswering(
-                        "The same request is being answered: ask again in a moment.",
-                        retry_after_s=min(5.0, max(1.0, float(row.claimed_s))),
-                    )
-                await connection.execute(sa.update(requests).where(where).values(answering_until=until))
-                return Claim(question, None)
+                else:
+                    answer = await _earlier(connection, row, mark)
+                    question = await _question(connection, row.conversation_id, row.message_id)
+                    if answer is not None:
+                        return Claim(question, answer, None)
+                    await connection.execute(sa.update(requests).where(_is(lease)).values(**held))
+        self.leases.hold(lease)
+        return Claim(question, None, lease)
 
-    async def settle(self, user_id: str, key: str, answer_id: int | None) -> None:
-        """Note the answer, or give the claim back when there is none."""
-        where = (requests.c.user_id == user_id) & (requests.c.idempotency_key == key)
-        change = sa.update(requests).where(where).values(answer_id=answer_id, answering_until=sa.func.now())
+    async def settle(self, lease: Lease, question: Question, answer: Answer) -> int:
+        """Store the answer under its key and return its id.
+
+        Raises `StillAnswering` when the lease ran out and another request answers or has answered: nothing
+        is stored then. `NotFound` when the conversation was deleted meanwhile.
+        """
+        values = {
+            "conversation_id": question.conversation_id,
+            "user_id": lease.user_id,
+            "key": lease.key,
+            "holder": lease.holder,
+            **asdict(answer),
+        }
+        answer_id = await self._stored(values)
+        self.leases.drop(lease)
+        if answer_id is not None:
+            return answer_id
         with storage():
-            async with self._engine.begin() as connection:
+            async with self._autocommit.connect() as connection:
+                row = (await connection.execute(sa.select(requests).where(_is(lease)))).one_or_none()
+        if row is None:
+            raise NotFound("The conversation was deleted while it was answered.")
+        raise StillAnswering(
+            "This answer took too long to be shown alive and another replica took the request over: "
+            "ask again with the same Idempotency-Key.",
+            retry_after_s=1.0,
+        )
+
+    async def release(self, lease: Lease) -> None:
+        """Give the key back without an answer. One that was answered or taken over stays as it is."""
+        self.leases.drop(lease)
+        change = (
+            sa.update(requests)
+            .where(_is(lease) & (requests.c.holder == lease.holder) & requests.c.answer_id.is_(None))
+            .values(holder=None, answering_until=_now)
+        )
+        with storage():
+            async with self._autocommit.connect() as connection:
                 await connection.execute(change)
+
+    async def _stored(self, values: dict[str, Any]) -> int | None:
+        """The id of the stored answer, or None without the lease; again when another writer was first."""
+        for attempt in range(1, _TRIES + 1):
+            try:
+                with storage():
+                    async with self._autocommit.connect() as connection:
+                        row = (await connection.execute(_SETTLE, values)).one_or_none()
+                        return None if row is None else int(row.id)
+            except exc.IntegrityError as error:
+                if getattr(error.orig, "sqlstate", None) != _UNIQUE or attempt == _TRIES:
+                    raise
+        raise AssertionError("the loop returns or raises")
+
+
+def _is(lease: Lease) -> sa.ColumnElement[bool]:
+    return (requests.c.user_id == lease.user_id) & (requests.c.idempotency_key == lease.key)
+
+
+async def _earlier(connection: AsyncConnection, row: sa.Row[Any], mark: bytes) -> Answer | None:
+    """The answer of an earlier request, or None when it is ours to give."""
+    if row.fingerprint != mark:
+        raise KeyReused("This Idempotency-Key was used for another message: send a new one.")
+    if row.answer_id is not None:
+        return await _answer(connection, row.answer_id)
+    if row.is_claimed:
+        # When the replica that answers is dead, this is when the key is free.
+        raise StillAnswering(
+            "The same request is being answered: ask again in a moment.",
+            retry_after_s=max(0.1, float(row.claimed_s)),
+        )
+    return None
 
 
 async def _question(connection: AsyncConnection, conversation_id: UUID, message_id: int) -> Question:

@@ -53,7 +53,7 @@ messages = sa.Table(
     sa.Index("ix_messages_conversation_id_id", "conversation_id", "id"),
 )
 
-# One row per idempotency key: which message it stored, and which answer it got.
+# One row per idempotency key: which message it stored, which answer it got, and who answers it until when.
 requests = sa.Table(
     "requests",
     metadata,
@@ -69,6 +69,7 @@ requests = sa.Table(
     sa.Column("message_id", sa.BigInteger, nullable=False),
     sa.Column("answer_id", sa.BigInteger),
     sa.Column("answering_until", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("holder", UUID(as_uuid=True)),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
     sa.Index("ix_requests_conversation_id", "conversation_id"),
 )

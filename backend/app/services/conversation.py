@@ -20,6 +20,7 @@ from app.core.ports import (
     TextDelta,
 )
 from app.db.conversations import Answer, ConversationStore, Question
+from app.db.leases import Lease
 from app.db.ledger import RequestLedger
 from app.db.telemetry import Telemetry
 from fluido.errors import WaitTimeout
@@ -45,6 +46,7 @@ class _Turn:
     question: Question
     before: Transcript
     pieces: list[str]
+    lease: Lease | None = None
     ttft_ms: float = 0.0
     is_settled: bool = False
 
@@ -130,7 +132,7 @@ class ConversationService:
         left_s = max(0.0, deadline_s - self._clock())
         try:
             async with asyncio.timeout(left_s) as patience:
-                return await self._open(request, kind, stages, conversation_id, deadline_s)
+                return await self._open(request, kind, stages, conversation_id)
         except TimeoutError as error:
             if not patience.expired():
                 raise
@@ -140,7 +142,7 @@ class ConversationService:
             ) from error
 
     async def _open(
-        self, request: ChatRequest, kind: Kind, stages: Stages, conversation_id: UUID, deadline_s: float
+        self, request: ChatRequest, kind: Kind, stages: Stages, conversation_id: UUID
     ) -> "_Turn | Reply":
         """Find what was said before and store the question behind it."""
         cached: Transcript | None = None
@@ -148,13 +150,16 @@ class ConversationService:
             with stages.timed("cache"):
                 cached = await self.history.cached(request.conversation_id, request.user_id)
         with stages.timed("store"):
-            question, answered = await self._store_question(
-                request, kind, conversation_id, cached, deadline_s
-            )
+            question, answered, lease = await self._store_question(request, kind, conversation_id, cached)
             if answered is not None:
                 return _replayed(answered, question, stages, self._sentinel.model)
-            before = await self.history.before(question, cached, request.user_id)
-        return _Turn(request, kind, stages, question, before, [])
+            turn = _Turn(request, kind, stages, question, Transcript(None, ()), [], lease)
+            try:
+                turn.before = await self.history.before(question, cached, request.user_id)
+            except BaseException:
+                self._abandon(turn)
+                raise
+        return turn
 
     async def _store_question(
         self,
@@ -162,8 +167,7 @@ class ConversationService:
         kind: Kind,
         conversation_id: UUID,
         cached: Transcript | None,
-        deadline_s: float,
-    ) -> tuple[Question, Answer | None]:
+    ) -> tuple[Question, Answer | None, Lease | None]:
         if request.idempotency_key is None:
             question = await self._store.add_question(
                 user_id=request.user_id,
@@ -173,7 +177,7 @@ class ConversationService:
                 is_new=request.conversation_id is None,
                 follows=cached.last_id if cached is not None else None,
             )
-            return question, None
+            return question, None, None
         claim = await self._ledger.claim(
             user_id=request.user_id,
             key=request.idempotency_key,
@@ -181,9 +185,8 @@ class ConversationService:
             kind=kind.value,
             conversation_id=request.conversation_id,
             fresh_id=conversation_id,
-            patience_s=deadline_s - self._clock(),
         )
-        return claim.question, claim.answer
+        return claim.question, claim.answer, claim.lease
 
     async def _answer(self, turn: _Turn, deadline_s: float) -> AsyncGenerator[ChatEvent, None]:
         yield Accepted(turn.question.conversation_id, turn.kind.value)
@@ -225,9 +228,10 @@ class ConversationService:
             output_tokens=timings.output_tokens,
         )
         with stages.timed("store"):
-            answer_id = await self._store.add_answer(turn.question, answer)
-            if turn.request.idempotency_key is not None:
-                await self._ledger.settle(turn.request.user_id, turn.request.idempotency_key, answer_id)
+            if turn.lease is None:
+                answer_id = await self._store.add_answer(turn.question, answer)
+            else:
+                answer_id = await self._ledger.settle(turn.lease, turn.question, answer)
         turn.is_settled = True
         if self._telemetry is not None:
             await self._telemetry.record(answer_id, timings, stages.ms)
@@ -260,8 +264,8 @@ class ConversationService:
 
     async def _keep_partial(self, turn: _Turn) -> None:
         try:
-            if turn.request.idempotency_key is not None:
-                await self._ledger.settle(turn.request.user_id, turn.request.idempotency_key, None)
+            if turn.lease is not None:
+                await self._ledger.release(turn.lease)
             elif turn.pieces:
                 answer = Answer(
                     content=turn.text,

@@ -53,11 +53,12 @@ class SentinelSystem:
         self._schema_fault: str | None = "the schema has not been looked at yet" if should_migrate else None
         self._store = ConversationStore(db.engine, buffers.policy(DataFlowType.DATABASE_QUERY))
         self._telemetry = Telemetry(db.engine, buffers.policy(DataFlowType.TELEMETRY))
+        self._ledger = RequestLedger(db.engine)
         history = History(self._store, cache, max_messages=HISTORY_MESSAGES, max_chars=HISTORY_CHARS)
         self.assistant = ConversationService(
             sentinel,
             self._store,
-            RequestLedger(db.engine),
+            self._ledger,
             history,
             deadline_s=deadline_s,
             telemetry=self._telemetry,
@@ -84,6 +85,7 @@ class SentinelSystem:
                 await self._migrating
         await self._sentinel.close()
         await self.assistant.drain()
+        await self._ledger.close()
         await self._store.close()
         await self._telemetry.close()
         await self._cache.close()
