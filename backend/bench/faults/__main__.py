@@ -109,7 +109,8 @@ async def play(wishes: argparse.Namespace) -> Outcome:
     faults = chosen(wishes)
     needs = {fault.needs for fault in faults}
     say("starting two of everything")
-    async with Scene(needs_disk="disk" in needs, needs_clock="clock" in needs) as scene:
+    logs = wishes.out / "log"
+    async with Scene(needs_disk="disk" in needs, needs_clock="clock" in needs, logs=logs) as scene:
         run = Run(
             scene,
             faults,

@@ -27,9 +27,13 @@ FAKETIME = (
 
 
 class Scene:
-    """`async with Scene() as scene:` runs everything; `missing` says what cannot be hurt here, and why."""
+    """`async with Scene() as scene:` runs everything; `missing` says what cannot be hurt here, and why.
 
-    def __init__(self, *, needs_disk: bool, needs_clock: bool) -> None:
+    The logs of the parts are copied to `logs` at the end.
+    """
+
+    def __init__(self, *, needs_disk: bool, needs_clock: bool, logs: Path | None = None) -> None:
+        self._logs = logs
         self.missing: dict[str, str] = {}
         self.wires: dict[str, Wire] = {}
         self.folder = Path(mkdtemp(prefix="sentinel-faults-"))
@@ -141,6 +145,9 @@ class Scene:
         await asyncio.to_thread(self._clear)
 
     def _clear(self) -> None:
+        if self._logs is not None:
+            shutil.rmtree(self._logs, ignore_errors=True)
+            shutil.copytree(self.folder / "log", self._logs, ignore_dangling_symlinks=True)
         for place in self._mounts:
             subprocess.run(["/bin/umount", "-l", str(place)], capture_output=True, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
