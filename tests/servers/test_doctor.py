@@ -138,6 +138,20 @@ async def test_what_redis_does_when_it_is_full(own_redis: embedded.Redis, spoile
     assert codes(await look(address)) == {"redis_no_desaloja"}
 
 
+async def test_a_redis_that_had_to_evict(own_redis: embedded.Redis, spoiled: redis.Redis) -> None:
+    address = Addresses(redis_url=own_redis.url())
+    used = int(spoiled.info("memory")["used_memory"])
+    spoiled.config_set("maxmemory-policy", "allkeys-lru")
+    spoiled.config_set("maxmemory", used + (1 << 20))
+    try:
+        for number in range(64):
+            spoiled.set(f"history:{number}", b"x" * (1 << 16))
+        assert codes(await look(address)) == {"redis_desaloja"}
+    finally:
+        spoiled.flushall()
+        spoiled.config_resetstat()
+
+
 async def test_a_redis_that_stands_still(own_redis: embedded.Redis, spoiled: redis.Redis) -> None:
     looking = asyncio.create_task(look(Addresses(redis_url=own_redis.url())))
     for _ in range(3):

@@ -126,7 +126,7 @@ async def _kill_redis(scene: Scene) -> None:
         await killed(server)
 
 
-async def _roll(scene: Scene) -> None:
+async def roll(scene: Scene) -> None:
     """Every replica in turn, as an upgrade does it: SIGTERM, wait, start, wait until it is ready."""
     for replica in scene.topology.replicas:
         await asyncio.to_thread(replica.stop)
@@ -169,7 +169,7 @@ def short() -> list[Fault]:
         Fault("Redis primary killed", _kill_redis, settle_s=9.0, watches="redis"),
         Fault("replica killed", lambda scene: killed(scene.topology.replicas[0]), settle_s=11.0),
         Fault("PostgreSQL primary killed", _kill_postmaster, settle_s=13.0, watches="postgres"),
-        Fault("rolling restart", _roll, settle_s=4.0),
+        Fault("rolling restart", roll, settle_s=4.0),
         Fault("connections reset", _cut, settle_s=6.0),
     ]
 

@@ -18,7 +18,7 @@ from bench.faults.ledger import Acknowledged
 
 AGAIN_S = 0.25
 PATIENCE_S = 8.0
-"""The deadline that a request carries; its claim on the key lasts as long when its replica dies."""
+"""The deadline that a request carries."""
 ANSWER_S = 12.0
 """Beyond the deadline, because it is for the first token only."""
 OUTPUT_TOKENS = 8

@@ -19,10 +19,13 @@ from bench.faults.people import People
 from bench.faults.scene import Scene
 from bench.faults.windows import Cost, Window, cost, median_s
 from bench.traces import load_trace
+from embedded import GroundError
 
 CREW = 12
 QUIET_S = 8.0
 TAKEOVER_S = 40.0
+WHOLE_S = 60.0
+READ_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,8 @@ class Outcome:
 
     @property
     def holds(self) -> bool:
-        return self.verdict.holds and not self.leaks and not self.torn and not self.given_up
+        """Whether something was hurt and nothing came of it. What was left out is told, not judged."""
+        return bool(self.windows) and self.verdict.holds and not (self.leaks or self.torn or self.given_up)
 
 
 class Run:
@@ -87,10 +91,10 @@ class Run:
             load = asyncio.create_task(people.come(offsets))
             await asyncio.sleep(QUIET_S)
             usual_s = median_s([one for one in people.notes.tries if one.at_s >= load_began_s])
-            windows = [await self._hurt(fault) for fault in self._faults]
+            windows = [window for fault in self._faults if (window := await self._tried(fault))]
             await _ended(load)
             notes = people.notes
-            verdict = await self._judge()
+            verdict = await stored(self._scene, self.people)
             leaks = await self._leaks()
         finally:
             await _ended(load)
@@ -109,9 +113,34 @@ class Run:
             self._skipped,
         )
 
+    async def _tried(self, fault: Fault) -> Window | None:
+        """One fault on a whole scene; None and a reason in `skipped` where that cannot be had."""
+        missing = await self._missing()
+        if missing:
+            self._skip(fault, f"{missing} did not work again within {WHOLE_S:.0f} s after what came before")
+            return None
+        try:
+            return await self._hurt(fault)
+        except GroundError as error:
+            self._skip(fault, f"not finished: {str(error).splitlines()[0]}")
+            return None
+
+    def _skip(self, fault: Fault, reason: str) -> None:
+        self._skipped[fault.name] = reason
+        self._say(f"          {fault.name}: {reason}")
+
+    async def _missing(self) -> str:
+        """What is still broken after `WHOLE_S` of patience; empty as soon as nothing is."""
+        until_s = time.perf_counter() + WHOLE_S
+        while missing := await asyncio.to_thread(self._scene.broken):
+            if time.perf_counter() > until_s:
+                break
+            await asyncio.sleep(0.2)
+        return missing
+
     async def _hurt(self, fault: Fault) -> Window:
         self._scene.note_processes()
-        before = await self._judge()
+        before = await stored(self._scene, self.people)
         old = await self._leader(fault.watches)
         began_s = self.people.now_s
         self._say(f"{began_s:6.1f} s  {fault.name}")
@@ -127,7 +156,7 @@ class Run:
         taken_s = None
         with suppress(asyncio.CancelledError):
             taken_s = await watch
-        after = await self._judge()
+        after = await stored(self._scene, self.people)
         return Window(
             fault.name,
             began_s,
@@ -177,29 +206,6 @@ class Run:
                             return True
         return False
 
-    async def _judge(self) -> Verdict:
-        """Read every conversation and compare; what is under way does no harm: it is not acknowledged."""
-        told, asked = tuple(self.people.notes.acknowledged), tuple(self.people.notes.asked)
-        for _ in range(40):
-            try:
-                link = await asyncpg.connect(self._scene.topology.database_url, timeout=2.0)
-                break
-            except (OSError, asyncpg.PostgresError, TimeoutError):
-                await asyncio.sleep(0.5)
-        else:
-            raise RuntimeError("PostgreSQL did not come back: nothing can be checked")
-        try:
-            rows = await link.fetch(
-                "SELECT conversation_id, role, content, id, previous_id FROM messages ORDER BY id"
-            )
-        finally:
-            await link.close()
-        return judge(
-            told,
-            asked,
-            [Row(str(row[0]), row["role"], row["content"], row["id"], row["previous_id"]) for row in rows],
-        )
-
     async def _leaks(self) -> list[str]:
         """What is still held when nobody asks any more; asked until it is nothing, at most 20 s."""
         found: list[str] = []
@@ -229,16 +235,43 @@ class Run:
             for engine in self._scene.topology.engines:
                 busy = [slot["id"] for slot in await _json(session, f"{engine.url}/slots") if _is_busy(slot)]
                 found += [f"{engine.name}: slot {slot} is still working" for slot in busy]
-        link = await asyncpg.connect(self._scene.topology.database_url, timeout=2.0)
-        try:
-            open_for = await link.fetch(
-                "SELECT state, count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                " AND pid <> pg_backend_pid() AND state <> 'idle' AND backend_type = 'client backend'"
-                " GROUP BY state"
-            )
-        finally:
-            await link.close()
+        open_for = await _fetched(
+            self._scene,
+            "SELECT state, count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND state <> 'idle' AND backend_type = 'client backend'"
+            " GROUP BY state",
+        )
         return found + [f"PostgreSQL: {row[1]} sessions are {row[0]}" for row in open_for]
+
+
+async def _fetched(scene: Scene, query: str) -> list[asyncpg.Record]:
+    """Rows of the primary, within seconds or with an error."""
+    async with asyncio.timeout(READ_S):
+        link = await asyncpg.connect(scene.topology.database_url, timeout=2.0)
+        try:
+            return list(await link.fetch(query))
+        finally:
+            link.terminate()
+
+
+async def stored(scene: Scene, people: People) -> Verdict:
+    """Read every conversation and compare; what is under way does no harm: it is not acknowledged."""
+    told, asked = tuple(people.notes.acknowledged), tuple(people.notes.asked)
+    for _ in range(40):
+        try:
+            rows = await _fetched(
+                scene, "SELECT conversation_id, role, content, id, previous_id FROM messages ORDER BY id"
+            )
+            break
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            await asyncio.sleep(0.5)
+    else:
+        raise RuntimeError("PostgreSQL did not come back: nothing can be checked")
+    return judge(
+        told,
+        asked,
+        [Row(str(row[0]), row["role"], row["content"], row["id"], row["previous_id"]) for row in rows],
+    )
 
 
 async def _ended(load: "asyncio.Task[None] | None") -> None:

@@ -80,6 +80,15 @@ class Scene:
         _, alive = psutil.wait_procs(list(self.seen), timeout=10.0)
         return [f"{process.pid} {process.name()}" for process in alive]
 
+    def broken(self) -> str:
+        """The first part that does not do its work now, or an empty text. One fault at a time is promised."""
+        for server in self.topology.servers:
+            if not (server.running and server.answers()):
+                return server.name
+        if not any(member.says().get("sync_standby") for member in self.topology.members):
+            return "a synchronous standby of PostgreSQL"
+        return ""
+
     def step_clock(self, seconds: int) -> None:
         """Put the wall clock of both replicas off by `seconds`; theirs that only runs is left alone."""
         self.clock_file.write_text(f"{seconds:+d}\n")
