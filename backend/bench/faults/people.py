@@ -21,6 +21,8 @@ PATIENCE_S = 8.0
 """The deadline that a request carries."""
 ANSWER_S = 12.0
 """Beyond the deadline, because it is for the first token only."""
+GIVE_UP_S = 120.0
+"""A message that is not answered by then never will be; long, because a busy machine is no fault of Sentinel."""
 OUTPUT_TOKENS = 8
 
 
@@ -67,7 +69,7 @@ class People:
         *,
         seed: int,
         patience_s: float = PATIENCE_S,
-        give_up_s: float = 60.0,
+        give_up_s: float = GIVE_UP_S,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.notes = Notes()

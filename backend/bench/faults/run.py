@@ -207,12 +207,9 @@ class Run:
         return False
 
     async def _leaks(self) -> list[str]:
-        """What is still held when nobody asks any more; asked until it is nothing, at most 20 s."""
-        found: list[str] = []
-        for _ in range(40):
-            found = await self._held()
-            if not found:
-                break
+        """What is still held when nobody asks any more; asked until it is nothing, at most a minute."""
+        until_s = time.perf_counter() + WHOLE_S
+        while (found := await self._held()) and time.perf_counter() < until_s:
             await asyncio.sleep(0.5)
         return found
 
