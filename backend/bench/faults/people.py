@@ -22,7 +22,7 @@ PATIENCE_S = 8.0
 ANSWER_S = 12.0
 """Beyond the deadline, because it is for the first token only."""
 GIVE_UP_S = 120.0
-"""A message that is not answered by then never will be; long, because a busy machine is no fault of Sentinel."""
+"""A message that is not answered by then never will be: a busy machine alone does not take so long."""
 OUTPUT_TOKENS = 8
 
 
