@@ -34,7 +34,9 @@ def draw(path: Path, tries: Sequence[Try], windows: Sequence[Window], *, title: 
     )
     axes.set_yscale("log")
     top = max((one.took_s for one in tries), default=1.0) * 1.5
-    axes.set_ylim(1e-3, top * 12)
+    bottom = max(1e-3, min((one.took_s for one in tries), default=1e-3) * 0.7)
+    # the names of the faults take the upper third
+    axes.set_ylim(bottom, top * (top / bottom) ** 0.5)
     for window in windows:
         axes.axvspan(
             window.began_s, max(window.healed_s, window.began_s + 0.3), color="#e67e22", alpha=0.25, lw=0
@@ -43,7 +45,7 @@ def draw(path: Path, tries: Sequence[Try], windows: Sequence[Window], *, title: 
         axes.annotate(
             window.name,
             (window.began_s, top * 1.1),
-            rotation=60,
+            rotation=90,
             fontsize=8,
             ha="left",
             va="bottom",
