@@ -25,6 +25,10 @@ from embedded import GroundError
 VIEWERS = 5
 BLOCK_S = 10.0
 PAIRS = 6
+SETTLE_S = 1.5
+"""The first frame of a page is its history, once."""
+RATE_PER_S = 4.0
+"""Messages of the loaded comparison."""
 BOUND_PERCENT = 1.0
 
 
@@ -80,7 +84,7 @@ async def compare(
         for is_looking in (False, True) if pair % 2 == 0 else (True, False):
             async with AsyncExitStack() as stack:
                 pages = await stack.enter_async_context(looking(url, viewers if is_looking else 0))
-                await asyncio.sleep(1.5)  # the first frame of a page is its history, once
+                await asyncio.sleep(SETTLE_S)
                 (shown if is_looking else without).append(await percent(process, block_s))
                 frames += sum(page.frames for page in pages)
     cost = [after - before for before, after in zip(without, shown, strict=True)]
@@ -103,7 +107,10 @@ async def play(viewers: int, block_s: float, pairs: int, out: Path) -> dict[str,
         idle = await compare(replica.url, process, viewers=viewers, block_s=block_s, pairs=pairs)
         people = People(replica.url, seed=1, patience_s=60.0)
         await people.open()
-        asking = asyncio.create_task(people.crew(4, 2 * pairs * (block_s + 3.0) + 5.0))
+        # a fixed rate: people who ask without a pause would use what the page leaves
+        lasting_s = 2 * pairs * (block_s + SETTLE_S) + 10.0
+        offsets = [number / RATE_PER_S for number in range(int(lasting_s * RATE_PER_S))]
+        asking = asyncio.create_task(people.come(offsets))
         try:
             busy = await compare(replica.url, process, viewers=viewers, block_s=block_s, pairs=pairs)
         finally:
