@@ -1,18 +1,20 @@
 """`python -m bench.soak`: 200 streams at a time for an hour; what a replica holds must not grow.
 
-Memory, descriptors and threads of each replica are read from outside every few seconds. After a warm-up each
-series gets a slope per hour with its 95 % interval (blocks of readings, so that neighbours that resemble each
-other do not make it look surer than it is). Exit code 1 when a slope is surely above its bound.
+Memory, descriptors and threads of each replica are read from outside every few seconds, its tasks from its
+live page. After a warm-up each series gets a slope per hour with its 95 % interval (blocks of readings, so
+that neighbours that resemble each other do not make it look surer than it is). Exit code 1 when a slope is
+surely above its bound.
 """
 
 import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import aiohttp
 import numpy as np
 import psutil
 from scipy import stats
@@ -26,7 +28,7 @@ READ_S = 2.0
 BLOCKS = 10
 WARM_UP = 0.25
 """The share of the run that is not judged: caches, pools and arenas fill up."""
-BOUND_PER_HOUR = {"memory_mib": 20.0, "descriptors": 20.0, "threads": 4.0}
+BOUND_PER_HOUR = {"memory_mib": 20.0, "descriptors": 20.0, "threads": 4.0, "tasks": 40.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Reading:
     memory_mib: float
     descriptors: float
     threads: float
+    tasks: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,34 @@ def judged(readings: Sequence[Reading]) -> list[Slope]:
     ]
 
 
+async def count_tasks(url: str, tasks: dict[str, int]) -> None:
+    """Keep `tasks[url]` at what the live page of a replica shows."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=5.0)
+    async with (
+        aiohttp.ClientSession(timeout=timeout, read_bufsize=1 << 20) as session,
+        session.get(f"{url}/panel/events") as reply,
+    ):
+        reply.raise_for_status()
+        event = b""
+        async for line in reply.content:
+            if line.startswith(b"event: "):
+                event = line[7:].strip()
+            elif line.startswith(b"data: ") and event == b"frame":
+                tasks[url] = json.loads(line[6:])["tasks"]
+
+
 async def watch(scene: Scene, people: People, readings: list[Reading]) -> None:
+    tasks: dict[str, int] = {}
+    async with asyncio.TaskGroup() as group:
+        for replica in scene.topology.replicas:
+            group.create_task(count_tasks(replica.url, tasks))
+        group.create_task(read(scene, people, readings, tasks))
+
+
+async def read(scene: Scene, people: People, readings: list[Reading], tasks: Mapping[str, int]) -> None:
     while True:
         for replica in scene.topology.replicas:
-            if replica.child is not None and replica.child.pid is not None:
+            if replica.child is not None and replica.child.pid is not None and replica.url in tasks:
                 process = psutil.Process(replica.child.pid)
                 readings.append(
                     Reading(
@@ -97,6 +124,7 @@ async def watch(scene: Scene, people: People, readings: list[Reading]) -> None:
                         process.memory_info().rss / (1 << 20),
                         process.num_fds(),
                         process.num_threads(),
+                        tasks[replica.url],
                     )
                 )
         await asyncio.sleep(READ_S)
@@ -110,8 +138,11 @@ async def play(duration_s: float) -> tuple[list[Slope], dict[str, object]]:
         watching = asyncio.create_task(watch(scene, people, readings))
         try:
             rate = await people.crew(STREAMS, duration_s)
+            if watching.done():
+                await watching  # it ends by an error only: what was not read cannot be judged
         finally:
             watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
             await people.close()
     slopes = judged(readings)
     failed = sum(1 for one in people.notes.tries if one.error)

@@ -10,14 +10,21 @@ from bench.soak import Reading, judged, slope
 def readings(growth_per_s: float) -> list[Reading]:
     source = random.Random(1)
     return [
-        Reading(at, "a", 100.0 + growth_per_s * at + source.gauss(0, 2), 50.0 + source.randint(-3, 3), 9.0)
+        Reading(
+            at,
+            "a",
+            100.0 + growth_per_s * at + source.gauss(0, 2),
+            50.0 + source.randint(-3, 3),
+            9.0,
+            400.0 + source.randint(-40, 40),
+        )
         for at in range(0, 600, 2)
     ]
 
 
 def test_noise_does_not_grow() -> None:
     found = judged(readings(0.0))
-    assert [one.series for one in found] == ["memory_mib", "descriptors", "threads"]
+    assert [one.series for one in found] == ["memory_mib", "descriptors", "threads", "tasks"]
     assert not any(one.grows for one in found)
 
 
