@@ -154,6 +154,11 @@ class PatroniMember(Postgres):
         """PostgreSQL's own data."""
         return self.folder / "data"
 
+    @property
+    def journal(self) -> Path:
+        """Raft's own, beside the data: when their disk is full, Patroni must still agree with the others."""
+        return self.folder.with_name(f"{self.folder.name}-raft")
+
     def describe(self) -> str:
         return f"{self.name} under Patroni on 127.0.0.1:{self.port}, its REST door on {self.api_port}"
 
@@ -162,11 +167,15 @@ class PatroniMember(Postgres):
             settle(self.folder.parent, self.data_dir)
         place = program(self.account)
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "raft").mkdir(exist_ok=True)
+        self.journal.mkdir(exist_ok=True)
         configuration = self.folder / "patroni.json"
         configuration.touch(0o600)
         configuration.write_text(json.dumps(self.configuration(place), indent=2))
-        own(self.account, self.folder, self.folder / "raft", configuration)
+        own(self.account, self.folder, self.journal, configuration)
+
+    def forget(self) -> None:
+        shutil.rmtree(self.journal, ignore_errors=True)
+        super().forget()
 
     def configuration(self, place: Path) -> dict[str, object]:
         """Patroni's configuration; JSON is YAML."""
@@ -187,7 +196,7 @@ class PatroniMember(Postgres):
                 "listen": f"{local}:{self.api_port}",
                 "connect_address": f"{local}:{self.api_port}",
             },
-            "raft": self.group.raft(self._raft_port, self.folder / "raft"),
+            "raft": self.group.raft(self._raft_port, self.journal),
             "bootstrap": {
                 "dcs": dcs,
                 "initdb": [
