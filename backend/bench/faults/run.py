@@ -14,7 +14,7 @@ import redis.asyncio as driver
 
 from bench.arrivals import TraceTimed
 from bench.faults.faults import Fault, redis_primary
-from bench.faults.ledger import Row, Verdict, judge
+from bench.faults.ledger import Acknowledged, Row, Verdict, judge
 from bench.faults.people import People
 from bench.faults.scene import Scene
 from bench.faults.windows import Cost, Window, cost, median_s
@@ -139,7 +139,7 @@ class Run:
         return missing
 
     async def _hurt(self, fault: Fault) -> Window:
-        self._scene.note_processes()
+        await asyncio.to_thread(self._scene.note_processes)
         before = await stored(self._scene, self.people)
         old = await self._leader(fault.watches)
         began_s = self.people.now_s
@@ -259,14 +259,17 @@ async def stored(scene: Scene, people: People) -> Verdict:
     told, asked = tuple(people.notes.acknowledged), tuple(people.notes.asked)
     for _ in range(40):
         try:
-            rows = await _fetched(
-                scene, "SELECT conversation_id, role, content, id, previous_id FROM messages ORDER BY id"
-            )
-            break
+            # Not in this loop, which carries the people and the links to the engines: it would stand still.
+            return await asyncio.to_thread(_judged, scene, told, asked)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
             await asyncio.sleep(0.5)
-    else:
-        raise RuntimeError("PostgreSQL did not come back: nothing can be checked")
+    raise RuntimeError("PostgreSQL did not come back: nothing can be checked")
+
+
+def _judged(scene: Scene, told: Sequence[Acknowledged], asked: Sequence[str]) -> Verdict:
+    rows = asyncio.run(
+        _fetched(scene, "SELECT conversation_id, role, content, id, previous_id FROM messages ORDER BY id")
+    )
     return judge(
         told,
         asked,
