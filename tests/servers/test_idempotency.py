@@ -182,7 +182,7 @@ async def test_who_lost_the_lease_stores_no_second_answer(
     second, _ = await free_after(other)
     if is_answered:
         await settled(other, second, "of the other")
-    with pytest.raises(StillAnswering, match="took the request over"):
+    with pytest.raises(StillAnswering, match="took over"):
         await settled(one, first, "of the one that slept")
     # What it gives back is not its own any more.
     assert first.lease is not None

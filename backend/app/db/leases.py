@@ -79,10 +79,14 @@ class Leases:
                 await self._renewing
 
     async def _renew_until_none(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_s = loop.time() + self._renew_s
         await asyncio.sleep(self._renew_s)
         while self._held:
             await self._renew_in_time()
-            await asyncio.sleep(self._renew_s)
+            # One that took long is followed at once: what is left of the lease counts from the one before.
+            next_s = max(next_s + self._renew_s, loop.time())
+            await asyncio.sleep(next_s - loop.time())
 
     async def _renew_in_time(self) -> None:
         try:

@@ -164,8 +164,8 @@ class RequestLedger:
         if row is None:
             raise NotFound("The conversation was deleted while it was answered.")
         raise StillAnswering(
-            "This answer took too long to be shown alive and another replica took the request over: "
-            "ask again with the same Idempotency-Key.",
+            "Another request with this Idempotency-Key took over while this one stood still: "
+            "ask again with the same key.",
             retry_after_s=1.0,
         )
 
