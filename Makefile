@@ -90,7 +90,7 @@ ha: $(HA_READY) ## two of everything behind HAProxy, to kill parts of (PORT=8000
 		--engine $(or $(ENGINE),smollm2) -- $(abspath $(PY)) -m app serve
 
 .PHONY: faults
-faults: $(HA_READY) ## hurt one part after the other under load, 15 minutes (SHORT=1: 2 minutes)
+faults: $(HA_READY) ## hurt one part after the other under load, about 10 minutes (SHORT=1: 2 minutes)
 	@cd backend && exec ../$(PY) -m bench.faults $(if $(SHORT),--short)
 
 .PHONY: faults-ci

@@ -1,4 +1,4 @@
-"""`python -m bench.faults` hurts one part after the other under load and says what it cost; 15 minutes.
+"""`python -m bench.faults` hurts one part after the other under load: ten minutes, and what it cost.
 
 Exit code 1 when an acknowledged message is lost, doubled, out of order or elsewhere, or something is leaked.
 """
@@ -42,7 +42,7 @@ def chosen(wishes: argparse.Namespace) -> list[Fault]:
     words = [word.strip().lower() for word in wishes.only.split(",") if word.strip()]
     if words:
         return [fault for fault in long() if any(word in fault.name.lower() for word in words)]
-    # The quarter of an hour hurts everything, and what happens most twice more, each time in another order.
+    # The long form hurts everything, and what happens most twice more, each time in another order.
     if wishes.short:
         return shuffled(short(), wishes.seed)
     rounds = (long(), short(), short())

@@ -175,7 +175,7 @@ def short() -> list[Fault]:
 
 
 def long() -> list[Fault]:
-    """Everything, for a quarter of an hour."""
+    """Everything, once each."""
     return [
         *short(),
         hanging("engine hangs", _engine_pid, 12.0),
