@@ -9,7 +9,7 @@ from bench.llm.comparison import Cell, Compared
 from bench.llm.grid import save
 from bench.llm.overhead import overhead
 from bench.llm.stage import Kitchen
-from bench.ollama_hang import ODD_CTX, watched
+from bench.ollama_hang import ODD_CTX, Scene
 from bench.samples import Block, Outcome, Sample
 
 pytestmark = pytest.mark.anyio
@@ -62,10 +62,23 @@ async def test_the_scene_tells_who_was_served_and_who_was_not() -> None:
             await asyncio.Event().wait()
         return ()
 
-    outcome = await watched(hangs_for_the_odd_one, "scripted", 0.05, warm_up_s=0.01)
-    assert not outcome.odd_answered
+    outcome = await Scene(hangs_for_the_odd_one, "scripted", 0.05, late_patience_s=0.05, warm_up_s=0.01).run()
+    assert outcome.odd_hung
+    assert outcome.odd_answers == 0
     assert not outcome.late_load_answered
     assert outcome.steady_answers > 0
+
+
+async def test_the_scene_does_not_call_a_last_question_cut_short_a_hang() -> None:
+    async def serves_everybody(caller: int, num_ctx: int) -> tuple[str, ...]:
+        await asyncio.sleep(0.01)
+        return (f"{caller} {num_ctx}",)
+
+    scene = Scene(serves_everybody, "scripted", 0.1, late_patience_s=0.05, warm_up_s=0.01, odd_pause_s=0.0)
+    outcome = await scene.run()
+    assert not outcome.odd_hung
+    assert outcome.odd_answers > 1
+    assert outcome.late_load_answered
 
 
 async def test_the_overhead_is_told_beside_the_bare_engine() -> None:
