@@ -30,8 +30,8 @@ ODD_PAUSE_S = 1.0
 OUTPUT_TOKENS = 64
 THREADS = 1  # two of them spin for each other on a machine that others use: 0.3 s a call instead of 0.02
 LATE_PATIENCE_S = 60.0
-# Clients that want their model to stay send this; each such call also takes back the mark "to be unloaded" that
-# the odd one's load waits for. Without it the odd one is served whenever all are between two calls by chance.
+# Clients that want their model to stay send this; each such call also takes back the mark "to be unloaded"
+# that the odd one's load waits for. Without it, the odd one is served when all pause at once by chance.
 KEEP_ALIVE = "30m"
 # A call takes some 20 ms, so a minute without an answer is three thousand times its length.
 TINY = Shape(layers=2, width=128, heads=2, key_heads=1, hidden=256)

@@ -1,7 +1,6 @@
 """The dispatcher in front of the real Ollama."""
 
 import asyncio
-import re
 import time
 from contextlib import aclosing, suppress
 
@@ -9,6 +8,7 @@ import aiohttp
 import psutil
 import pytest
 
+from bench.llm.ollama_stage import loads
 from fluido.errors import EngineUnavailable
 from fluido.llm import Call, Delta, Dispatcher, Kind, Message, ModelMissing, OllamaEngine, Options, Timings
 
@@ -29,17 +29,29 @@ async def answer(dispatcher: Dispatcher, call: Call) -> tuple[str, Timings]:
     return "".join(item.text for item in items if isinstance(item, Delta)), items[-1]
 
 
-def loads(engine) -> int:
-    """How often Ollama's log says that it started a runner."""
-    return len(
-        re.findall(r"starting runner|starting ollama engine|starting go runner", engine.log.read_text())
-    )
-
-
 @pytest.fixture
 async def dispatcher(ollama_engine):
     async with Dispatcher([OllamaEngine(ollama_engine.url)]) as opened:
         yield opened
+
+
+async def test_a_reload_that_is_asked_for_on_purpose_is_counted(dispatcher, ollama_engine) -> None:
+    """The witness of all claims about reloads: one line of Ollama's log for each model it loads."""
+    await answer(dispatcher, ask("first"))
+    before = loads(ollama_engine)
+    assert before >= 1
+    window = dispatcher.stations[0].facts.context_tokens
+    async with aiohttp.ClientSession() as session:
+        for wish, expected in ((window, 0), (window // 2, 1), (window // 2, 1), (window, 2)):
+            body = {
+                "model": ollama_engine.model.name,
+                "messages": [{"role": "user", "content": "hello"}],
+                "options": {"num_ctx": wish, "num_predict": 1},
+                "stream": False,
+            }
+            async with session.post(f"{ollama_engine.url}/api/chat", json=body) as reply:
+                assert (await reply.json())["done"] is True
+            assert loads(ollama_engine) - before == expected, wish
 
 
 async def test_every_kind_of_query_and_no_reload(dispatcher, ollama_engine) -> None:

@@ -4,117 +4,25 @@ Ollama's own log is the witness of loads: it names every runner that it starts.
 """
 
 import asyncio
-import random
-import re
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import aiohttp
 
-import embedded
-from embedded.folder import DataFolder
-from embedded.model_server import EngineOptions
-from embedded.process import Command
-from embedded.synthetic import synthetic
+from bench.llm.mixed import SYSTEM, mixed
+from bench.llm.ollama_stage import PROFILE, answered, loads, served
 from fluido.errors import EngineUnavailable
-from fluido.llm import Call, Delta, Dispatcher, Kind, Message, OllamaEngine, Options, Timings
+from fluido.llm import Call, Dispatcher, Message, OllamaEngine, Options
 from fluido.llm.knee import Knee
 
-STARTED = re.compile(r"starting go runner|starting ollama engine")
-CREW = 6
 FIND_CALLS = 30
 PAIRS = 12
 SLOTS = (1, 2, 4)
-SYSTEM = Message("system", "You are Sentinel. " * 10)
-WISHES: tuple[Mapping[str, object], ...] = ({}, {"num_ctx": 512}, {"num_ctx": 4096}, {"num_batch": 64})
 NAIVE_OPTIONS = ({"num_ctx": 1024}, {"num_ctx": 2048}, {"num_ctx": 1024, "num_batch": 256})
-
-
-class Multiuser(embedded.Ollama):
-    """With the slot choice that Ollama offers for many users."""
-
-    def command(self) -> Command:
-        """The same program with one variable more."""
-        plain = super().command()
-        return replace(plain, environment={**plain.environment, "OLLAMA_MULTIUSER_CACHE": "1"})
-
-
-@asynccontextmanager
-async def served(slots: int, *, multiuser: bool = False) -> AsyncIterator[embedded.Ollama]:
-    """An Ollama of our own with so many slots."""
-    data = DataFolder(None)
-    try:
-        kind = Multiuser if multiuser else embedded.Ollama
-        server = kind(data.take(), synthetic(), EngineOptions(slots=slots, slot_tokens=2048))
-        await asyncio.to_thread(server.start)
-        try:
-            yield server
-        finally:
-            await asyncio.to_thread(server.stop)
-    finally:
-        data.release()
-
-
-def loads(server: embedded.Ollama) -> int:
-    """Models loaded so far."""
-    return len(STARTED.findall(server.log.read_text()))
-
-
-async def answered(dispatcher: Dispatcher, call: Call) -> tuple[str, Timings]:
-    """The text and how it ended."""
-    text, end = "", None
-    async with aclosing(dispatcher.stream(call)) as stream:
-        async for item in stream:
-            if isinstance(item, Delta):
-                text += item.text
-            else:
-                end = item
-    assert end is not None  # noqa: S101 - a stream that did not raise has its end
-    return text, end
-
-
-@dataclass(frozen=True, slots=True)
-class Mixed:
-    """`requests` with differing kinds, lengths and runner wishes, `CREW` at a time."""
-
-    requests: int
-    answered: int
-    reloads: int
-    took_s: float
-
-
-async def mixed(requests: int, *, seed: int = 1) -> Mixed:
-    """How often Ollama loads the model again."""
-    source = random.Random(seed)
-    async with served(2) as server, Dispatcher([OllamaEngine(server.url)]) as dispatcher:
-        await answered(dispatcher, Call((Message("user", "first"),), options=Options(num_predict=2)))
-        before, began_s, done = loads(server), time.perf_counter(), 0
-        left = iter(range(requests))
-
-        async def caller() -> None:
-            nonlocal done
-            for number in left:
-                await answered(dispatcher, _mixed_call(number, source))
-                done += 1
-
-        await asyncio.gather(*(caller() for _ in range(CREW)))
-        return Mixed(requests, done, loads(server) - before, time.perf_counter() - began_s)
-
-
-def _mixed_call(number: int, source: random.Random) -> Call:
-    options = Options(num_predict=source.randint(1, 6), temperature=source.choice((None, 0.0, 0.8)))
-    return Call(
-        (SYSTEM, Message("user", f"question {number} " * source.randint(1, 8))),
-        options=options,
-        kind=source.choice(tuple(Kind)),
-        key=str(number % 20),
-        runner=source.choice(WISHES),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +40,7 @@ async def found_slots(slots: int) -> Found:
     """`FIND_CALLS` calls under steady demand, the search for the knee switched off: it asks for the slots."""
     law = Knee(None, elasticity=None)
     async with served(slots) as server:
-        engine = OllamaEngine(server.url)
+        engine = OllamaEngine(server.url, profile=PROFILE)
         async with Dispatcher([engine], law=lambda _: law) as dispatcher:
             await answered(dispatcher, Call((Message("user", "first"),), options=Options(num_predict=2)))
             left = iter(range(FIND_CALLS))
@@ -168,7 +76,7 @@ async def turns(*, multiuser: bool) -> Turns:
     """Ours: first and second turns of `PAIRS` conversations. Naive: a new client with options by query."""
     firsts, seconds = [], []
     async with served(4, multiuser=multiuser) as server:
-        async with Dispatcher([OllamaEngine(server.url, slots=4)]) as dispatcher:
+        async with Dispatcher([OllamaEngine(server.url, slots=4, profile=PROFILE)]) as dispatcher:
             await answered(dispatcher, Call((Message("user", "warm"),), options=Options(num_predict=2)))
             for number in range(PAIRS):
                 question = Message("user", f"{number} tells of the harbour and the road. " * 12)
@@ -202,7 +110,11 @@ async def _naive(url: str, model: str) -> list[float]:
             body: dict[str, Any] = {
                 "model": model,
                 "messages": [{"role": m.role, "content": m.content} for m in talk],
-                "options": {"num_predict": 12, **NAIVE_OPTIONS[number % len(NAIVE_OPTIONS)]},
+                "options": {
+                    "num_predict": 12,
+                    **PROFILE.given(),
+                    **NAIVE_OPTIONS[number % len(NAIVE_OPTIONS)],
+                },
             }
             began_s = time.perf_counter()
             async with session.post(f"{url}/api/chat", json=body) as reply:
@@ -244,4 +156,4 @@ async def _found(slots: int) -> dict[str, Any]:
 
 
 async def _mixed(requests: int) -> dict[str, Any]:
-    return asdict(await mixed(requests))
+    return {name: asdict(arm) for name, arm in (await mixed(requests)).items()}
