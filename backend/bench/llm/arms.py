@@ -27,12 +27,15 @@ from fluido.llm import (
     OllamaEngine,
     OpenAIEngine,
     Options,
+    RunnerProfile,
 )
 from fluido.llm.engine import EngineFacts
 
 Dialect = Literal["llamacpp", "ollama"]
 NEVER_ENDS = {"ignore_eos": True}
 NO_COLD_CUT_S = 1e9
+# Two threads of ggml wait for each other by spinning; the load and the arms need the other core.
+ONE_THREAD = RunnerProfile(num_thread=1)
 
 
 class Memory:
@@ -209,7 +212,7 @@ class FluidoArm:
 
 def _engine(url: str, dialect: Dialect, model: str, levers: Levers, slots: int | None) -> Engine:
     if dialect == "ollama":
-        return OllamaEngine(url, model=model, slots=slots)
+        return OllamaEngine(url, model=model, slots=slots, profile=ONE_THREAD)
     engine = OpenAIEngine(url, model=model, extra=NEVER_ENDS)
     return engine if levers.pins else _Unpinned(engine)
 

@@ -11,6 +11,7 @@ from fluido.llm.call import Kind
 HEAD_CHARS = 400
 TAIL_CHARS = 160
 END_CHARS = 120
+ENOUGH = 4
 
 _PUNCTUATION = "¿¡?!.,;:()[]{}\"'`*_/\\|<>=+&%$@~^\n\t"
 _FOLD = str.maketrans("áéíóúüñ" + _PUNCTUATION, "aeiouun" + " " * len(_PUNCTUATION))
@@ -47,39 +48,62 @@ def _is_small(words: list[str], unique: set[str], opening: str) -> bool:
     """Small talk, or a question whose answer is a name, a number, a date or a yes."""
     if len(words) <= 4 and words[0] in v.GREETINGS:
         return True
-    if len(words) <= 16 and opening.startswith(v.SHORT_HEADS) and v.MEDIUM_WORDS.isdisjoint(words[2:]):
-        return True
+    if len(words) <= 16 and v.MEDIUM_WORDS.isdisjoint(words[2:]):
+        if opening.startswith(v.SHORT_HEADS):
+            return True
+        # "what is the ..." asks for a name or a number only if such a thing follows.
+        if opening.startswith(v.OPEN_HEADS) and (not unique.isdisjoint(v.SHORT_NOUNS) or _superlative(words)):
+            return True
     if len(words) <= 8 and opening.startswith(("what is ", "cuanto es ")) and any(map(str.isdigit, words)):
         return True
     return len(words) <= 3 and unique.isdisjoint(v.MEDIUM_WORDS)
 
 
 def _is_code(lower: str, unique: set[str]) -> bool:
-    signs = len(unique & v.SIGN_WORDS)
-    if not v.CODE_CHARACTERS.isdisjoint(lower):
-        signs += sum(sign in lower for sign in v.CODE_SIGNS)
-    if "```" in lower or signs >= 2 or not unique.isdisjoint(v.CODE_WORDS):
+    """Weighs what speaks for program text against what speaks for everyday life.
+
+    A word that only programmers use decides alone. One that has a life elsewhere (a class, a python, a tree)
+    needs company of its own kind, and everyday company counts against it.
+    """
+    if not unique.isdisjoint(v.CODE_WORDS) or _any(lower, v.CODE_PHRASES):
         return True
-    if "select " in lower and " from " in lower and (" where " in lower or "*" in lower):
+    signs = len(unique & v.SIGN_WORDS) + _signs(lower)
+    if signs >= 2:
         return True
-    if "expresion regular" in lower or "expresión regular" in lower:
+    if "select " in lower and " from " in lower and " where " in lower:
         return True
-    hints = len(unique & v.CODE_HINTS)
-    verbs = not unique.isdisjoint(v.CODE_VERBS)
-    if signs or ("." in lower and _names_a_source_file(lower)):
-        return hints > 0 or verbs
+    weight = 2 * signs + 3 * len(unique & v.FIRM_HINTS) + 2 * len(unique & v.CODE_HINTS)
+    weight += 3 * ("." in lower and _names_a_source_file(lower)) + len(unique & v.LOOSE_HINTS)
+    weight += 3 * (not unique.isdisjoint(v.LANGUAGES))
+    if weight >= 2:
+        weight += min(2, len(unique & v.CODE_VERBS))
+    weight -= 2 * len(unique & v.EVERYDAY)
     if not unique.isdisjoint(v.GENRES):
-        return False
-    languages = len(unique & v.LANGUAGES)
-    return (hints >= 2 and verbs) or (languages > 0 and hints - languages > 0)
+        weight -= 3
+    return weight >= ENOUGH
+
+
+def _signs(lower: str) -> int:
+    """Marks that prose does not use; a call or an assignment has one inside or beside a word."""
+    if v.CODE_CHARACTERS.isdisjoint(lower):
+        return 0
+    found = sum(sign in lower for sign in v.CODE_SIGNS)
+    for word in lower.split():
+        is_call = "(" in word[1:] and word[0].isalpha() and "(s)" not in word
+        found += is_call or "_" in word[1:-1] or "::" in word or "->" in word or word in v.OPERATORS
+    return found
 
 
 def _names_a_source_file(lower: str) -> bool:
-    return any(word.rpartition(".")[2] in v.EXTENSIONS for word in lower.split() if "." in word[:-1])
+    return any(word.rpartition(".")[2] in v.EXTENSIONS for word in lower.split() if "." in word[1:-1])
 
 
 def _any(text: str, phrases: tuple[str, ...]) -> bool:
     return any(phrase in text for phrase in phrases)
+
+
+def _superlative(words: list[str]) -> bool:
+    return any(len(word) > 5 and word.endswith("est") for word in words) or "mas" in words or "most" in words
 
 
 def _asked_words(words: list[str]) -> int:

@@ -7,14 +7,24 @@ def _words(text: str) -> frozenset[str]:
 
 # What only a program text, or a question about one, holds (before punctuation is folded).
 CODE_SIGNS = (
-    "```", "#include", "=> ", "();", "){", ") {", "</", "!= ", "==", "console.log", "self.", "&&", "$(",
-    "print(", "std::", "#!/",
+    "#include", "=> ", "();", "){", ") {", "</", "!= ", "==", "console.log", "self.", "&&", "$(",
+    "std::", "#!/", "};", "; }",
+)  # fmt: skip
+# These decide alone.
+CODE_PHRASES = (
+    "```", "select *", "expresion regular", "expresión regular", "expresiones regulares",
+    "regular expression", "estructura de datos", "estructuras de datos", "data structure", "base de datos",
+    "pull request", "null pointer", "insert into", "hoja de calculo", "hoja de cálculo", "create table",
+    "from users", "linea de comandos", "línea de comandos", "command line", "código fuente", "source code",
+    "stack trace", "stack overflow", "curl -", "pip install", "out of bounds", "foreign key",
+    " c++",
 )  # fmt: skip
 # One of the characters without which none of them can be there.
-CODE_CHARACTERS = frozenset("`(){}<>=&$#_*;!.:")
-# Words of program text: two of them, or one with a sign.
+CODE_CHARACTERS = frozenset("`(){}<>=&$#_*;!.:-")
+OPERATORS = _words("= += -= *= == === != <= >= && || := ++ -- > < =>")
+# Words of program text: two of them, or one with company.
 SIGN_WORDS = _words("""
-    def import null sudo fn traceback void int const elif stderr printf
+    def null sudo fn traceback void int const elif stderr printf var enum bool undefined nan endif nullptr
 """)
 # Endings of source files.
 EXTENSIONS = _words("""
@@ -32,26 +42,55 @@ CODE_WORDS = _words("""
     stdout subquery syntaxerror ternario ternary terraform typeerror typescript unittest useeffect
     usestate valueerror vba webhook xml yaml
 """)
-# These mean code in company: two of them and a verb of making or mending.
+# These come from programming and are seldom met elsewhere.
+FIRM_HINTS = _words("""
+    array arrays boolean bucle bucles bytes commit commits compilador compiler component componente
+    consola console contenedores dataset deploy dev diccionarios excel excepcion framework getter hilos
+    iterador iterar iterator macro metodo metodos navegador null parser pointer puntero queries query
+    repo repositorio repository runtime script scripts semicolon servidor shell subrutina thread-safe
+    typeerror undefined url variable variables web widget
+""")
+# These have a life elsewhere too.
 CODE_HINTS = _words("""
-    angular app arbol archivo archivos array base boton branch bucle bug button c# c++ cadena carpeta
-    clase class code codigo cola comando command commit component componente conectar consulta container
-    contenedor datos declare deploy diccionario dictionary ejecuta endpoint error esquema excel
-    excepcion exception file files folder form formula formulario framework funcion function generic
-    global hilo index indice interface interfaz java library libreria list lista loop macro matrix
-    matriz method metodo module modulo operador operator pagina parsear parser pila program programa
-    python query queue rama react rename renombre ruby rust schema script server servidor shell stack
-    string struct swift tabla table test tests thread thread-safe tree variable vue
+    angular app apps archivo archivos base boton branch branches browser bug button cadena cadenas clave
+    click code codigo column columna comando command consulta consultas container contenedor database
+    datos diccionario dictionary div duplicates endpoint esquema exception file files formula formulario
+    funcion funciones function functions generic global hilo index indice indices integer interface
+    interfaz library libreria linked loop matrix matriz memoria memory merge method module modulo object
+    objeto operador operator page parameter parametro rama ramas react recorrido remota remote rename
+    row rows schema server stack string strings struct tabla tablas terminal thread tree vue website
+""")
+# These are met everywhere: they only add to others.
+LOOSE_HINTS = _words("""
+    arbol argument argumento carpeta character clase clases class classes cola counter element elemento
+    error errores fila filas folder form import input key keys length line linea lineas list lista
+    listas loops node nodo numbers numero numeros order output package pagina path pila program programa
+    queue reference referencia return returns table tables test tests trees valor value values
+""")
+# Company that speaks of life away from the keyboard: people, animals, places, food, law, the body.
+EVERYDAY = _words("""
+    aeropuerto airport alumnos animal animales animals arboles bakery bano bird birds birth boat boda
+    bodas body bread cafe car carpinteria casa cat children church city ciudad civil club cocina coffee
+    comida cook cuerpo culebra dance depression doctor dog door dress economia embarazo escuela exam
+    examen familia family father feet fish floor food forest fruit garden gata gato germany girl hands
+    higado hija hijo history home honor hotel house husband ill invitados isla island kidney kidneys
+    kitchen ladies landlord law leaf leaves leg legion ley library madera madre mascota medica medico
+    meeting mother museum music musica nacimiento nature neighbour nino ninos noche novela office
+    oficina orchestra owner padre panaderia paper parents parroquia people perro personas pet
+    pets pizza planta plantas plants politica preguntas public publica queen questions quiz restaurant
+    river room rules school shop snake snakes sociedad society spider spiders student students sun
+    supermercado taza teacher tienda train trees trip venenosa venomous viaje violin visa wedding wife
+    wine wood yacht yoga zoo
 """)
 # Verbs of making or mending.
 CODE_VERBS = _words("""
     arregla arreglar build calcula calculates calcule code compila compute conecta conectar connect
     convert convertir convierte correct corregir corrige crea crear create debug declare declaro define
     defino desarrolla desarrollar develop devuelva devuelve ejecuta escribe escribeme escribir fails
-    falla fix genera generar generate haz hazme implement implementa implementar invertir invierte
-    iterate lee leer make optimise optimiza optimizar optimize ordena ordenar parse programa programar
-    prueba read recorre recorrer return returns reverse run sort test traduce undo valida validate
-    validates valide write
+    falla fix genera generar generate haz hazme implement implementa implementar imprima imprime
+    invertir invierte iterate lee leer make muestra muestre optimise optimiza optimizar optimize ordena
+    ordenala ordenar ordenarla ordenarlas ordenarlo ordenarlos parse prints programar prueba read reads
+    recorre recorrer returns reverse run sort traduce undo valida validate validates valide write
 """)
 # What is long when somebody asks to have it written.
 LONG_WORDS = _words("""
@@ -94,16 +133,44 @@ SHORT_HEADS = (
     "who ", "when ", "where ", "how many ", "how much ", "how old ", "how tall ", "how far ", "how long ",
     "which ", "is ", "are ", "does ", "do ", "did ", "was ", "were ", "can ", "will ", "has ", "quien ",
     "quienes ", "cuando ", "donde ", "cuanto ", "cuanta ", "cuantos ", "cuantas ", "en que ", "a que ",
-    "de que ", "cual es el ", "cual es la ", "what is the ", "what's the ", "whats the ", "what year ",
-    "what time ", "what day ", "what color ", "what colour ", "what does ", "que hora ", "que dia ",
-    "que ano ", "que significa ", "translate ", "traduce ", "como se dice ", "como se llama ",
+    "de que ", "what year ",
+    "what time ", "what day ", "what color ", "what colour ", "que hora ", "que dia ",
+    "que ano ", "que significa ", "que pais ", "translate ", "traduce ", "como se dice ", "como se llama ",
     "how do you say ", "es ", "son ", "hay ", "puedo ", "existe ", "define ", "what language ",
-    "what currency ", "que idioma ", "que moneda ", "cual fue ", "what was the ", "convert ", "convierte ",
+    "what currency ", "que idioma ", "que moneda ", "convert ", "convierte ",
     "spell ", "synonym ", "sinonimo ", "antonimo ", "name ", "nombra ", "dime ", "tell me the ",
     "what are the colors", "que color ", "cual ", "corrige ", "a cuantos ", "sugiere un nombre",
-    "what s the ", "se puede ", "se pueden ", "fix the grammar", "fix the spelling", "how do you spell",
+    "se puede ", "se pueden ", "fix the grammar", "fix the spelling", "how do you spell",
     "whose ",
 )  # fmt: skip
+# How a question begins that may ask for a name or for an explanation.
+OPEN_HEADS = (
+    "what is the ",
+    "what's the ",
+    "whats the ",
+    "what s the ",
+    "what was the ",
+    "what does ",
+    "what is ",
+    "cual es el ",
+    "cual es la ",
+    "cual fue ",
+    "cual era ",
+    "que es el ",
+    "what are the ",
+)
+# What has a name, a number or a date for an answer.
+SHORT_NOUNS = _words("""
+    abbreviation altitude altura ano antonym apellido area atomic author autor birthday boiling capital
+    circumference codigo color colour cost cuadrada cuadrado currency date deadline definition densidad
+    density depth dia diameter direccion distance distancia edad elevation equivalent fecha flag formula
+    frequency gdp height hora humidity idioma language largo latitude length limit mean means melting
+    moneda name nombre number numero opposite opuesto password peso phone planet plural poblacion
+    population postcode precio prefijo president presidente price raiz result resultado root score
+    simbolo sinonimo size speed square stand stands sum suma superficie symbol synonym tamano telefono
+    temperatura temperature tiempo time title titulo total valor value velocidad volume weigh weight
+    width winner year zip
+""")
 # Small talk.
 GREETINGS = _words("""
     adios buenas buenos bye chau claro cool entendido genial good gracias great hasta hello hey hi hola
