@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -67,11 +68,13 @@ class ScriptedEngine:
             raise self.dead
         return self.known
 
-    async def load(self, model: str) -> None:
-        self.loads.append(model)
+    async def load(self, model: str, window_tokens: int | None = None) -> None:
+        self.loads.append(model if window_tokens is None else (model, window_tokens))
         await self.loading.wait()
         if self.dead is not None:
             raise self.dead
+        if window_tokens is not None:
+            self.known = replace(self.known, context_tokens=window_tokens, runner={"num_ctx": window_tokens})
 
     async def stream(self, call: Call, *, slot: int | None = None) -> AsyncGenerator[Delta | Timings, None]:
         if self.dead is not None:

@@ -22,8 +22,8 @@ class Engineroom:
             self.load, self.pause, self.resume, budget_s=0.05, idle_s=100.0, clock=lambda: self.now
         )
 
-    async def load(self, model: str) -> None:
-        self.loaded.append(model)
+    async def load(self, model: str, window_tokens: int | None) -> None:
+        self.loaded.append(model if window_tokens is None else f"{model} {window_tokens}")
         await self.done.wait()
 
     async def pause(self) -> None:

@@ -145,6 +145,28 @@ async def test_who_left_during_prefill_keeps_the_slot_as_a_ghost(engine) -> None
         assert dispatcher.stats().residency[0].ghosts == 0
 
 
+async def test_nobody_is_put_into_the_slot_of_a_ghost_and_no_load_begins_beside_it(engine) -> None:
+    scripted = engine(slots=2, ends_prefill=False, loads=True)
+    scripted.go.clear()
+    async with Dispatcher([scripted], law=lambda facts: Fixed(facts.slots)) as dispatcher:
+        gone = asyncio.create_task(answer(dispatcher, talk("a", 0, chars=60)))
+        await ticks()
+        gone.cancel()
+        await asyncio.wait({gone})
+        assert dispatcher.stats().residency[0].ghosts == 1
+        second = asyncio.create_task(answer(dispatcher, talk("b", 0, chars=60)))
+        await ticks()
+        assert scripted.slots == [0, 1]
+        scripted.go.set()
+        await second
+        loading = asyncio.create_task(answer(dispatcher, talk("c", 0, chars=60, model="other")))
+        await ticks()
+        assert scripted.loads == [], "the ghost is still at work"
+        await loading
+        assert scripted.loads == ["other"]
+        assert dispatcher.stats().residency[0].ghosts == 0
+
+
 async def test_a_short_call_goes_beside_a_long_one(engine) -> None:
     scripted = engine(slots=4)
     scripted.go.clear()

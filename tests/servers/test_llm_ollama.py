@@ -10,7 +10,19 @@ import pytest
 
 from bench.llm.ollama_stage import loads
 from fluido.errors import EngineUnavailable
-from fluido.llm import Call, Delta, Dispatcher, Kind, Message, ModelMissing, OllamaEngine, Options, Timings
+from fluido.llm import (
+    Call,
+    Delta,
+    Dispatcher,
+    Kind,
+    Message,
+    ModelMissing,
+    OllamaEngine,
+    Options,
+    RunnerProfile,
+    Timings,
+    Wishes,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.ollama]
 
@@ -147,3 +159,20 @@ async def test_a_runner_that_died_is_replaced_and_the_next_call_answered(dispatc
             await asyncio.sleep(0.05)
     _, end = await answer(dispatcher, ask("and now?"))
     assert end.output_tokens > 0
+
+
+async def test_a_planned_reload_is_one_load_that_everybody_finds(ollama_engine) -> None:
+    profile = RunnerProfile(num_ctx=512, num_thread=1)
+    engine = OllamaEngine(ollama_engine.url, profile=profile, wishes=Wishes.PLANNED, most_context_tokens=2048)
+    async with Dispatcher([engine]) as dispatcher:
+        await answer(dispatcher, ask("first"))
+        before = loads(ollama_engine)
+        long = ask("many words of the sea " * 150, trim=False, runner={"num_ctx": 1800})
+        others = [ask(f"question {n}", key=str(n)) for n in range(6)]
+        ends = await asyncio.gather(*(answer(dispatcher, call) for call in (others[0], long, *others[1:])))
+        assert loads(ollama_engine) == before + 1
+        assert dispatcher.stations[0].facts.context_tokens == 2048
+        assert ends[1][1].prompt_tokens > 512
+        await answer(dispatcher, ask("more", runner={"num_ctx": 8192}))
+        assert loads(ollama_engine) == before + 1
+        assert dispatcher.stats().residency[0].unplanned_loads == 0

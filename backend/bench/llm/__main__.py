@@ -19,6 +19,7 @@ from bench.experiments import standard_workloads
 from bench.llm.arms import ABLATION, LIMITS, V2, V2_REFUSES, V2_SHARES, Levers
 from bench.llm.comparison import Compared, Size, compare_at
 from bench.llm.costs import costs
+from bench.llm.crowd import freed, held
 from bench.llm.grid import grid, save
 from bench.llm.overhead import overhead
 from bench.llm.real_ollama import everything
@@ -137,6 +138,11 @@ async def run(arguments: argparse.Namespace) -> None:
         for cost in await costs(kitchen):
             print(cost)
         return
+    if arguments.what == "crowd":
+        print(await held())
+        for one in await freed(kitchen):
+            print(one)
+        return
     size = Size(arguments.rounds, arguments.block_s)
     if arguments.what == "residency":
         talks = arguments.conversations
@@ -183,6 +189,7 @@ def parser() -> argparse.ArgumentParser:
     residency.add_argument("--conversations", type=int, nargs="+", default=[1, 3, 6])
     residency.add_argument("--turns", type=int, default=8)
     what.add_parser("costs", parents=[cut], help="what a prompt costs llama.cpp")
+    what.add_parser("crowd", parents=[cut], help="a thousand waiting, two hundred streams")
     real = what.add_parser("ollama", help="real Ollama: reloads, slots found, second turns")
     real.add_argument("--requests", type=int, default=1000)
     real.add_argument("--out", type=Path, default=None)

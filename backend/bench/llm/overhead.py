@@ -21,7 +21,7 @@ class InstantEngine:
     async def close(self) -> None:
         """Nothing to close."""
 
-    async def load(self, model: str) -> None:
+    async def load(self, model: str, window_tokens: int | None = None) -> None:
         """It has its model."""
 
     async def facts(self, model: str = "") -> EngineFacts:

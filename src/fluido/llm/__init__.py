@@ -14,7 +14,7 @@ from fluido.llm.kind import detect
 from fluido.llm.ollama import OllamaEngine
 from fluido.llm.openai import OpenAIEngine
 from fluido.llm.presets import DEFAULT_PRESETS, Presets
-from fluido.llm.profile import RunnerProfile, runner_part
+from fluido.llm.profile import RunnerProfile, Wishes, runner_part
 from fluido.llm.serving import Patience
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "RunnerProfile",
     "StreamBroken",
     "Timings",
+    "Wishes",
     "detect",
     "runner_part",
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from fluido.llm.call import Call, Delta, Options, Timings
+from fluido.llm.profile import Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,8 @@ class EngineFacts:
     `defaults` is what the model's author set: nobody fills over it. `instance` changes when the engine was
     restarted or the model reloaded, and everything that was resident is gone. `loads`: models come and go,
     and this one is `resident` or not; unused it stays for `idle_s`. `ends_prefill`: a call that is closed
-    during its prefill frees its slot at once. `runner` is how the model is loaded.
+    during its prefill frees its slot at once. `runner` is how the model is loaded, `wishes` what becomes of a
+    caller who asks otherwise, `most_context_tokens` how far a window may grow for that.
     """
 
     name: str
@@ -34,6 +36,8 @@ class EngineFacts:
     idle_s: float = math.inf
     ends_prefill: bool = True
     runner: Mapping[str, object] = field(default_factory=dict)
+    wishes: Wishes = Wishes.RESIDENT
+    most_context_tokens: int = 0
 
 
 class Engine(Protocol):
@@ -52,8 +56,11 @@ class Engine(Protocol):
     async def facts(self, model: str = "") -> EngineFacts:
         """Ask the server. Raises EngineUnavailable in under a second when nobody answers."""
 
-    async def load(self, model: str) -> None:
-        """Load `model` and return when it can answer; nothing to do for an engine that serves one model."""
+    async def load(self, model: str, window_tokens: int | None = None) -> None:
+        """Load `model` and return when it can answer; nothing to do for an engine that serves one model.
+
+        With `window_tokens` it is loaded with that window, which then stays; when that fails the one before.
+        """
 
     def stream(self, call: Call, *, slot: int | None = None) -> AsyncGenerator[Delta | Timings, None]:
         """Answer one call: deltas, then exactly one Timings.

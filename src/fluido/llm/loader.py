@@ -12,7 +12,8 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 
-from fluido.errors import EngineUnavailable
+from fluido.errors import EngineUnavailable, FluidoError
+from fluido.llm.widening import Widening
 
 UNPLANNED_LOAD_S = 0.5
 FIRST_LOAD_S = 30.0
@@ -28,12 +29,13 @@ class Loader:
 
     def __init__(
         self,
-        load: Callable[[str], Awaitable[None]],
+        load: Callable[[str, int | None], Awaitable[None]],
         pause: Callable[[], Awaitable[None]],
         resume: Callable[[], None],
         *,
         budget_s: float = 300.0,
         idle_s: float = math.inf,
+        widening: Widening | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._load = load
@@ -42,12 +44,14 @@ class Loader:
         self._budget_s = budget_s
         self.idle_s = idle_s
         self._clock = clock
+        self._widening = widening or Widening()
         self._used_s: dict[str, float] = {}
         self._loading: dict[str, asyncio.Task[None]] = {}
         self._turn = asyncio.Lock()
         self.expected_s = FIRST_LOAD_S
         self.loads = 0
         self.unplanned = 0
+        self.grown = 0
 
     def resident(self, model: str) -> bool:
         """Whether `model` should be loaded now."""
@@ -70,11 +74,26 @@ class Loader:
         Raises EngineUnavailable (with how long a load takes) when the load is over its budget, and what the
         engine says otherwise.
         """
-        if self.resident(model):
+        if not self.resident(model):
+            await self._once(model, None)
+
+    async def widen(self, model: str, asked_tokens: int, resident_tokens: int, most_tokens: int) -> None:
+        """Load `model` again with a larger window if one is due; who asks waits for it.
+
+        Never raises for a load that failed: the model is then loaded as before by who needs it next.
+        """
+        window = self._widening.due(asked_tokens, resident_tokens, most_tokens, self._clock())
+        if window is None:
             return
+        try:
+            await self._once(model, window)
+        except FluidoError:
+            self._used_s.pop(model, None)
+
+    async def _once(self, model: str, window_tokens: int | None) -> None:
         task = self._loading.get(model)
         if task is None:
-            task = asyncio.create_task(self._loaded(model), name="fluido-llm-load")
+            task = asyncio.create_task(self._loaded(model, window_tokens), name="fluido-llm-load")
             self._loading[model] = task
             task.add_done_callback(lambda done: self._ended(model, done))
         await asyncio.shield(task)
@@ -84,22 +103,25 @@ class Loader:
         if not task.cancelled():
             task.exception()  # those who waited have it; nobody may have
 
-    async def _loaded(self, model: str) -> None:
+    async def _loaded(self, model: str, window_tokens: int | None) -> None:
         async with self._turn:
             began_s = self._clock()
             try:
                 async with asyncio.timeout(self._budget_s):
                     await self._pause()
-                    await self._load(model)
+                    await self._load(model, window_tokens)
             except TimeoutError as error:
                 raise EngineUnavailable(
                     f"loading {model or 'the model'} took more than {self._budget_s:.0f} s",
                     retry_after_s=self.expected_s,
                 ) from error
             finally:
+                if window_tokens is not None:
+                    self._widening.tried(self._clock())
                 self._resume()
             took_s = self._clock() - began_s
             self.loads += 1
+            self.grown += window_tokens is not None
             self.expected_s += LEARN_SHARE * (took_s - self.expected_s)
             self._used_s[model] = self._clock()
 

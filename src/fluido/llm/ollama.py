@@ -1,6 +1,7 @@
 """Ollama through its native API: the /v1 surface can neither hold the window nor tell an error mid-stream."""
 
 import math
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
@@ -10,7 +11,7 @@ from fluido.errors import EngineUnavailable
 from fluido.llm.call import Call, Delta, Options, Timings
 from fluido.llm.engine import EngineFacts
 from fluido.llm.errors import CallRejected, EngineBusy, ModelMissing, PromptTooLong, StreamBroken
-from fluido.llm.profile import Profiles, RunnerProfile
+from fluido.llm.profile import Profiles, RunnerProfile, Wishes
 from fluido.llm.transport import Transport, error_of
 from fluido.llm.wire import mapping, ndjson, number, text
 
@@ -27,7 +28,9 @@ class OllamaEngine:
 
     `profile` is what the runner gets, for every model or (a mapping) for each; what it leaves open is taken
     from the resident model and then kept. `keep_alive` goes with every call: it belongs to the runner, and
-    the last writer wins. `slots` states OLLAMA_NUM_PARALLEL, which Ollama does not tell.
+    the last writer wins. `slots` states OLLAMA_NUM_PARALLEL, which Ollama does not tell. `wishes` is what
+    becomes of a caller's own runner options; with `Wishes.PLANNED` a window grows on request up to
+    `most_context_tokens` (of each slot; None: what the model was trained for, if memory allows).
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class OllamaEngine:
         slots: int | None = None,
         profile: RunnerProfile | Mapping[str, RunnerProfile] | None = None,
         keep_alive: str | int = "30m",
+        wishes: Wishes = Wishes.RESIDENT,
+        most_context_tokens: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._transport = Transport(base_url, clock=clock)
@@ -46,6 +51,8 @@ class OllamaEngine:
         self._model = model
         self._slots = slots
         self._keep_alive = keep_alive
+        self._wishes = wishes
+        self._most_context_tokens = most_context_tokens
         self._clock = clock
         if isinstance(profile, RunnerProfile):
             profile = {"*": profile}
@@ -98,6 +105,10 @@ class OllamaEngine:
             idle_s=seconds_of(self._keep_alive),
             ends_prefill=False,
             runner=profile.given(),
+            wishes=self._wishes,
+            most_context_tokens=min(
+                self._most_context_tokens or trained_tokens(show), trained_tokens(show) or sys.maxsize
+            ),
         )
 
     async def _digest(self, model: str) -> str:
@@ -118,8 +129,20 @@ class OllamaEngine:
         near = get_close_matches(model, await self._names(), n=3, cutoff=NEAR)
         return ModelMissing(said or f"model '{model}' not found", model=model, near=tuple(near))
 
-    async def load(self, model: str) -> None:
+    async def load(self, model: str, window_tokens: int | None = None) -> None:
         """Load by a call without messages: the options are the same as in every call."""
+        model = model or self._model
+        before = self.profile(model)
+        if window_tokens is not None:
+            self._profiles.widen(model, window_tokens)
+        try:
+            await self._load(model)
+        except BaseException:
+            if window_tokens is not None:
+                self._profiles.widen(model, before.num_ctx or DEFAULT_WINDOW_TOKENS)
+            raise
+
+    async def _load(self, model: str) -> None:
         body = self.body(Call((), model=model))
         status, reply = await self._transport.ask(
             "POST", "/api/chat", {**body, "stream": False}, timeout_s=None
@@ -241,6 +264,12 @@ def modelfile_parameters(listing: str) -> dict[str, object]:
         elif name:
             found[name] = value
     return found
+
+
+def trained_tokens(show: Mapping[str, object]) -> int:
+    """The window a model was made for, of /api/show; 0: not told."""
+    info = mapping(show.get("model_info"))
+    return next((int(number(value)) for name, value in info.items() if name.endswith(".context_length")), 0)
 
 
 def seconds_of(keep_alive: str | int) -> float:

@@ -75,6 +75,7 @@ class OpenAIEngine:
             context_tokens=window,
             version=text(props.get("build_info")),
             pins_slots=True,
+            ends_prefill=False,  # measured: what was begun of a prompt is computed to its end (docs/llm.md)
             runner={"num_ctx": window},
             instance=text(props.get("media_marker")) or text(props.get("build_info")),
         )
@@ -94,7 +95,7 @@ class OpenAIEngine:
             version="",
         )
 
-    async def load(self, model: str) -> None:
+    async def load(self, model: str, window_tokens: int | None = None) -> None:
         """Such a server has its model."""
 
     def body(self, call: Call, slot: int | None) -> dict[str, object]:

@@ -6,7 +6,8 @@ requests of the first version reloaded, and two callers that disagree can hang i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from enum import Enum, unique
 
 RUNNER_FIELDS = frozenset(
     {
@@ -20,6 +21,19 @@ RUNNER_FIELDS = frozenset(
         "draft_num_predict",
     }
 )
+
+
+@unique
+class Wishes(Enum):
+    """What becomes of a caller who asks for other runner options than the ones in force.
+
+    STRICT refuses (CallRejected), RESIDENT answers with what is loaded and says so, PLANNED loads the model
+    again for a larger `num_ctx`: when nothing is in flight, seldom (`widening`), and never for anything else.
+    """
+
+    STRICT = "strict"
+    RESIDENT = "resident"
+    PLANNED = "planned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +78,10 @@ class Profiles:
                 profile = RunnerProfile(**{**profile.given(), "num_ctx": window})  # type: ignore[arg-type]
             self._settled[model] = profile
         return self._settled[model]
+
+    def widen(self, model: str, window_tokens: int) -> None:
+        """Load `model` with another window from now on."""
+        self._settled[model] = replace(self._settled[model], num_ctx=window_tokens)
 
 
 def runner_part(raw: Mapping[str, object]) -> dict[str, object]:

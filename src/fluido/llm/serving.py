@@ -18,6 +18,7 @@ from fluido.llm.relay import Relay
 from fluido.llm.route import Choice, choose
 from fluido.llm.seat import Order, Seat
 from fluido.llm.station import Station
+from fluido.llm.wishes import refuse_other_runner, wider_window
 from fluido.sample import Outcome
 
 ATTEMPTS = 2
@@ -78,6 +79,8 @@ class Serving:
 
     async def serve(self, job: Job, relay: Relay) -> Timings:
         """The whole way. Tries again, elsewhere if there is an elsewhere, while nobody has heard a word."""
+        if job.call.runner:
+            await self._hear(job.call)
         while True:
             choice = self._choice(job)
             try:
@@ -98,6 +101,16 @@ class Serving:
                 job.shortened = True
                 self._composer.outgrown(choice.prompt, error.prompt_tokens)
 
+    async def _hear(self, call: Call) -> None:
+        """The caller's wishes about the runner, before anything is composed for the window."""
+        for station in self.stations_up():
+            refuse_other_runner(call, station.facts)
+            asked = wider_window(call, station.facts)
+            if asked and station.facts is not None:
+                await station.ready(call.model)
+                now, most = station.facts.context_tokens, station.facts.most_context_tokens
+                await station.loader.widen(call.model, asked, now, most)
+
     def stations_up(self) -> list[Station]:
         """The engines that answer. Raises EngineUnavailable when none does."""
         up = [station for station in self._stations if station.health.up]
@@ -107,6 +120,11 @@ class Serving:
 
     def check_room(self, job: Job) -> None:
         """Raise what the engine that would be chosen now would raise at once."""
+        up = self.stations_up()
+        for station in up:
+            refuse_other_runner(job.call, station.facts)
+        if any(wider_window(job.call, station.facts) for station in up):
+            return  # what fits is known once the window has grown
         choice = self._choice(job)
         choice.station.check(choice.order)
 

@@ -3,19 +3,19 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import aclosing
+from functools import partial
 
 from fluido.errors import Closed, FluidoError, LimitReached, WaitTimeout
 from fluido.flow.obeyed import Obeyed
 from fluido.laws.base import Law
-from fluido.llm.call import Call, Message, Options
 from fluido.llm.engine import Engine, EngineFacts
-from fluido.llm.errors import StreamBroken
 from fluido.llm.estimate import Estimate
+from fluido.llm.ghosts import Ghosts
 from fluido.llm.health import Health
 from fluido.llm.knee import Knee
 from fluido.llm.loader import Loader
 from fluido.llm.pace import Pace
+from fluido.llm.proof import say_something
 from fluido.llm.queue import CallQueue, Ticket
 from fluido.llm.residency import Residency
 from fluido.llm.seat import Order, ResidencyStats, Seat
@@ -25,7 +25,6 @@ from fluido.sample import Outcome, Sample
 UNKNOWN_SLOTS = 1
 SHORT_RATIO = 3.0
 IDLE_SHARE = 0.9
-PROBE_S = 10.0
 
 
 class Station:
@@ -49,8 +48,8 @@ class Station:
         self.estimate = Estimate()
         self.queue = CallQueue(max_waiting=max_waiting)
         self.residency = Residency()
-        self.loader = Loader(engine.load, self._pause, self._resume, clock=clock)
-        self.health = Health(self._probe, self._say_something, self._changed)
+        self.loader = Loader(self._load, self._pause, self._resume, clock=clock)
+        self.health = Health(self._probe, partial(say_something, engine, model), self._changed)
         self._make_law = law or (lambda facts: Knee(facts.slots))
         self._obeyed = Obeyed(Knee(UNKNOWN_SLOTS))
         self._pinned: float | None = None
@@ -58,7 +57,7 @@ class Station:
         self._closed = self._paused = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._ghosts = 0
+        self._ghosts = Ghosts(self._gone)
         self._pace = Pace()
         self.seats: dict[int, Seat] = {}
         self._waits, self._services = Histogram(), Histogram()
@@ -73,7 +72,7 @@ class Station:
     @property
     def inflight(self) -> int:
         """Calls that the engine is working on, with those that left and that it has not noticed yet."""
-        return len(self.seats) + self._ghosts
+        return len(self.seats) + len(self._ghosts)
 
     @property
     def limit(self) -> int:
@@ -98,6 +97,12 @@ class Station:
         """Return when `model` can be served; see `Loader.ready`."""
         if self.facts is not None and self.facts.loads:
             await self.loader.ready(model)
+
+    async def _load(self, model: str, window_tokens: int | None) -> None:
+        await self.engine.load(model, window_tokens)
+        if window_tokens is not None:
+            await self._probe()
+            self.residency.clear()
 
     async def _pause(self) -> None:
         self._paused = True
@@ -126,16 +131,6 @@ class Station:
         self.loader.forget()
         if self.facts.resident:
             self.loader.served(self.model, 0.0)
-
-    async def _say_something(self) -> None:
-        """One token, out of the queue's sight: the only proof that answers come again."""
-        probe = Call((Message("user", "ping"),), model=self.model, options=Options(num_predict=1))
-        try:
-            async with asyncio.timeout(PROBE_S), aclosing(self.engine.stream(probe)) as stream:
-                async for _ in stream:
-                    pass
-        except TimeoutError as error:
-            raise StreamBroken(f"{self.name} says nothing") from error
 
     def _changed(self, up: bool) -> None:
         if up:
@@ -274,7 +269,7 @@ class Station:
         now_s = self._clock()
         seat = Seat(
             order=order,
-            place=self.residency.place(order.prefix, {taken.place.slot for taken in self.seats.values()}),
+            place=self.residency.place(order.prefix, self._busy_slots()),
             waited_s=now_s - came_s,
             started_s=now_s,
             inflight=self.inflight + 1,
@@ -289,12 +284,14 @@ class Station:
         self._waits.record(seat.waited_s)
         return seat
 
+    def _busy_slots(self) -> set[int]:
+        return {taken.place.slot for taken in self.seats.values()} | self._ghosts.slots
+
     def release(self, seat: Seat) -> None:
         """Give the seat back, tell the law, and let the next ones in. Once per seat."""
         del self.seats[id(seat)]
-        if not self.seats:
-            self._idle.set()
         self._haunt(seat)
+        self._tell_idle()
         if seat.leaves is None:
             self.residency.lost(seat.place.slot)
         else:
@@ -324,13 +321,15 @@ class Station:
         if seat.prefilled or seat.outcome is Outcome.OK or self.facts is None or self.facts.ends_prefill:
             return
         left_s = seat.order.first_token_s - (self._clock() - seat.started_s)
-        if left_s > 0:
-            self._ghosts += 1
-            asyncio.get_running_loop().call_later(left_s, self._lay_ghost)
+        self._ghosts.haunt(seat.place.slot, left_s)
 
-    def _lay_ghost(self) -> None:
-        self._ghosts -= 1
+    def _gone(self) -> None:
+        self._tell_idle()
         self._grant()
+
+    def _tell_idle(self) -> None:
+        if not self.inflight:
+            self._idle.set()
 
     def _grant(self) -> None:
         while (ticket := self.queue.peek()) is not None and self._has_room(ticket.cost_s):
@@ -364,7 +363,7 @@ class Station:
             misses=self.residency.misses,
             loads=self.loader.loads,
             unplanned_loads=self.loader.unplanned,
-            ghosts=self._ghosts,
+            ghosts=len(self._ghosts),
         )
 
     def stats(self) -> FlowStats:

@@ -1,0 +1,162 @@
+import asyncio
+import time
+
+import pytest
+
+from fluido.errors import EngineUnavailable
+from fluido.llm import (
+    Call,
+    Delta,
+    Dispatcher,
+    Message,
+    Patience,
+    StreamBroken,
+    Timings,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+def ask(text: str = "hola", **more: object) -> Call:
+    return Call((Message("user", text),), **more)
+
+
+async def answer(dispatcher: Dispatcher, call: Call | None = None) -> tuple[str, Timings]:
+    text, end = "", None
+    async for item in dispatcher.stream(call or ask()):
+        if isinstance(item, Timings):
+            assert end is None
+            end = item
+        else:
+            assert end is None, "nothing comes after the end"
+            text += item.text
+    assert end is not None
+    return text, end
+
+
+async def ticks(count: int = 20) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_a_dead_engine_is_said_at_once_and_found_again(engine, unavailable) -> None:
+    scripted = engine()
+    async with Dispatcher([scripted]) as dispatcher:
+        await answer(dispatcher)
+        scripted.dead = unavailable
+        started = time.perf_counter()
+        with pytest.raises(EngineUnavailable):
+            await answer(dispatcher)
+        with pytest.raises(EngineUnavailable) as caught:
+            await answer(dispatcher)
+        assert caught.value.retry_after_s is not None
+        assert time.perf_counter() - started < 0.5
+        scripted.dead = None
+        await asyncio.wait_for(dispatcher.stations[0].health._recovery, 2)
+        assert (await answer(dispatcher))[0] == "ab"
+
+
+async def test_those_who_wait_learn_that_the_engine_died(engine, unavailable) -> None:
+    scripted = engine()
+    scripted.go.clear()
+
+    async def dies(_: Call):
+        await scripted.go.wait()
+        raise unavailable
+        yield
+
+    scripted.script = dies
+    async with Dispatcher([scripted]) as dispatcher:
+        tasks = [asyncio.create_task(answer(dispatcher)) for _ in range(4)]
+        await ticks()
+        scripted.dead = unavailable
+        scripted.go.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, EngineUnavailable) for result in results)
+
+
+async def test_an_engine_away_at_the_start_is_waited_for(engine, unavailable) -> None:
+    scripted = engine()
+    scripted.dead = unavailable
+    async with Dispatcher([scripted]) as dispatcher:
+        with pytest.raises(EngineUnavailable):
+            await answer(dispatcher)
+        scripted.dead = None
+        await asyncio.wait_for(dispatcher.stations[0].health._recovery, 2)
+        await answer(dispatcher)
+
+
+async def test_before_the_first_token_another_engine_takes_over(engine) -> None:
+    bad, good = engine("bad"), engine("good")
+
+    async def breaks(_: Call):
+        raise StreamBroken("gone")
+        yield
+
+    bad.script = breaks
+    async with Dispatcher([bad, good]) as dispatcher:
+        text, end = await answer(dispatcher)
+    assert (text, end.engine, end.retries) == ("ab", "good", 1)
+
+
+async def test_after_the_first_token_nobody_starts_again(engine) -> None:
+    scripted = engine()
+
+    async def breaks(_: Call):
+        yield Delta("half an ans")
+        raise StreamBroken("gone")
+
+    scripted.script = breaks
+    async with Dispatcher([scripted]) as dispatcher:
+        stream = dispatcher.stream(ask())
+        assert await anext(stream) == Delta("half an ans")
+        with pytest.raises(StreamBroken):
+            await anext(stream)
+    assert scripted.started == 1
+
+
+async def test_an_engine_that_goes_silent_is_given_up(engine) -> None:
+    scripted = engine()
+
+    async def stalls(_: Call):
+        yield Delta("a")
+        await asyncio.Event().wait()
+
+    scripted.script = stalls
+    async with Dispatcher([scripted], patience=Patience(gap_s=0.02)) as dispatcher:
+        with pytest.raises(StreamBroken, match="silent"):
+            await answer(dispatcher)
+        assert scripted.inflight == 0
+
+
+async def test_who_never_begins_is_given_up_and_has_to_prove_itself(engine) -> None:
+    scripted = engine()
+
+    async def stalls(_: Call):
+        await asyncio.Event().wait()
+        yield
+
+    scripted.script = stalls
+    async with Dispatcher([scripted], patience=Patience(first_token_s=0.01)) as dispatcher:
+        for _ in range(2):
+            with pytest.raises(EngineUnavailable):
+                await answer(dispatcher)
+        health = dispatcher.stations[0].health
+        assert not health.up, "three silences in a row"
+        scripted.script = None
+        started = scripted.started
+        await asyncio.wait_for(health._recovery, 2)
+        assert scripted.started == started + 1, "one token was asked for"
+        assert (await answer(dispatcher))[0] == "ab"
+
+
+async def test_a_stream_without_timings_is_an_error(engine) -> None:
+    scripted = engine()
+
+    async def forgets(_: Call):
+        yield Delta("a")
+
+    scripted.script = forgets
+    async with Dispatcher([scripted]) as dispatcher:
+        with pytest.raises(StreamBroken):
+            await answer(dispatcher)
