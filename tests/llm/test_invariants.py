@@ -8,9 +8,23 @@ from contextlib import aclosing
 
 import psutil
 import pytest
+from aiohttp import web
 
 from fluido.errors import FluidoError, LimitReached
-from fluido.llm import Call, Delta, Dispatcher, Lane, Message, Options, Patience, StreamBroken, Timings
+from fluido.llm import (
+    Call,
+    Delta,
+    Dispatcher,
+    Lane,
+    Message,
+    OllamaEngine,
+    Options,
+    Patience,
+    StreamBroken,
+    Timings,
+    Wishes,
+    runner_part,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -29,27 +43,74 @@ async def ticks(count: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-async def test_thousands_of_waiting_calls_take_little_memory_and_leave_at_once(engine) -> None:
+async def test_ten_thousand_waiting_calls_take_little_memory_and_leave_at_once(engine) -> None:
     scripted = engine()
     scripted.go.clear()
-    async with Dispatcher([scripted], max_waiting=2000) as dispatcher:
+    async with Dispatcher([scripted], max_waiting=10_000) as dispatcher:
         await ticks()
         before = psutil.Process().memory_info().rss
-        tasks = [asyncio.create_task(answer(dispatcher, ask(f"{n}", key=str(n % 50)))) for n in range(5000)]
+        tasks = [asyncio.create_task(answer(dispatcher, ask(f"{n}", key=str(n % 50)))) for n in range(11_000)]
         await ticks()
         used_mib = (psutil.Process().memory_info().rss - before) / 2**20
         flow = dispatcher.stats().flows[0]
-        assert flow.waiting == 2000
-        assert flow.refused == 5000 - 2001
-        assert used_mib < 150, "5,000 callers, 2,000 of whom wait: some 20 KiB each"
+        assert flow.waiting == 10_000
+        assert flow.refused == 11_000 - 10_001
+        assert used_mib < 300, "some 15 KiB each, with the caller's own task"
         started = time.perf_counter()
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        assert time.perf_counter() - started < 5.0
+        assert time.perf_counter() - started < 10.0
         flow = dispatcher.stats().flows[0]
         assert (flow.waiting, flow.inflight, scripted.inflight) == (0, 0, 0)
         assert scripted.started == 1, "nobody who waited ever reached the engine"
+
+
+class Runner:
+    """What a scripted Ollama would have loaded, by what it was asked; notices what would reload it."""
+
+    def __init__(self, server) -> None:
+        self.inflight = 0
+        self.loaded: dict[str, object] = {"num_ctx": 1024}
+        self.planned: list[dict[str, object]] = []
+        self.unplanned = 0
+        server.json("/api/version", {"version": "0.20.0"})
+        server.json("/api/show", {"model_info": {"llama.context_length": 8192}})
+        server.json("/api/tags", {"models": [{"name": "m"}]})
+        server.routes["/api/ps"] = self.resident
+        server.routes["/api/chat"] = self.chat
+
+    async def resident(self, _: web.Request) -> web.Response:
+        return web.json_response({"models": [{"name": "m", "context_length": self.loaded["num_ctx"]}]})
+
+    async def chat(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        runner = runner_part(body["options"])
+        if runner != self.loaded:
+            if body["messages"] or self.inflight:
+                self.unplanned += 1
+            self.planned.append(runner)
+            self.loaded = runner
+        self.inflight += 1
+        try:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            return web.json_response({"message": {"content": "ok"}, "done": True})
+        finally:
+            self.inflight -= 1
+
+
+@pytest.mark.parametrize("wishes", [Wishes.RESIDENT, Wishes.PLANNED])
+async def test_runner_options_differ_only_across_a_planned_reload(server, wishes: Wishes) -> None:
+    """Else Ollama reloads, and two calls in flight that disagree can hang it (ollama/ollama#14407)."""
+    runner, weather = Runner(server), random.Random(1)
+    async with Dispatcher([OllamaEngine(server.url, wishes=wishes)]) as dispatcher:
+        dispatcher.stations[0].pin(4)
+        asked = [{"num_ctx": weather.choice([512, 1024, 3000])} for _ in range(40)]
+        asked += [{"num_batch": 64, "num_gpu": 1}, {"use_mmap": False}, {}]
+        await asyncio.gather(*(answer(dispatcher, ask(str(n), runner=wish)) for n, wish in enumerate(asked)))
+        assert runner.unplanned == 0
+        assert runner.planned == ([{"num_ctx": 4096}] if wishes is Wishes.PLANNED else [])
 
 
 async def test_two_hundred_readers_that_never_read_are_bounded_and_hold_nobody(engine, timings) -> None:
