@@ -145,6 +145,21 @@ async def test_who_left_during_prefill_keeps_the_slot_as_a_ghost(engine) -> None
         assert dispatcher.stats().residency[0].ghosts == 0
 
 
+async def test_a_call_that_the_engine_refused_leaves_no_ghost(engine) -> None:
+    scripted = engine(slots=1, ends_prefill=False)
+
+    async def refuses(_: Call):
+        raise PromptTooLong("too long", prompt_tokens=0, context_tokens=10)
+        yield
+
+    scripted.script = refuses
+    async with Dispatcher([scripted]) as dispatcher:
+        with pytest.raises(PromptTooLong):
+            await answer(dispatcher, talk("a", 0, chars=6000))
+        assert dispatcher.stats().residency[0].ghosts == 0
+        assert dispatcher.stats().flows[0].inflight == 0
+
+
 async def test_nobody_is_put_into_the_slot_of_a_ghost_and_no_load_begins_beside_it(engine) -> None:
     scripted = engine(slots=2, ends_prefill=False, loads=True)
     scripted.go.clear()

@@ -133,7 +133,9 @@ async def run(arguments: argparse.Namespace) -> None:
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
             arguments.out.write_text(shown)
         return
-    kitchen = Kitchen(arguments.engine, arguments.slots[0], prompt_cache_mib=arguments.cache_mib)
+    kitchen = Kitchen(
+        arguments.engine, arguments.slots[0], prompt_cache_mib=arguments.cache_mib, light=arguments.light
+    )
     if arguments.what == "costs":
         for cost in await costs(kitchen):
             print(cost)
@@ -171,6 +173,7 @@ def parser() -> argparse.ArgumentParser:
     """One subcommand a question; they share how the engines are cut and how long it takes."""
     cut = argparse.ArgumentParser(add_help=False)
     cut.add_argument("--engine", choices=["synthetic", "smollm2", "ollama"], default="synthetic")
+    cut.add_argument("--light", action="store_true", help="random weights in Ollama too")
     cut.add_argument("--slots", type=int, nargs="+", default=[4])
     cut.add_argument("--cache-mib", type=int, default=256, help="llama.cpp's RAM cache; 0: none")
     cut.add_argument("--rounds", type=int, default=5)

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import embedded
 from bench.llm.arms import Dialect
+from embedded.folder import DataFolder
 from embedded.ground import EngineName
 from embedded.model_server import EngineOptions
+from embedded.synthetic import synthetic
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Kitchen:
     slot_tokens: int = 2048
     prompt_cache_mib: int = 256
     threads: int = max(1, (os.cpu_count() or 2) - 1)
+    light: bool = False  # random weights in Ollama too: a tenth of the work, the same for who schedules it
 
     @property
     def dialect(self) -> Dialect:
@@ -55,6 +58,9 @@ async def engines(kitchen: Kitchen, count: int) -> AsyncIterator[list[Served]]:
     async with AsyncExitStack() as closing:
         served = []
         for _ in range(count):
+            if kitchen.light and kitchen.engine == "ollama":
+                served.append(await closing.enter_async_context(_light(kitchen)))
+                continue
             ground = embedded.stack(
                 engine=kitchen.engine,
                 postgres=False,
@@ -65,3 +71,17 @@ async def engines(kitchen: Kitchen, count: int) -> AsyncIterator[list[Served]]:
             served.append(Served(stack.engine_url, stack.model or "", stack.describe()[-2]))
             await asyncio.sleep(0)
         yield served
+
+
+@asynccontextmanager
+async def _light(kitchen: Kitchen) -> AsyncIterator[Served]:
+    data = DataFolder(None)
+    try:
+        server = embedded.Ollama(data.take(), synthetic(), kitchen.options())
+        await asyncio.to_thread(server.start)
+        try:
+            yield Served(server.url, server.model.name, server.describe())
+        finally:
+            await asyncio.to_thread(server.stop)
+    finally:
+        data.release()

@@ -29,8 +29,8 @@ class Seat:
     """A right to be in flight, in a slot.
 
     `outcome` and `units` are what the law is told at the end, `crowded` that the engine had no slot for it at
-    once, `shared` that it was in flight beside others, `prefilled` that its first token came; `leaves` is
-    what the slot holds afterwards (None: unknown).
+    once, `shared` that it was in flight beside others, `prefilled` that its first token came, `refused` that
+    the engine itself ended it with an error; `leaves` is what the slot holds afterwards (None: unknown).
     """
 
     order: Order
@@ -41,6 +41,7 @@ class Seat:
     limit: float
     leaves: Prefix | None = None
     prefilled: bool = False
+    refused: bool = False
     crowded: bool = False
     shared: bool = False
     outcome: Outcome = Outcome.IGNORED

@@ -247,6 +247,9 @@ class Serving:
             if not relay.started and patience_s < given_s:
                 raise WaitTimeout(f"no first token within {waited_s:.1f} s", waited_s=waited_s) from error
             raise StreamBroken(f"{station.name} went silent for {waited_s:.1f} s") from error
+        except FluidoError:
+            seat.refused = True
+            raise
         if timings is None:
             raise StreamBroken(f"{station.name} ended without timings")
         seat.outcome = Outcome.OK

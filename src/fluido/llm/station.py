@@ -318,7 +318,8 @@ class Station:
 
     def _haunt(self, seat: Seat) -> None:
         """Keep the place of a call that left during its prefill, where the engine computes on regardless."""
-        if seat.prefilled or seat.outcome is Outcome.OK or self.facts is None or self.facts.ends_prefill:
+        is_through = seat.prefilled or seat.refused or seat.outcome is Outcome.OK
+        if is_through or self.facts is None or self.facts.ends_prefill:
             return
         left_s = seat.order.first_token_s - (self._clock() - seat.started_s)
         self._ghosts.haunt(seat.place.slot, left_s)
