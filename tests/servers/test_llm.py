@@ -124,6 +124,23 @@ async def test_leaving_frees_the_slot_within_a_tenth_of_a_second(dispatcher, syn
     assert min([await freed_after_s(dispatcher, synthetic_engine.url) for _ in range(3)]) < 0.1
 
 
+async def test_who_left_in_the_prefill_is_a_ghost_while_the_server_computes_on(own_engine) -> None:
+    async with Dispatcher([OpenAIEngine(own_engine.url, extra=EXTRA)]) as dispatcher:
+        leaving = asyncio.create_task(answer(dispatcher, ask("tells of the sea " * 220)))
+        async with asyncio.timeout(10):
+            while not await processing(own_engine.url):
+                pass
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        assert dispatcher.stats().residency[0].ghosts == 1
+        assert dispatcher.stats().flows[0].inflight == 1
+        _, after = await answer(dispatcher, ask("and now?"))
+        assert after.output_tokens == 8
+        assert dispatcher.stats().residency[0].ghosts == 0, (
+            "the one seat was the ghost's until it was through"
+        )
+
+
 async def test_a_wrong_prompt_is_told_with_both_numbers(dispatcher) -> None:
     huge = "many words " * 5000
     with pytest.raises(PromptTooLong) as caught:
