@@ -96,6 +96,8 @@ async def test_what_fits_the_wider_window_is_served_in_it(engine) -> None:
             await answer(dispatcher, ask(text=long, trim=False))
         wide = ask(text=long, trim=False, runner={"num_ctx": 4096})
         dispatcher.check_room(wide)
+        with pytest.raises(PromptTooLong):
+            dispatcher.check_room(ask(text=long, trim=False))
         assert (await answer(dispatcher, wide)).dropped_messages == 0
 
 
@@ -126,12 +128,12 @@ async def test_a_reload_that_fails_leaves_everybody_the_window_there_was(engine)
             await load(model)
 
         scripted.load = no_memory
-        dispatcher.stations[0].engine = scripted
         assert (await answer(dispatcher, ask(runner={"num_ctx": 4096}))).notes
-        assert scripted.loads == [""], "loaded again as it was"
+        assert set(scripted.loads) == {""}, "loaded again as it was"
+        loads = len(scripted.loads)
         assert dispatcher.stations[0].facts.context_tokens == 1024
         await answer(dispatcher, ask(runner={"num_ctx": 4096}))
-        assert scripted.loads == [""], "not tried again at once"
+        assert len(scripted.loads) == loads, "not tried again at once"
 
 
 async def test_unless_told_otherwise_a_wish_loads_nothing(engine) -> None:

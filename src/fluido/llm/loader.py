@@ -109,7 +109,7 @@ class Loader:
             try:
                 async with asyncio.timeout(self._budget_s):
                     await self._pause()
-                    await self._load(model, window_tokens)
+                    await self._as_asked(model, window_tokens)
             except TimeoutError as error:
                 raise EngineUnavailable(
                     f"loading {model or 'the model'} took more than {self._budget_s:.0f} s",
@@ -124,6 +124,14 @@ class Loader:
             self.grown += window_tokens is not None
             self.expected_s += LEARN_SHARE * (took_s - self.expected_s)
             self._used_s[model] = self._clock()
+
+    async def _as_asked(self, model: str, window_tokens: int | None) -> None:
+        try:
+            await self._load(model, window_tokens)
+        except FluidoError:
+            if window_tokens is not None:
+                await self._load(model, None)  # as it was, while nothing runs
+            raise
 
     async def close(self) -> None:
         """Give up what is being loaded. Idempotent."""

@@ -134,12 +134,11 @@ class OllamaEngine:
         model = model or self._model
         before = self.profile(model)
         if window_tokens is not None:
-            self._profiles.widen(model, window_tokens)
+            self._profiles.keep(model, replace(before, num_ctx=window_tokens))
         try:
             await self._load(model)
         except BaseException:
-            if window_tokens is not None:
-                self._profiles.widen(model, before.num_ctx or DEFAULT_WINDOW_TOKENS)
+            self._profiles.keep(model, before)
             raise
 
     async def _load(self, model: str) -> None:

@@ -6,7 +6,7 @@ requests of the first version reloaded, and two callers that disagree can hang i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from enum import Enum, unique
 
 RUNNER_FIELDS = frozenset(
@@ -79,9 +79,9 @@ class Profiles:
             self._settled[model] = profile
         return self._settled[model]
 
-    def widen(self, model: str, window_tokens: int) -> None:
-        """Load `model` with another window from now on."""
-        self._settled[model] = replace(self._settled[model], num_ctx=window_tokens)
+    def keep(self, model: str, profile: RunnerProfile) -> None:
+        """Load `model` like this from now on."""
+        self._settled[model] = profile
 
 
 def runner_part(raw: Mapping[str, object]) -> dict[str, object]:

@@ -123,9 +123,12 @@ class Serving:
         up = self.stations_up()
         for station in up:
             refuse_other_runner(job.call, station.facts)
-        if any(wider_window(job.call, station.facts) for station in up):
-            return  # what fits is known once the window has grown
-        choice = self._choice(job)
+        try:
+            choice = self._choice(job)
+        except PromptTooLong:
+            if any(wider_window(job.call, station.facts) for station in up):
+                return  # what fits is known once the window has grown
+            raise
         choice.station.check(choice.order)
 
     def _choice(self, job: Job) -> Choice:
