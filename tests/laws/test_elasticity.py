@@ -59,6 +59,32 @@ def test_a_limit_that_does_not_bind_is_left_alone() -> None:
         assert decision.value == 20.0
 
 
+def test_connections_that_are_only_being_opened_are_no_collapse() -> None:
+    """Permits are held, few calls are at work: throughput falls, and those take as long as ever."""
+    tested = law()
+    end_s = saturate(tested, HOT_ROW, 0.0, 20.0)
+    reached = tested.limit
+    for index in range(400):
+        now_s = end_s + index * 0.01  # a hundred calls a second of 12 ms, where there were 970 of 9 ms
+        limit = tested.value
+        tested.observe(Sample("get", now_s - 0.012, now_s, 1.0, math.floor(limit), limit))
+        assert tested._decision.reason != "collapse"
+    assert tested.limit > reached / 2
+
+
+def test_calls_that_take_ten_times_as_long_and_do_less_are_a_collapse() -> None:
+    tested = law()
+    end_s = saturate(tested, HOT_ROW, 0.0, 20.0)
+    reached = tested.limit
+    broken = Curve([400.0 / n for n in range(1, 200)])
+    reasons = set()
+    for _ in range(40):
+        end_s = saturate(tested, broken, end_s, 0.1)
+        reasons.add(tested._decision.reason)
+    assert "collapse" in reasons
+    assert tested.limit <= reached / 2
+
+
 def test_a_limit_that_is_not_in_force_teaches_nothing() -> None:
     tested = law()
     for index in range(20_000):

@@ -160,6 +160,7 @@ async def test_a_session_that_is_forgotten_is_found_named_and_its_place_freed(
     hold.taken_s -= 60.0
     with caplog.at_level(logging.WARNING, "fluido.sqlalchemy"):
         pool.keeper.sweep()
+        pool.keeper.sweep()
     assert "a_route_that_never_closes_its_session" in caplog.text
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -177,6 +177,8 @@ async def test_reading_a_stream_is_not_holding_a_connection_idle(
     hold.taken_s -= 100.0
     with caplog.at_level("WARNING", "fluido.sqlalchemy"):
         pool.keeper.sweep()
+        await asyncio.sleep(0.05)
+        pool.keeper.sweep()
     assert not caplog.records
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

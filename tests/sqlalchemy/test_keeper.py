@@ -111,12 +111,40 @@ async def test_who_forgets_a_session_is_named_once(caplog: pytest.LogCaptureFixt
     clock.now_s += 3.0
     with caplog.at_level(logging.WARNING, "fluido.sqlalchemy"):
         await sweep(pool)
+        assert not caplog.records, "he may be on his way"
+        await sweep(pool)
         await sweep(pool)
     (record,) = caplog.records
     assert "held for 3.0 s, idle for 3.0 s" in record.getMessage()
     assert "label 'chat'" in record.getMessage()
     assert "awaits_the_model_with_a_session_open" in record.getMessage()
     answer.set()
+    await task
+
+
+async def test_who_moves_on_between_two_looks_is_not_named(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    pool = FakeDriver().pool(max=2, clock=clock)
+    first, second = asyncio.Event(), asyncio.Event()
+
+    async def slow_but_moving() -> None:
+        connection = await take(pool)
+        await first.wait()
+        await second.wait()
+        await give(connection)
+
+    task = asyncio.create_task(slow_but_moving())
+    await sweep(pool)
+    clock.now_s += 3.0
+    with caplog.at_level(logging.WARNING, "fluido.sqlalchemy"):
+        await sweep(pool)
+        first.set()
+        await asyncio.sleep(0)
+        await sweep(pool)
+        assert not caplog.records
+        await sweep(pool)
+    assert len(caplog.records) == 1, "now he stands"
+    second.set()
     await task
 
 
@@ -128,6 +156,7 @@ async def test_who_waits_for_the_database_is_not_accused(caplog: pytest.LogCaptu
     hold.working_since_s = clock()
     clock.now_s += 300.0
     with caplog.at_level(logging.WARNING, "fluido.sqlalchemy"):
+        await sweep(pool)
         await sweep(pool)
     assert not caplog.records
     await give(connection)

@@ -304,11 +304,15 @@ class Elasticity:
             self._rest_until = self._index // 2 + self._bounced
 
     def _collapsed(self, slot: Tally, now_s: float) -> bool:
-        """Little's law gives the new size in one jump when service times explode and throughput falls."""
+        """Little's law gives the new size in one jump when service times explode and throughput falls.
+
+        Service times are those of the calls: a limit that is not filled, because its connections are only
+        being opened, is no collapse.
+        """
         usual_s, usual_rate = self._usual_service.value, self._usual_rate.value
         if slot.count < 2 * FEWEST or not usual_rate or slot.rate >= COLLAPSE_RATE * usual_rate:
             return False
-        service_s = slot.limit / slot.rate
+        service_s = slot.busy / slot.rate
         if service_s <= COLLAPSE_SERVICE * usual_s:
             return False
         limit = min(1.2 * slot.rate * usual_s, self.limit / 2)

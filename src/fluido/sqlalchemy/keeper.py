@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.util import greenlet_spawn
 
+from fluido.sqlalchemy.hold import Hold
+
 if TYPE_CHECKING:
     from fluido.sqlalchemy.pool import AdaptivePool
 
@@ -30,6 +32,8 @@ class Keeper:
         self.thread = 0
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        # Where the holders stood who were found idle by the last sweep.
+        self._suspects: dict[tuple[Hold, float], str] = {}
 
     def arm(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Set the timer if it is not set on this loop; without a running loop there is nothing to do."""
@@ -74,9 +78,12 @@ class Keeper:
         except Exception as error:  # noqa: BLE001  (nobody waits for this; the next caller meets the same server)
             pool.logger.info("Could not look after %s: %s", pool.limiter.name, error)
 
-    @staticmethod
-    def _report(pool: "AdaptivePool", now_s: float) -> None:
-        """Name, once, whoever keeps a connection while the database has nothing to do for him."""
+    def _report(self, pool: "AdaptivePool", now_s: float) -> None:
+        """Name, once, whoever keeps a connection while the database has nothing to do for him.
+
+        One look may find a reader between two rows: who is named stood at the same place in two sweeps.
+        """
+        before, self._suspects = self._suspects, {}
         overdue = [
             hold for hold in pool.holds.values() if not hold.reported and hold.idle_s(now_s) > HELD_FLOOR_S
         ]
@@ -84,7 +91,11 @@ class Keeper:
             return
         tolerated_s = HELD_FACTOR * pool.limiter.stats().service_ms_p50 / 1e3
         for hold in overdue:
-            if hold.idle_s(now_s) > tolerated_s and not hold.in_driver():
+            if hold.idle_s(now_s) <= tolerated_s or hold.in_driver():
+                continue
+            suspect, place = (hold, hold.taken_s), hold.place()
+            self._suspects[suspect] = place
+            if before.get(suspect) == place:
                 hold.reported = True
                 _logger.warning(
                     "A connection of %s is held for %.1f s, idle for %.1f s of them (label %r), at %s",
@@ -92,5 +103,5 @@ class Keeper:
                     now_s - hold.taken_s,
                     hold.idle_s(now_s),
                     hold.label,
-                    hold.place(),
+                    place,
                 )
