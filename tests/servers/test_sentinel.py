@@ -9,6 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 import embedded
+from app.api.panel.frame import Frames
+from app.api.traffic import Traffic
 from tests.servers.sentinel import Running, eventually, running
 
 pytestmark = pytest.mark.anyio
@@ -184,3 +186,12 @@ async def test_the_customers_methods(sentinel: Running) -> None:
     text, ttfb_ms = await sentinel.sentinel.responder_simple("ana", "two")
     assert text
     assert ttfb_ms > 0
+
+
+async def test_the_live_page_shows_every_flow_of_the_whole_system(sentinel: Running) -> None:
+    """A flow of a new kind must not be taken for another one: the page would stop for everybody."""
+    await sentinel.chat("hi")
+    frame = Frames(sentinel.system, Traffic(sentinel.system.flows)).make()
+    shown = {flow["name"] for flow in frame["flows"]}
+    assert shown == {flow.stats().name for flow in sentinel.system.flows()}
+    assert {"histories", "behind:histories"} <= shown

@@ -94,7 +94,7 @@ class WriteLater(Generic[Value]):
         """Refuse newcomers, write for at most `timeout_s`, drop the rest. Idempotent."""
         await self._keys.close(timeout_s)
 
-    def counts(self) -> Mapping[str, int]:
+    def outcomes(self) -> Mapping[str, int]:
         """What became of the values since the start."""
         return {"written": self._written, "replaced": self._replaced, "dropped": self._dropped}
 

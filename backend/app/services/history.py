@@ -156,7 +156,7 @@ class History:
             overtaken=dict(self.overtaken),
             kept=len(self._recall),
             kept_bytes=self._recall.bytes,
-            writes=self._later.counts(),
+            writes=self._later.outcomes(),
             write_s=self._later.write_s,
         )
 

@@ -227,7 +227,8 @@ def _redis(source: Source) -> Iterator[Contest]:
 def _postgresql(source: Source) -> Iterator[Contest]:
     measured = source.document["measured"]
     for at, ours in enumerate(measured):
-        if not str(ours["arm"]).startswith(OURS):
+        # Limits, orders and the cells of a sweep are in the files too: they describe, nobody wins by them.
+        if not str(ours["arm"]).startswith(OURS) or ours["metric"] not in spanish.METRICS:
             continue
         for other_at, other in enumerate(measured):
             same = all(other[key] == ours[key] for key in ("experiment", "metric"))

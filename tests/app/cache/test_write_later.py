@@ -60,7 +60,7 @@ def test_the_newest_value_of_a_key_is_written_once_and_alone_is_formed() -> None
         await asyncio.sleep(0.2)
         assert cache.writes == [(pytest.approx(0.1), {"a": "4", "b": "7"})]
         assert form.values == [4, 7]
-        assert writes.counts() == {"written": 2, "replaced": 4, "dropped": 0}
+        assert writes.outcomes() == {"written": 2, "replaced": 4, "dropped": 0}
         assert writes.write_s == pytest.approx(0.010)
         assert len(writes) == 0
 
@@ -93,7 +93,7 @@ def test_a_full_batch_does_not_wait_and_the_number_of_keys_is_bounded() -> None:
         assert [len(batch) for _, batch in cache.writes] == [10, 10, 5]
         assert cache.writes[0][0] == 0.0
         assert cache.writes[0][1]["k3"] == "33"
-        assert writes.counts() == {"written": 25, "replaced": 1, "dropped": 5}
+        assert writes.outcomes() == {"written": 25, "replaced": 1, "dropped": 5}
         assert writes.put("k29", 29)
         await writes.close()
 
@@ -130,12 +130,12 @@ def test_a_cache_that_is_away_costs_nothing_and_holds_nothing_back() -> None:
         await writes.flush()
         assert form.values == []
         assert len(writes) == 0
-        assert writes.counts() == {"written": 0, "replaced": 0, "dropped": 20}
+        assert writes.outcomes() == {"written": 0, "replaced": 0, "dropped": 20}
         assert asyncio.get_running_loop().time() == 0.0
         cache.is_away = False
         writes.put("k0", 1)
         await writes.flush()
-        assert writes.counts()["written"] == 1
+        assert writes.outcomes()["written"] == 1
 
     run(main)
 
@@ -158,7 +158,7 @@ def test_closing_writes_what_waits_within_its_time_and_drops_the_rest() -> None:
         quick = later(SlowCache())
         quick.put("a", 1)
         await quick.close()
-        assert (quick.counts()["written"], loop.time()) == (1, pytest.approx(0.010))
+        assert (quick.outcomes()["written"], loop.time()) == (1, pytest.approx(0.010))
         assert not quick.put("a", 2)
 
         cache = SlowCache(cost_s=60.0)
@@ -170,7 +170,7 @@ def test_closing_writes_what_waits_within_its_time_and_drops_the_rest() -> None:
         await slow.close(timeout_s=1.0)
         assert loop.time() - begun_s == pytest.approx(1.0)
         await asyncio.sleep(0)
-        assert slow.counts() == {"written": 0, "replaced": 0, "dropped": 2}
+        assert slow.outcomes() == {"written": 0, "replaced": 0, "dropped": 2}
         assert len(slow) == 0
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
