@@ -10,34 +10,11 @@ from fluido.llm import (
     Delta,
     Dispatcher,
     Kind,
-    Message,
     Options,
-    Timings,
 )
+from tests.llm.asking import answer, ask, ticks
 
 pytestmark = pytest.mark.anyio
-
-
-def ask(text: str = "hola", **more: object) -> Call:
-    return Call((Message("user", text),), **more)
-
-
-async def answer(dispatcher: Dispatcher, call: Call | None = None) -> tuple[str, Timings]:
-    text, end = "", None
-    async for item in dispatcher.stream(call or ask()):
-        if isinstance(item, Timings):
-            assert end is None
-            end = item
-        else:
-            assert end is None, "nothing comes after the end"
-            text += item.text
-    assert end is not None
-    return text, end
-
-
-async def ticks(count: int = 20) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def test_an_answer_and_its_timings(engine) -> None:
