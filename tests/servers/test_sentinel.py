@@ -89,11 +89,18 @@ async def test_two_messages_at_once_are_answered_in_turn(sentinel: Running) -> N
 
 
 async def test_no_database_connection_is_held_while_tokens_flow(sentinel: Running) -> None:
+    (station,) = sentinel.sentinel.dispatcher.stations
+    await station._pause()  # an answer may be one word long: all four must be there before the first begins
     asking = [asyncio.create_task(sentinel.chat("one", max_output_tokens=120)) for _ in range(4)]
+
+    async def are_there() -> bool:
+        return len(station.queue) == 4
+
+    await eventually(are_there, within_s=20)
+    station._resume()
     seen = []
     while not all(task.done() for task in asking):
-        stations = sentinel.sentinel.dispatcher.stations
-        if sum(station.inflight + len(station.queue) for station in stations) == 4:
+        if station.inflight + len(station.queue) == 4:
             seen.append(sentinel.db.stats().inflight)
         await asyncio.sleep(0.002)
     assert seen
