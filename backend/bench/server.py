@@ -10,7 +10,7 @@ from typing import Self
 
 from embedded import GroundError
 from embedded.engine import healthy
-from embedded.folder import free_port
+from embedded.ports import free_port
 from embedded.process import Child, Command
 
 ROOT = Path(__file__).parents[2]

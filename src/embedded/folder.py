@@ -3,7 +3,6 @@
 import fcntl
 import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -36,20 +35,6 @@ def need_space(folder: Path, mebibytes: int, purpose: str) -> None:
         raise GroundError(
             f"The disk of {folder} has {free} MiB free and {purpose} needs {mebibytes} MiB: free some space."
         )
-
-
-def free_port() -> int:
-    """A loopback port that nobody uses now; a server that loses the race says so and is given another."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def listens(port: int) -> bool:
-    """Whether somebody takes connections at this loopback port now."""
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def whole_folder(target: Path, fill: Callable[[Path], None]) -> None:

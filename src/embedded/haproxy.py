@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from embedded.errors import GroundError
-from embedded.folder import free_port, listens
+from embedded.ports import free_port, listens
 from embedded.process import Command
 from embedded.server import Server
 

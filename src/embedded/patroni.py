@@ -18,8 +18,9 @@ from pathlib import Path
 
 from embedded.account import OPEN_GROUND, Account, reachable_data, reachable_program, service_account, settle
 from embedded.errors import GroundError
-from embedded.folder import free_port, listens, need_space, whole_folder
+from embedded.folder import need_space, whole_folder
 from embedded.outside import ask
+from embedded.ports import free_port, listens
 from embedded.postgres import DATABASE, USER, Postgres, program
 from embedded.process import Command
 from embedded.server import Server

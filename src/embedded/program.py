@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from embedded.engine import healthy
-from embedded.folder import free_port
+from embedded.ports import free_port
 from embedded.process import Command
 from embedded.server import Server
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from embedded.errors import GroundError
-from embedded.folder import free_port
+from embedded.ports import free_port
 from embedded.process import Child, Command, end_leftover
 
 BUSY_PORT_TRIES = 3

@@ -11,10 +11,11 @@ from typing import Self
 
 from embedded.engine import Engine, EngineOptions
 from embedded.errors import GroundError
-from embedded.folder import DataFolder, free_port, need_space
+from embedded.folder import DataFolder, need_space
 from embedded.ground import EngineName, silent, weights
 from embedded.haproxy import Backends, HaProxy
 from embedded.patroni import Arbiter, Group, PatroniMember
+from embedded.ports import free_port
 from embedded.postgres import DATABASE, USER
 from embedded.program import Program
 from embedded.redis import Redis

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from embedded.folder import free_port
 from embedded.outside import find_engine, find_ollama, without_secret
+from embedded.ports import free_port
 
 
 class Pages(ThreadingHTTPServer):

@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from embedded.folder import free_port
+from embedded.ports import free_port
 from embedded.redis import program
 from fluido.redis import Redis
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.cache.dynamic_redis import CacheBounds, DynamicRedisCache
-from embedded.folder import free_port
+from embedded.ports import free_port
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, MaxConnectionsError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from embedded.folder import free_port
+from embedded.ports import free_port
 from embedded.redis import program
 from fluido.redis import Redis, Sharing
 from fluido.redis.adapter import obstacle
