@@ -111,8 +111,8 @@ laws-real: $(DEV_READY) ## the elasticity law against a sweep of static limits o
 	@cd backend && exec ../$(PY) -m bench.laws_real
 
 .PHONY: ollama
-ollama: $(RUN_READY) ## build the real Ollama into the user's cache folder (needs Go, some minutes)
-	@$(PY) -m embedded.ollama_build
+ollama: $(RUN_READY) ## build the real Ollama into the user's cache folder (needs Go, some minutes; VERSION=v0.8.0: another)
+	@$(PY) -m embedded.ollama_build $(VERSION)
 
 .PHONY: lock
 lock: $(DEV_READY) ## write requirements/*.txt from the .in files (needs uv)

@@ -26,12 +26,12 @@ TEMPLATE = (
 )
 
 
-def built() -> Path | None:
-    """The program, or None where it was neither built nor installed."""
-    ours = cache_folder() / f"ollama-{VERSION}" / "ollama"
+def built(version: str = VERSION) -> Path | None:
+    """The program, or None where it was neither built nor installed. Another version counts only if built."""
+    ours = cache_folder() / f"ollama-{version}" / "ollama"
     if ours.exists():
         return ours
-    theirs = shutil.which("ollama")
+    theirs = shutil.which("ollama") if version == VERSION else None
     return Path(theirs) if theirs else None
 
 
@@ -41,17 +41,18 @@ class Ollama(ModelServer):
     name = "Ollama"
     kind: Dialect = "ollama"
     folder_name = "ollama"
+    version = VERSION
     _program = Path()
 
     def describe(self) -> str:
         said = ask(f"{self.url}/api/version") or {}
         version = str(said.get("version", "that does not answer"))
-        # a program that `go install` made does not know its own number
-        shown = VERSION.removeprefix("v") if version == "0.0.0" else version
+        # a program that was built without being told does not know its own number
+        shown = self.version.removeprefix("v") if version == "0.0.0" else version
         return f"Ollama {shown} at {self.url} with {self.model.describe()}, {self.options.slots} slots"
 
     def prepare(self) -> None:
-        program = built()
+        program = built(self.version)
         if program is None:
             raise GroundError(
                 "The real Ollama is not built on this machine: `make ollama` does it in a few minutes "

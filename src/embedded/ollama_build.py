@@ -1,10 +1,12 @@
-"""Build the real Ollama into the cache folder: `python -m embedded.ollama_build`. 3 to 5 minutes on 2 cores.
+"""Build the real Ollama into the cache folder: `python -m embedded.ollama_build [VERSION]`. 3 to 5 minutes on
+2 cores.
 
 `go install` builds it for the CPU once three header libraries are on the include path that the module archive
 leaves out: miniaudio.h (inside the source archive of the Python package `miniaudio`), stb and nlohmann-json
 (Debian packages, or what is installed).
 """
 
+import argparse
 import os
 import platform
 import shutil
@@ -19,7 +21,7 @@ from embedded.errors import GroundError
 from embedded.folder import cache_folder, need_space, whole_folder
 from embedded.ollama import VERSION
 
-MODULE = f"github.com/ollama/ollama@{VERSION}"
+MODULE = "github.com/ollama/ollama"
 BUILD_WAIT_S = 3600.0
 FETCH_WAIT_S = 300.0
 INSTALLED = (Path("/usr/include"), Path("/usr/local/include"), Path("/opt/homebrew/include"))
@@ -28,13 +30,13 @@ DEBIAN = {"stb/stb_image.h": "libstb-dev", "nlohmann/json.hpp": "nlohmann-json3-
 FASTER = {"avx2": "-mavx2", "fma": "-mfma", "f16c": "-mf16c", "bmi2": "-mbmi2"}
 
 
-def build(say: Callable[[str], None]) -> Path:
+def build(say: Callable[[str], None], version: str = VERSION) -> Path:
     """The program, built if it is not there yet. GroundError says what is missing."""
-    target = cache_folder() / f"ollama-{VERSION}"
+    target = cache_folder() / f"ollama-{version}"
     if not target.exists():
         need_tools()
         need_space(target.parent, 4096, "building Ollama")
-        whole_folder(target, lambda part: _build(part, say))
+        whole_folder(target, lambda part: _build(part, say, version))
     return target / "ollama"
 
 
@@ -58,7 +60,7 @@ def processor_flags(cpuinfo: str | None = None) -> str:
     return " ".join(["-O3", *(flag for name, flag in FASTER.items() if name in has)])
 
 
-def _build(part: Path, say: Callable[[str], None]) -> None:
+def _build(part: Path, say: Callable[[str], None], version: str) -> None:
     work = part / "work"
     include = work / "include"
     include.mkdir(parents=True)
@@ -76,8 +78,9 @@ def _build(part: Path, say: Callable[[str], None]) -> None:
         "CGO_CFLAGS": flags,
         "CGO_CXXFLAGS": flags,
     }
-    say(f"building {MODULE} with {flags.partition(' -I')[0]}: this takes some minutes")
-    _run(["go", "install", MODULE], work, BUILD_WAIT_S, environment)
+    say(f"building {MODULE}@{version} with {flags.partition(' -I')[0]}: this takes some minutes")
+    number = f"-X={MODULE}/version.Version={version.removeprefix('v')}"
+    _run(["go", "install", f"-ldflags={number}", f"{MODULE}@{version}"], work, BUILD_WAIT_S, environment)
     shutil.rmtree(work)
     part.chmod(0o755)
 
@@ -148,8 +151,11 @@ def _run(
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m embedded.ollama_build", description=__doc__)
+    parser.add_argument("version", nargs="?", default=VERSION, help="such as v0.8.0 (%(default)s)")
+    version = parser.parse_args().version
     try:
-        program = build(lambda line: print(line, flush=True))
+        program = build(lambda line: print(line, flush=True), version)
     except GroundError as error:
         print(error, file=sys.stderr)
         return 1

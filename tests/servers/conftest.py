@@ -9,14 +9,13 @@ import pytest
 import redis
 
 import embedded
-from bench.postgres.pgbouncer import MISSING as NO_PGBOUNCER
 from embedded.folder import DataFolder
 from embedded.model import smollm2
 from embedded.ollama import built
 from embedded.synthetic import synthetic
+from tests.servers.absent import ABSENT, NO_OLLAMA
 
 NUMBERS = count(1)
-NO_OLLAMA = "the real Ollama is not built here; `make ollama` builds it"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,7 +32,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tests that were not run must not look like tests that passed."""
-    for title, reason in (("real Ollama", NO_OLLAMA), ("PgBouncer", NO_PGBOUNCER)):
+    for title, reason in ABSENT.items():
         skipped = [
             report for report in terminalreporter.getreports("skipped") if reason in str(report.longrepr)
         ]

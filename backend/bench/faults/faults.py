@@ -149,7 +149,7 @@ def _delay(delay_s: float) -> Act:
 
 def _step(seconds: int) -> Act:
     async def step(scene: Scene) -> None:
-        scene.step_clock(seconds)
+        scene.clock.step(seconds)
 
     return step
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
@@ -13,6 +12,7 @@ from typing import Self
 
 import psutil
 
+from bench.faults.clock import MISSING, SteppedClock, faketime
 from bench.faults.wire import Wire
 from embedded import EngineOptions, Topology
 from embedded.account import service_account
@@ -20,10 +20,6 @@ from embedded.account import service_account
 ROOT = Path(__file__).parents[3]
 DISK_MIB = 700
 BALLAST = "ballast"
-FAKETIME = (
-    Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"),
-    Path("/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"),
-)
 
 
 class Scene:
@@ -38,14 +34,18 @@ class Scene:
         self.wires: dict[str, Wire] = {}
         self.folder = Path(mkdtemp(prefix="sentinel-faults-"))
         self.folder.chmod(0o711)
-        self.clock_file = self.folder / "clock"
+        self.clock = SteppedClock(self.folder / "clock")
         self._mounts: list[Path] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         if needs_disk:
             self._mount()
         environment = {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "backend")])}
         if needs_clock:
-            environment |= self._clock()
+            library = faketime()
+            if library is None:
+                self.missing["clock"] = MISSING
+            else:
+                environment |= self.clock.environment(library)
         self.topology = Topology(
             [sys.executable, "-m", "app", "serve"],
             home=ROOT / "backend",
@@ -89,10 +89,6 @@ class Scene:
             return "a synchronous standby of PostgreSQL"
         return ""
 
-    def step_clock(self, seconds: int) -> None:
-        """Put the wall clock of both replicas off by `seconds`; theirs that only runs is left alone."""
-        self.clock_file.write_text(f"{seconds:+d}\n")
-
     def fill_disk(self, member: Path) -> None:
         """Take what is left of a member's disk."""
         size = os.statvfs(member)
@@ -131,20 +127,6 @@ class Scene:
                 self.missing["disk"] = f"mount: {done.stderr.decode(errors='replace').strip()}"
                 return
             self._mounts.append(place)
-
-    def _clock(self) -> Mapping[str, str]:
-        library = next((place for place in FAKETIME if place.exists()), None)
-        if library is None:
-            self.missing["clock"] = "a stepped clock needs libfaketime (`apt-get install faketime`)"
-            return {}
-        self.step_clock(0)
-        return {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(self.clock_file),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-        }
 
     async def _end(self) -> None:
         self.note_processes()
