@@ -53,6 +53,10 @@ run: $(RUN_READY) ## start Sentinel on the embedded ground (PORT=8000, FRESH=1 f
 test: $(DEV_READY) ## run the whole suite
 	@$(PY) -m pytest
 
+.PHONY: test-bench
+test-bench: $(DEV_READY) ## run the tests that make whole runs of the benchmark
+	@$(PY) -m pytest -m runs
+
 .PHONY: test-deep
 test-deep: $(DEV_READY) ## run the long property and fault suites as well
 	@$(PY) -m pytest -m "not conformance"

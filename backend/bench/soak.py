@@ -25,6 +25,7 @@ from bench.faults.scene import ROOT, Scene
 
 STREAMS = 200
 READ_S = 2.0
+TELL_S = 300.0
 BLOCKS = 10
 WARM_UP = 0.25
 """The share of the run that is not judged: caches, pools and arenas fill up."""
@@ -124,7 +125,11 @@ async def watch(scene: Scene, people: People, readings: list[Reading]) -> None:
 
 
 async def read(scene: Scene, people: People, readings: list[Reading], tasks: Mapping[str, int]) -> None:
+    tell_s = TELL_S
     while True:
+        if people.now_s >= tell_s:
+            tell_s += TELL_S
+            say_where(people.now_s, readings)
         for replica in scene.topology.replicas:
             if replica.child is not None and replica.child.pid is not None and replica.url in tasks:
                 process = psutil.Process(replica.child.pid)
@@ -141,8 +146,16 @@ async def read(scene: Scene, people: People, readings: list[Reading], tasks: Map
         await asyncio.sleep(READ_S)
 
 
+def say_where(now_s: float, readings: Sequence[Reading]) -> None:
+    """One line while an hour goes by."""
+    last = {reading.replica: reading for reading in readings}
+    held = ", ".join(f"{name} {one.memory_mib:.0f} MiB" for name, one in sorted(last.items()))
+    print(f"{now_s / 60:3.0f} min: {held}", flush=True)
+
+
 async def play(duration_s: float) -> tuple[list[Slope], dict[str, object]]:
     readings: list[Reading] = []
+    print(f"{STREAMS} streams for {duration_s / 60:.0f} minutes; judged at the end", flush=True)
     async with Scene(needs_disk=False, needs_clock=False) as scene:
         people = People(scene.topology.url, seed=1, patience_s=60.0)
         await people.open()

@@ -8,9 +8,11 @@ from collections import Counter
 from pathlib import Path
 
 import psutil
+import pytest
 
 from bench.samples import from_document, read
 
+pytestmark = pytest.mark.runs
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys

@@ -62,6 +62,7 @@ def ground(profile: Profile, say: Callable[[str], None]) -> Ground:
     return Stage(profile.arms, engine=profile.engine, say=say)
 
 
+@pytest.mark.runs
 async def test_all_arms_do_the_same_work_and_leave_nothing_behind(tmp_path: Path) -> None:
     results = begin(TINY)
     journal = Journal(tmp_path / "x.partial.jsonl")

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
+import psutil
 import pytest
 
 import embedded
@@ -113,12 +115,25 @@ def old_ollama(ground_folder: Path) -> Iterator[embedded.Ollama]:
     server.stop()
 
 
+def runners(server: embedded.Ollama) -> set[int]:
+    """The processes that hold a loaded model; a reload begins another."""
+    assert server.child is not None
+    family = psutil.Process(server.child.pid).children(recursive=True)
+    return {child.pid for child in family if "runner" in child.cmdline()}
+
+
 async def test_an_ollama_that_does_not_tell_its_window(old_ollama: embedded.Ollama) -> None:
+    body = {"model": old_ollama.model.name, "prompt": "hello", "stream": False}
+    body["options"] = {"num_predict": 1, "num_ctx": old_ollama.options.slot_tokens // 2}
+    async with httpx.AsyncClient(timeout=60.0) as client:
+        (await client.post(f"{old_ollama.url}/api/generate", json=body)).raise_for_status()
+    before = runners(old_ollama)
     facts = await look(Addresses(engine_url=old_ollama.url))
     assert facts.engine is not None
-    assert facts.engine.version == OLD_OLLAMA.removeprefix("v")
-    assert "ollama_viejo" in codes(facts)
-    assert not codes(facts) & {"otra_ventana", "carga_colgada", "no_responde"}
+    assert (facts.engine.version, facts.engine.model) == (OLD_OLLAMA[1:], old_ollama.model.name)
+    assert codes(facts) == {"ollama_viejo", "paralelismo_desconocido", "no_se_miro"}
+    # asking in a window of its own would have made it reload what somebody else uses
+    assert runners(old_ollama) == before != set()
 
 
 async def test_a_replica_whose_clock_is_wrong(

@@ -87,10 +87,16 @@ async def test_the_parts_add_up_to_the_whole(dispatcher) -> None:
 
 
 async def test_the_second_turn_computes_only_what_is_new(dispatcher) -> None:
-    question = "Tell me something about the sea. " * 30
-    text, first = await answer(dispatcher, ask(question, conversation="a"))
-    _, second = await answer(dispatcher, ask(question, text, "And the land?", conversation="a"))
-    assert second.prefill_s < first.prefill_s / 2
+    """Ollama counts the tokens of a prompt that it had already, so its own times are all there is to see."""
+    first_s, second_s = [], []
+    for name in "abc":
+        question = f"{name}: tell me something about the sea. " * 30
+        text, first = await answer(dispatcher, ask(question, conversation=name))
+        _, second = await answer(dispatcher, ask(question, text, "And the land?", conversation=name))
+        first_s.append(first.prefill_s)
+        second_s.append(second.prefill_s)
+    # whatever else the machine does, it can only add
+    assert min(second_s) < min(first_s) / 2
 
 
 async def test_leaving_stops_the_generation(dispatcher, ollama_engine) -> None:

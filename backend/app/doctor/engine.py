@@ -43,11 +43,14 @@ async def _ollama(base: str, version: str, token_wait_s: float) -> EngineFacts:
 
 
 async def _stalled_s(base: str, model: str, resident_tokens: int, wait_s: float) -> float | None:
-    """Ask for one token of the model as it is loaded; how long none came, or None when it came."""
-    options: dict[str, object] = {"num_predict": 1}
-    if resident_tokens:
-        # The same window as it has: another one would make it reload, which is what we warn of.
-        options["num_ctx"] = resident_tokens
+    """Ask for one token of the model as it is loaded; how long none came, or None when it came.
+
+    In the window that it has: another one would make it reload, which is what we warn of. An Ollama that
+    does not tell its window is not asked.
+    """
+    if not resident_tokens:
+        return None
+    options = {"num_predict": 1, "num_ctx": resident_tokens}
     body = {"model": model, "prompt": "1", "stream": False, "options": options}
     began_s = time.perf_counter()
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.report.command import default_parts
+from bench.report.command import Rendered, default_parts, render
 from bench.report.sources import Material, gather
 from bench.samples import SCHEMA_VERSION
 
@@ -33,6 +33,15 @@ def result(tmp_path: Path, document: dict[str, Any]) -> Path:
     return path
 
 
-@pytest.fixture
-def material(result: Path) -> Material:
-    return gather(result, PARTS)
+@pytest.fixture(scope="session")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    """The run with every component file, read once."""
+    path = tmp_path_factory.mktemp("material") / "result.json"
+    path.write_text(json.dumps(load()), encoding="utf-8")
+    return gather(path, PARTS)
+
+
+@pytest.fixture(scope="session")
+def rendered(material: Material) -> Rendered:
+    """The documents of `material`, made once."""
+    return render(material)

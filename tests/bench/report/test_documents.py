@@ -40,9 +40,9 @@ def tolerance(text: str, kind: str) -> float:
     return 0.5 * 10.0 ** -(decimals + (2 if kind == "share" else 0)) * (1 + 1e-9)
 
 
-def test_every_copied_number_is_the_one_in_its_file(material: Material) -> None:
+def test_every_copied_number_is_the_one_in_its_file(material: Material, rendered: command.Rendered) -> None:
     by_letter = {source.letter: source for source in material.sources}
-    copied = [entry for entry in command.render(material).entries if entry.paths and not entry.formula]
+    copied = [entry for entry in rendered.entries if entry.paths and not entry.formula]
     assert len(copied) > 500
     for entry in copied:
         [(letter, path)] = entry.paths
@@ -113,8 +113,8 @@ def test_any_changed_number_shows_in_the_document_that_prints_it(
         assert _without_digests(before, page) != _without_digests(after, page), entry
 
 
-def test_where_it_does_not_help_lists_every_case(material: Material) -> None:
-    section = command.render(material).documents["RESULTADOS_BUFFERS_DINAMICOS.md"]
+def test_where_it_does_not_help_lists_every_case(material: Material, rendered: command.Rendered) -> None:
+    section = rendered.documents["RESULTADOS_BUFFERS_DINAMICOS.md"]
     section = section.partition("## Dónde no ayuda")[2].partition("\n## ")[0]
     losers = [row for row in ours(material.main) if row.get("verdict") != "better"]
     assert len(losers) == len(losing(material)) > 10
@@ -125,8 +125,8 @@ def test_where_it_does_not_help_lists_every_case(material: Material) -> None:
         assert f"| {contest.origin} |" in section
 
 
-def test_each_latency_has_its_losses_beside_it(material: Material) -> None:
-    text = command.render(material).documents["RESULTADOS_BUFFERS_DINAMICOS.md"]
+def test_each_latency_has_its_losses_beside_it(rendered: command.Rendered) -> None:
+    text = rendered.documents["RESULTADOS_BUFFERS_DINAMICOS.md"]
     assert "| 1 + 0 de " in text
     assert "sin respuesta V2" in text
 
@@ -255,20 +255,21 @@ def test_a_run_of_one_process_an_arm_says_so(document: dict[str, Any], tmp_path:
     assert "Cada ronda empieza con procesos nuevos" in new
 
 
-def test_every_file_that_a_document_names_exists(material: Material) -> None:
-    for name, text in command.render(material).documents.items():
+def test_every_file_that_a_document_names_exists(rendered: command.Rendered) -> None:
+    for name, text in rendered.documents.items():
         for path in re.findall(r"`((?:src|backend|tests|docs)/[^` ]+)`", text):
             assert (ROOT / path).exists(), f"{name} names {path}"
 
 
-def test_no_superlatives(material: Material) -> None:
-    for name, text in command.render(material).documents.items():
+def test_no_superlatives(rendered: command.Rendered) -> None:
+    for name, text in rendered.documents.items():
         found = [word for word in SUPERLATIVES if re.search(rf"\b{word}\b", text.lower())]
         assert not found, name
 
 
-def test_the_slides_hold_the_same_text_and_stay_on_the_page(material: Material, tmp_path: Path) -> None:
-    rendered = command.render(material)
+def test_the_slides_hold_the_same_text_and_stay_on_the_page(
+    rendered: command.Rendered, tmp_path: Path
+) -> None:
     path = tmp_path / "deck.pptx"
     slides.write(rendered.deck, path, rendered.foot)
     assert slides.texts(path) == slides.expected(rendered.deck, rendered.foot)
