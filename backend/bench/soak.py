@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -169,19 +170,21 @@ async def play(duration_s: float) -> tuple[list[Slope], dict[str, object]]:
             await asyncio.gather(watching, return_exceptions=True)
             await people.close()
     slopes = judged(readings)
-    failed = sum(1 for one in people.notes.tries if one.error)
+    failed = Counter(one.error for one in people.notes.tries if one.error)
     record = {
         "environment": asdict(describe()),
         "streams": STREAMS,
         "duration_s": duration_s,
         "messages_per_s": rate,
         "requests": len(people.notes.tries),
-        "failed": failed,
+        "failed": dict(failed.most_common()),
         "left_over": scene.left_over(),
         "slopes": [asdict(one) | {"grows": one.grows} for one in slopes],
         "readings": [asdict(reading) for reading in readings],
     }
-    print(f"{STREAMS} streams, {duration_s:.0f} s, {rate:.1f} messages/s, {failed} failed requests")
+    print(f"{STREAMS} streams, {duration_s:.0f} s, {rate:.1f} messages/s, {failed.total()} failed requests")
+    for error, times in failed.most_common():
+        print(f"  {error} x{times}")
     return slopes, record
 
 
