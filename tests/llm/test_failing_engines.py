@@ -76,6 +76,25 @@ async def test_before_the_first_token_another_engine_takes_over(engine) -> None:
     assert (text, end.engine, end.retries) == ("ab", "good", 1)
 
 
+async def test_who_only_waited_for_engines_that_were_lost_is_not_refused(engine) -> None:
+    """Two engines lose a connection, one after the other; who stood in line was never given to either."""
+    engines = [engine("first"), engine("second")]
+    for scripted in engines:
+        scripted.go.clear()
+    async with Dispatcher(engines) as dispatcher:
+        tasks = [asyncio.create_task(answer(dispatcher)) for _ in range(20)]
+        await ticks()
+        for station in dispatcher.stations:
+            assert len(station.queue) > 0
+            station.health.down("a connection was reset")
+            await ticks()
+        for scripted in engines:
+            scripted.go.set()
+        ends = [end for _, end in await asyncio.wait_for(asyncio.gather(*tasks), 5)]
+    assert max(end.retries for end in ends) == 2
+    assert sum(scripted.started for scripted in engines) == 20, "nothing was computed twice"
+
+
 async def test_after_the_first_token_nobody_starts_again(engine) -> None:
     scripted = engine()
 

@@ -55,6 +55,8 @@ class Job:
     kind: Kind
     came_s: float
     retries: int = 0
+    asked: int = 0
+    """How often an engine was given it: one that only waited for an engine that died has cost nobody."""
     tried: set[str] = field(default_factory=set)
     shortened: bool = False
 
@@ -90,7 +92,7 @@ class Serving:
             except EngineUnavailable as error:
                 job.retries += 1
                 job.tried.add(choice.station.name)
-                if relay.started or job.retries >= ATTEMPTS:
+                if relay.started or job.asked >= ATTEMPTS:
                     raise
                 await self._till_sure()
                 if not any(station.health.up for station in self._stations):
@@ -186,6 +188,7 @@ class Serving:
         await station.ready(prompt.call.model)
         with part("fluido.llm.wait", flow=station.name, lane=choice.order.lane.name.lower()):
             seat = await station.admit(choice.order)
+        job.asked += 1
         try:
             if self._is_dear(prompt, seat, station):
                 cold_tokens = self._cold_prefill_s * station.estimate.prefill_per_s
