@@ -76,6 +76,10 @@ def over_load(axes: Axes, rows: Sequence[Mapping[str, Any]], *, title: str, unit
     _finish(axes)
 
 
+TICKS = tuple(factor * 10.0**power for power in range(-3, 5) for factor in (1, 2, 5))
+"""Of a logarithmic axis, with the numbers of a ruler."""
+
+
 def ratios(axes: Axes, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
     """How many times better than V1, with intervals. Rows: name, ratio, low, high, verdict, blocks."""
     shown = list(reversed(rows))
@@ -87,11 +91,15 @@ def ratios(axes: Axes, rows: Sequence[Mapping[str, Any]], *, title: str) -> None
             axes.plot([low, high], [at, at], color="black", linewidth=1.5)
     axes.axvline(1, color="#888888", linewidth=1)
     axes.set_xscale("log")
-    ticks = [0.5, 1, 2, 5, 10, 20, 50]
+    points = [_number(row["ratio"]) for row in shown]
+    ends = [_number(row[key]) for row in shown for key in ("low", "high")]
+    finite = [value for value in (*points, *ends) if math.isfinite(value)]
+    # an interval may leave the picture, a point may not
+    left = 0.8 * min([0.7, *(max(0.1, value) for value in finite), *(v for v in points if v > 0)])
+    right = 1.25 * max([2.0, *(min(80.0, value) for value in finite), *(v for v in points if v < math.inf)])
+    axes.set_xlim(left, right)
+    ticks = [tick for tick in TICKS if left <= tick <= right]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    seen = [_number(row[key]) for row in shown for key in ("ratio", "low", "high")]
-    finite = [value for value in seen if math.isfinite(value)]
-    axes.set_xlim(max(0.1, min([0.7, *finite]) * 0.8), min(100.0, max([2.0, *finite]) * 1.25))
     axes.minorticks_off()
     labels = [f"{row['name']} (n={row['blocks']} blocks)" for row in shown]
     axes.set_yticks(range(len(shown)), labels)

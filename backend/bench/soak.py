@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import numpy as np
@@ -22,6 +23,7 @@ from scipy import stats
 
 from bench.environment import describe
 from bench.faults.people import People
+from bench.faults.record import UNPLAYABLE, played
 from bench.faults.scene import ROOT, Scene
 
 STREAMS = 200
@@ -154,7 +156,7 @@ def say_where(now_s: float, readings: Sequence[Reading]) -> None:
     print(f"{now_s / 60:3.0f} min: {held}", flush=True)
 
 
-async def play(duration_s: float) -> tuple[list[Slope], dict[str, object]]:
+async def play(duration_s: float) -> dict[str, Any]:
     readings: list[Reading] = []
     print(f"{STREAMS} streams for {duration_s / 60:.0f} minutes; judged at the end", flush=True)
     async with Scene(needs_disk=False, needs_clock=False) as scene:
@@ -185,7 +187,7 @@ async def play(duration_s: float) -> tuple[list[Slope], dict[str, object]]:
     print(f"{STREAMS} streams, {duration_s:.0f} s, {rate:.1f} messages/s, {failed.total()} failed requests")
     for error, times in failed.most_common():
         print(f"  {error} x{times}")
-    return slopes, record
+    return record
 
 
 def tell(slopes: Sequence[Slope]) -> None:
@@ -204,9 +206,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "soak", help="folder (%(default)s)")
     wishes = parser.parse_args()
     duration_s = wishes.seconds or (300.0 if wishes.short else 3600.0)
-    slopes, record = asyncio.run(play(duration_s))
-    wishes.out.mkdir(parents=True, exist_ok=True)
-    (wishes.out / "soak.json").write_text(json.dumps(record, indent=1) + "\n")
+    record = played(play(duration_s), wishes.out / "soak.json")
+    if record is None:
+        return UNPLAYABLE
+    slopes = judged([Reading(**reading) for reading in record["readings"]])
     tell(slopes)
     return 1 if any(one.grows for one in slopes) else 0
 

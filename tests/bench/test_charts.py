@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -63,3 +64,14 @@ def test_panels_start_at_zero_and_say_what_is_better() -> None:
     assert "lower is better" in load.get_ylabel()
     assert "right is better" in ratio.get_xlabel()
     assert "n=8 blocks" in ratio.get_yticklabels()[0].get_text()
+
+
+@pytest.mark.parametrize("ratio", [0.01, 123.0, 4000.0])
+def test_no_ratio_leaves_the_picture_and_a_wide_interval_does_not_stretch_it(ratio: float) -> None:
+    axes = Figure().add_subplot()
+    wide = {**ROW, "ratio": 11.8, "low": 0.5, "high": 2780.0}
+    ratios(axes, [ROW, {**ROW, "ratio": ratio, "low": ratio, "high": ratio}, wide], title="t")
+    left, right = axes.get_xlim()
+    assert left < ratio < right
+    assert right < max(110.0, 1.3 * ratio)
+    assert all(left <= tick <= right for tick in axes.get_xticks())

@@ -6,7 +6,6 @@ people here without being counted: every request that was not answered the first
 
 import argparse
 import asyncio
-import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -17,9 +16,9 @@ from pathlib import Path
 from bench.environment import describe
 from bench.faults.faults import roll
 from bench.faults.people import People
+from bench.faults.record import UNPLAYABLE, played
 from bench.faults.run import stored
 from bench.faults.scene import ROOT, Scene
-from embedded import GroundError
 
 REQUESTS = 2_000
 CREW = 8
@@ -73,13 +72,9 @@ def main() -> int:
     parser.add_argument("--crew", type=int, default=CREW, help="people who ask at a time (%(default)s)")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "faults", help="folder (%(default)s)")
     wishes = parser.parse_args()
-    try:
-        record = asyncio.run(play(wishes.requests, wishes.crew, wishes.out))
-    except GroundError as error:
-        print(error, file=sys.stderr)
-        return 2
-    wishes.out.mkdir(parents=True, exist_ok=True)
-    (wishes.out / "rolling.json").write_text(json.dumps(record, indent=1) + "\n")
+    record = played(play(wishes.requests, wishes.crew, wishes.out), wishes.out / "rolling.json")
+    if record is None:
+        return UNPLAYABLE
     print(
         f"{record['failed']} failed of {record['requests']} requests in {record['seconds']} s, "
         f"{record['whole_rolls']} whole rolls of both replicas; by code {record['by_code']}"

@@ -16,8 +16,8 @@ import psutil
 
 from bench.environment import describe
 from bench.faults.people import People
+from bench.faults.record import UNPLAYABLE, played
 from bench.faults.scene import ROOT, Scene
-from embedded import GroundError
 
 IDLE, ACTIVE = 2_000, 200
 LASTING_S = 40.0
@@ -170,13 +170,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=LASTING_S, help="of the active (%(default)s)")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "faults", help="folder (%(default)s)")
     wishes = parser.parse_args()
-    try:
-        record = asyncio.run(play(wishes.idle, wishes.active, wishes.seconds, wishes.out))
-    except GroundError as error:
-        print(error, file=sys.stderr)
-        return 2
-    wishes.out.mkdir(parents=True, exist_ok=True)
-    (wishes.out / "streams.json").write_text(json.dumps(record, indent=1) + "\n")
+    record = played(play(wishes.idle, wishes.active, wishes.seconds, wishes.out), wishes.out / "streams.json")
+    if record is None:
+        return UNPLAYABLE
     print({name: value for name, value in record.items() if name != "environment"})
     return 1 if record["connections_lost"] or record["failed"] else 0
 

@@ -6,7 +6,6 @@ machine does besides falls on both. The cost is the median difference of neighbo
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -19,8 +18,8 @@ import psutil
 
 from bench.environment import describe
 from bench.faults.people import People
+from bench.faults.record import UNPLAYABLE, played
 from bench.faults.scene import ROOT, Scene
-from embedded import GroundError
 
 VIEWERS = 5
 BLOCK_S = 10.0
@@ -127,13 +126,9 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=PAIRS, help="of blocks (%(default)s)")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "faults", help="folder (%(default)s)")
     wishes = parser.parse_args()
-    try:
-        record = asyncio.run(play(wishes.viewers, wishes.block, wishes.pairs, wishes.out))
-    except GroundError as error:
-        print(error, file=sys.stderr)
-        return 2
-    wishes.out.mkdir(parents=True, exist_ok=True)
-    (wishes.out / "viewers.json").write_text(json.dumps(record, indent=1) + "\n")
+    record = played(play(wishes.viewers, wishes.block, wishes.pairs, wishes.out), wishes.out / "viewers.json")
+    if record is None:
+        return UNPLAYABLE
     for name in ("quiet", "under_load"):
         print(name, record[name])
     quiet = record["quiet"]

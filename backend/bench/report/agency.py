@@ -155,7 +155,7 @@ def _components(material: Material, ledger: Ledger) -> Slide:
     ]
     lines += [
         (
-            spanish.cell(contest.experiment),
+            contest.scene,
             spanish.metric(contest.metric),
             spanish.contender(contest.other),
             contest.number(ledger, "ratio"),

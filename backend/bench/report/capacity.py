@@ -10,6 +10,8 @@ from bench.report.sources import Material
 GOODPUT = "goodput"
 NEARLY_ALL = 0.95
 """From this share of what was offered an arm has not reached its limit, and its figure is a lower bound."""
+WHOLE = 1.0
+"""Below V1's capacity nobody can reach a limit: what is answered is what was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +23,27 @@ class Capacity:
     two: Row
     v1_per_s: float
     """What V1 completed at most, of which loads are shares; nan where it is not in the file."""
+    highest: float
+    """The highest load that was measured, as a share of that."""
 
     @property
     def is_shown(self) -> bool:
-        """V2 gives more answers within the deadline, by the verdict, at the load where it gives most."""
-        return bool(self.two.get("verdict") == "better")
+        """V2 gives more answers within the deadline than V1 can, by the verdict where it gives most."""
+        return bool(self.two.get("verdict") == "better") and "V1" not in self.unreached()
+
+    @property
+    def shown(self) -> str:
+        """Whether a saving may be stated, and why not."""
+        if self.is_shown:
+            return "sí"
+        if self.highest < WHOLE:
+            return "no: sin llegar al tope"
+        return f"no: {self.two.verdict()}" if self.two.get("verdict") != "better" else "no: V1 sin tope"
 
     def unreached(self) -> list[str]:
         """Arms that answered nearly all that was offered: their limit lies higher than what is told."""
+        if self.highest < WHOLE:
+            return ["V1", "V2"]
         both = (("V1", "one", self.one), ("V2", "two", self.two))
         return [
             name
@@ -69,7 +84,8 @@ def capacities(material: Material) -> list[Capacity]:
         if one.value("control_value") > 0 and two.value("treatment_value") > 0:
             per_s = material.main.at(("configuration", "capacity_per_s", experiment))
             whole = float(per_s) if isinstance(per_s, int | float) else math.nan
-            made.append(Capacity(experiment, one, two, whole))
+            highest = max(row.value("level") for row in mine)
+            made.append(Capacity(experiment, one, two, whole, highest))
     return made
 
 

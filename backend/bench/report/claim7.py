@@ -6,7 +6,7 @@ from bench.report.ledger import Ledger
 from bench.report.page import Page
 from bench.report.rows import Row, contests, find
 from bench.report.sources import Material
-from bench.report.spanish import NOT_MEASURED, cell, contender, metric
+from bench.report.spanish import NOT_MEASURED, contender, metric
 
 
 def render(material: Material, ledger: Ledger) -> str:
@@ -80,7 +80,7 @@ def _main_rows(element: Element, material: Material, ledger: Ledger) -> list[lis
 def _part_rows(element: Element, material: Material, ledger: Ledger) -> list[list[str]]:
     return [
         [
-            f"{cell(contest.experiment)}: {metric(contest.metric)}",
+            f"{contest.scene}: {metric(contest.metric)}",
             contender(contest.other),
             contest.number(ledger, "ratio"),
             contest.interval(ledger),

@@ -53,6 +53,11 @@ def _sentence(capacity: Capacity, ledger: Ledger) -> str:
     ratio = f"razón {row.cite(ledger, 'ratio', 'ratio')}, intervalo 95 % {row.interval(ledger)}"
     if capacity.is_shown:
         return f"{text} ({ratio} a esa carga). Con V2 hacen falta menos servidores [{row.origin}]."
+    if row.get("verdict") == "better":
+        return (
+            f"{text} ({ratio} a esa carga), pero no se midió con más de lo que V1 puede: ambos dieron lo que "
+            f"se les pidió, y eso no es un tope. **No se afirma ningún ahorro de servidores** [{row.origin}]."
+        )
     return (
         f"{text} ({ratio} a esa carga, {row.verdict()}). **No se afirma ningún ahorro de servidores** "
         f"[{row.origin}]."
@@ -101,7 +106,8 @@ def _capacity(page: Page, found: list[Capacity], ledger: Ledger) -> None:
     page.head("Capacidad medida (C)")
     page.say(
         "El mayor número de respuestas dentro del plazo, por segundo, entre las cargas que se midieron. "
-        "Quien atendió casi todo lo ofrecido en esa carga no llegó a su tope: su C es una cota inferior."
+        "Quien atendió casi todo lo ofrecido en esa carga no llegó a su tope: su C es una cota inferior. "
+        "También lo es la de ambos donde ninguna carga superó la capacidad de V1."
     )
     page.table(
         (
@@ -145,7 +151,7 @@ def _servers(page: Page, found: list[Capacity], ledger: Ledger) -> None:
                     capacity.servers(ledger, "one", load, RESERVE),
                     capacity.servers(ledger, "two", load, RESERVE),
                     "pocos bloques" if spanish.NOT_MEASURED in low + high else f"{low} a {high}",
-                    "sí" if capacity.is_shown else "no: " + capacity.two.verdict(),
+                    capacity.shown,
                 ]
             )
     page.table(
@@ -211,8 +217,7 @@ def _globally(page: Page, found: list[Capacity], ledger: Ledger) -> None:
         ]
         needed = FLEET * capacity.value("one") / capacity.value("two")
         text = ledger.derive(needed, "value", f"{FLEET} · C de V1 / C de V2", inputs)
-        shown = "sí" if capacity.is_shown else f"no: {capacity.two.verdict()}"
-        lines.append([spanish.experiment(capacity.experiment), text, shown])
+        lines.append([spanish.experiment(capacity.experiment), text, capacity.shown])
     page.table(("carga de trabajo", f"servidores V2 por cada {FLEET} de V1", "diferencia demostrada"), lines)
     page.say(
         "El beneficio se concentra donde las mismas personas vuelven y su conversación puede "

@@ -1,6 +1,7 @@
 """Rows of the main result and of the component files, as the documents ask for them."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -182,6 +183,12 @@ class Contest:
         if self.is_shown:
             return "mejor"
         return "**peor**" if self.high < 1 else "indeciso"
+
+    @property
+    def scene(self) -> str:
+        """Where it was, for tables that do not name our arm: with the limit that ours began at."""
+        began = re.fullmatch(r"fluido from (\d+)", self.ours)
+        return spanish.cell(self.experiment) + (f", desde {began[1]}" if began else "")
 
     @property
     def origin(self) -> str:
