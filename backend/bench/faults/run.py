@@ -18,7 +18,7 @@ from bench.faults.ledger import Acknowledged, Row, Verdict, judge
 from bench.faults.people import People
 from bench.faults.scene import Scene
 from bench.faults.windows import Cost, Window, cost, median_s
-from bench.traces import load_trace
+from bench.traces import Trace, load_trace
 from embedded import GroundError
 
 CREW = 12
@@ -48,6 +48,17 @@ class Outcome:
     def holds(self) -> bool:
         """Whether something was hurt and nothing came of it. What was left out is told, not judged."""
         return bool(self.windows) and self.verdict.holds and not (self.leaks or self.torn or self.given_up)
+
+
+def times_s(trace: Trace, rate_per_s: float, count: int, *, seed: int) -> list[float]:
+    """When `count` messages come, in seconds; a trace that is too short is begun again, elsewhere in it."""
+    times: list[float] = []
+    while len(times) < count:
+        some = min(count - len(times), len(trace) - 2)
+        began_s = times[-1] if times else 0.0
+        part = TraceTimed(trace, rate_per_s).offsets_s(some, seed=seed + len(times))
+        times += [began_s + offset_s for offset_s in part]
+    return times
 
 
 class Run:
@@ -85,8 +96,7 @@ class Run:
             self._say(f"capacity {capacity:.1f} messages/s; the load is {rate:.1f}/s")
             lasting_s = QUIET_S + sum(fault.lasts_s + fault.settle_s + 4.0 for fault in self._faults)
             count = max(1, int(rate * lasting_s * 1.5))
-            trace = load_trace()
-            offsets = TraceTimed(trace, rate).offsets_s(min(count, len(trace) - 2), seed=self._seed)
+            offsets = times_s(load_trace(), rate, count, seed=self._seed)
             load_began_s = people.now_s
             load = asyncio.create_task(people.come(offsets))
             await asyncio.sleep(QUIET_S)
