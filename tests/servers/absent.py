@@ -1,11 +1,11 @@
 """What some tests need and a machine may not have, as the sentences that are shown when they did not run."""
 
+from bench.faults.clock import MISSING as NO_FAKETIME
 from bench.postgres.pgbouncer import MISSING as NO_PGBOUNCER
 
 NO_OLLAMA = "the real Ollama is not built here; `make ollama` builds it"
 NO_OLD_OLLAMA = "no old Ollama is built here; `make ollama VERSION=v0.8.0` builds one"
 NO_OLD_POSTGRES = "no PostgreSQL before 15 is installed here, nor named by OLD_POSTGRES"
-NO_FAKETIME = "libfaketime is not installed here (`apt-get install faketime`)"
 
 ABSENT = {
     "real Ollama": NO_OLLAMA,

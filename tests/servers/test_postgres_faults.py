@@ -77,6 +77,7 @@ async def test_too_many_connections_brake_and_leave_nothing_behind(postgres_url:
             rounds += 1
     pool = pool_of(engine)
     assert set(outcomes) == {"served", "53300"}
+    assert outcomes.count("served") > 24
     assert pool.stats().overloads == outcomes.count("53300")
     assert any(reason.startswith("brake") for reason in pool.stats().reasons)
     assert (pool.gate.inflight, pool.gate.waiting, pool.checkedout()) == (0, 0, 0)

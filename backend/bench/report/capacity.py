@@ -36,9 +36,7 @@ class Capacity:
         """Whether a saving may be stated, and why not."""
         if self.is_shown:
             return "sí"
-        if self.highest < WHOLE:
-            return "no: sin llegar al tope"
-        return f"no: {self.two.verdict()}" if self.two.get("verdict") != "better" else "no: V1 sin tope"
+        return "no: sin llegar al tope" if "V1" in self.unreached() else f"no: {self.two.verdict()}"
 
     def unreached(self) -> list[str]:
         """Arms that answered nearly all that was offered: their limit lies higher than what is told."""
