@@ -9,7 +9,14 @@ from fluido.llm.budget import Budget
 from fluido.llm.call import Call, Delta, Kind, Lane, Message, Options, Timings
 from fluido.llm.dispatcher import Dispatcher, LlmStats
 from fluido.llm.engine import Engine, EngineFacts
-from fluido.llm.errors import CallRejected, EngineBusy, ModelMissing, PromptTooLong, StreamBroken
+from fluido.llm.errors import (
+    CallRejected,
+    EmptyAnswer,
+    EngineBusy,
+    ModelMissing,
+    PromptTooLong,
+    StreamBroken,
+)
 from fluido.llm.kind import detect
 from fluido.llm.ollama import OllamaEngine
 from fluido.llm.openai import OpenAIEngine
@@ -25,6 +32,7 @@ __all__ = [
     "CallRejected",
     "Delta",
     "Dispatcher",
+    "EmptyAnswer",
     "Engine",
     "EngineBusy",
     "EngineFacts",

@@ -2,20 +2,38 @@
 
 from fluido.errors import EngineUnavailable, FluidoError
 
+MAX_SAID_CHARS = 500
+
 
 class CallRejected(FluidoError):
-    """The call itself is wrong: asking again unchanged is useless. `field` names what to change."""
+    """The call itself is wrong: asking again unchanged is useless. `field` names what to change.
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
+    `status` is the engine's HTTP status (None: refused before anything was sent) and `said` its own words,
+    bounded. The text of the error is a sentence for the caller and names no address.
+    """
+
+    def __init__(
+        self, message: str, *, field: str | None = None, status: int | None = None, said: str = ""
+    ) -> None:
         super().__init__(message)
         self.field = field
+        self.status = status
+        self.said = said[:MAX_SAID_CHARS]
 
 
 class PromptTooLong(CallRejected):
-    """The prompt does not fit the window. Trim it; both numbers are in tokens and may be estimates."""
+    """The prompt does not fit the window. Trim it; both numbers are in tokens, may be estimates, 0: not told."""
 
-    def __init__(self, message: str, *, prompt_tokens: int, context_tokens: int) -> None:
-        super().__init__(message, field="messages")
+    def __init__(
+        self,
+        message: str,
+        *,
+        prompt_tokens: int,
+        context_tokens: int,
+        status: int | None = None,
+        said: str = "",
+    ) -> None:
+        super().__init__(message, field="messages", status=status, said=said)
         self.prompt_tokens = prompt_tokens
         self.context_tokens = context_tokens
 
@@ -23,10 +41,30 @@ class PromptTooLong(CallRejected):
 class ModelMissing(CallRejected):
     """No engine has this model. Pull it or name another; `near` are similar names that it has."""
 
-    def __init__(self, message: str, *, model: str, near: tuple[str, ...] = ()) -> None:
-        super().__init__(f"{message}; near names: {', '.join(near)}" if near else message, field="model")
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str,
+        near: tuple[str, ...] = (),
+        status: int | None = None,
+        said: str = "",
+    ) -> None:
+        message = f"{message}; near names: {', '.join(near)}" if near else message
+        super().__init__(message, field="model", status=status, said=said)
         self.model = model
         self.near = near
+
+
+class EmptyAnswer(FluidoError):
+    """The model ended without a word: its bound went into its thoughts. Raise the bound, or think less.
+
+    `thought_tokens` were generated.
+    """
+
+    def __init__(self, message: str, *, thought_tokens: int) -> None:
+        super().__init__(message)
+        self.thought_tokens = thought_tokens
 
 
 class StreamBroken(EngineUnavailable):
