@@ -3,6 +3,7 @@ import pytest
 from fluido.errors import FluidoError, LimitReached
 from fluido.llm.call import Lane
 from fluido.llm.queue import CallQueue, Ticket
+from fluido.llm.seat import Order
 
 
 def ticket(
@@ -104,7 +105,7 @@ def test_discard_is_cheap_and_leaves_no_litter() -> None:
     assert not queue.discard(tickets[0])
     assert len(queue) == 1
     assert queue.cost_s == pytest.approx(1.0)
-    assert sum(len(heap) for heap in queue._heaps.values()) < 20
+    assert sum(len(t.heap) for line in queue._lines.values() for t in line.tenants.values()) < 20
     assert order(queue) == [tickets[-1]]
     assert queue.cost_s == 0.0
 
@@ -114,6 +115,35 @@ def test_ahead_counts_what_would_be_served_before() -> None:
     queue.push(ticket(2.0), 0.0)
     queue.push(ticket(3.0), 0.0)
     queue.push(ticket(50.0, Lane.BACKGROUND), 0.0)
-    assert queue.ahead(0.1, Lane.INTERACTIVE, "", 0.0) == (0, 0.0)
-    assert queue.ahead(2.5, Lane.INTERACTIVE, "", 0.0) == (1, 2.0)
-    assert queue.ahead(5.0, Lane.BACKGROUND, "", 0.0) == (2, 5.0)
+    assert queue.ahead(Order(0.1, lane=Lane.INTERACTIVE), 0.0) == (0, 0.0)
+    assert queue.ahead(Order(2.5, lane=Lane.INTERACTIVE), 0.0) == (1, 2.0)
+    assert queue.ahead(Order(5.0, lane=Lane.BACKGROUND), 0.0) == (2, 5.0)
+
+
+def test_a_tenant_with_many_names_takes_one_share() -> None:
+    queue = CallQueue(max_waiting=1000)
+    crowd = [Ticket(1.0, lambda: True, lambda _: None, key=f"name{n}", tenant="many") for n in range(40)]
+    for each in crowd:
+        queue.push(each, 0.0)
+    quiet = [Ticket(1.0, lambda: True, lambda _: None, key="ana", tenant="one") for _ in range(3)]
+    for each in quiet:
+        queue.push(each, 0.5)
+    served = order(queue)
+    assert [served.index(each) for each in quiet] == pytest.approx([1, 3, 5], abs=1)
+    # inside a tenant its users still share
+    assert [each for each in served if each.tenant == "many"] == crowd
+
+
+def test_a_reserved_place_counts_until_it_is_given_back() -> None:
+    queue = CallQueue(max_waiting=2)
+    places = [queue.reserve(1.0), queue.reserve(1.0)]
+    assert not queue.takes(Lane.INTERACTIVE)
+    assert queue.ahead(Order(1.0, lane=Lane.INTERACTIVE), 0.0) == (2, 2.0)
+    places[0].release()
+    places[0].release()
+    assert queue.takes(Lane.INTERACTIVE)
+    queue.push(ticket(), 0.0, had_place=True)
+    with pytest.raises(LimitReached):
+        queue.push(ticket(), 0.0)
+    places[1].release()
+    assert (queue.reserved, queue.reserved_cost_s) == (0, 0.0)

@@ -17,6 +17,7 @@ from fluido.llm.engine import Engine, EngineFacts
 from fluido.llm.errors import CallRejected
 from fluido.llm.kind import detect
 from fluido.llm.presets import Bound, Presets
+from fluido.llm.queue import Reservation
 from fluido.llm.relay import Relay
 from fluido.llm.seat import ResidencyStats
 from fluido.llm.serving import Job, Patience, Serving
@@ -121,8 +122,10 @@ class Dispatcher:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def stream(self, call: Call) -> AsyncGenerator[Delta | Timings, None]:
-        """Answer `call`: deltas as they come, then one Timings.
+    async def stream(
+        self, call: Call, *, place: Reservation | None = None
+    ) -> AsyncGenerator[Delta | Timings, None]:
+        """Answer `call`: deltas as they come, then one Timings. `place` is what `reserve` gave for it.
 
         Close the generator (`contextlib.aclosing`) to stop: a waiting call leaves the queue, a running one is
         stopped at the engine. Raises CallRejected and its kinds (the call is wrong), LimitReached (refused at
@@ -132,6 +135,7 @@ class Dispatcher:
         if not self._opened:
             raise Closed("the dispatcher is not open")
         job = self._job(call)
+        job.place = place
         key = self._key(job)
         known = None if key is None else self.answers.get(key)
         if known is not None:
@@ -177,6 +181,17 @@ class Dispatcher:
         if not self._opened:
             raise Closed("the dispatcher is not open")
         self._serving.check_room(self._job(call))
+
+    def reserve(self, call: Call) -> Reservation:
+        """Take a place in the queue for a call that still costs its caller something, and ask nobody.
+
+        Raises what `check_room` does. The call itself may be composed otherwise when it is streamed with this
+        place: it is not refused for want of room any more, only at its deadline or when the engines go.
+        `release` the place in any case.
+        """
+        if not self._opened:
+            raise Closed("the dispatcher is not open")
+        return self._serving.reserve(self._job(call))
 
     def _key(self, job: Job) -> bytes | None:
         facts = next((s.facts for s in self.stations if s.health.up and s.facts), None)

@@ -22,7 +22,7 @@ class CallRejected(FluidoError):
 
 
 class PromptTooLong(CallRejected):
-    """The prompt does not fit the window. Trim it; both numbers are in tokens, may be estimates, 0: not told."""
+    """The prompt does not fit the window. Trim it; both numbers are in tokens, may be estimates; 0: unknown."""
 
     def __init__(
         self,

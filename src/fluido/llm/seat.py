@@ -20,6 +20,7 @@ class Order:
     prefix: Prefix = field(default_factory=Prefix)
     lane: Lane = Lane.INTERACTIVE
     key: str = ""
+    tenant: str = ""
     label: str = ""
     deadline_s: float | None = None
 

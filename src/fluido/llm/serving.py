@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from fluido.errors import EngineUnavailable, FluidoError, WaitTimeout
+from fluido.errors import EngineUnavailable, FluidoError, LimitReached, WaitTimeout
 from fluido.flow.spans import part
 from fluido.llm.call import Call, Kind, Timings
 from fluido.llm.compose import Composer, Prompt
 from fluido.llm.errors import EngineBusy, PromptTooLong, StreamBroken
 from fluido.llm.health import Health
 from fluido.llm.profile import runner_notes
+from fluido.llm.queue import Reservation
 from fluido.llm.relay import Relay
 from fluido.llm.route import Choice, choose
 from fluido.llm.seat import Order, Seat
@@ -59,6 +60,7 @@ class Job:
     """How often an engine was given it: one that only waited for an engine that died has cost nobody."""
     tried: set[str] = field(default_factory=set)
     shortened: bool = False
+    place: Reservation | None = None
 
 
 class Serving:
@@ -140,18 +142,33 @@ class Serving:
 
     def check_room(self, job: Job) -> None:
         """Raise what the engine that would be chosen now would raise at once."""
+        choice = self._room(job)
+        if choice is not None:
+            choice.station.check(choice.order)
+
+    def reserve(self, job: Job) -> Reservation:
+        """Hold a place at the engine that would be chosen now; raises what `check_room` does."""
+        choice = self._room(job)
+        if choice is not None:
+            return choice.station.reserve(choice.order)
+        queue = self._stations[0].queue
+        if not queue.takes(job.call.lane):
+            raise LimitReached("the queue is full", waiting=len(queue))
+        return queue.reserve(0.0)
+
+    def _room(self, job: Job) -> Choice | None:
+        """The choice that would be made now; None when it is not known yet. Raises what is certain."""
         if self._unsure() is not None:
-            return
+            return None
         up = self.stations_up()
         for station in up:
             refuse_other_runner(job.call, station.facts)
         try:
-            choice = self._choice(job)
+            return self._choice(job)
         except PromptTooLong:
             if any(wider_window(job.call, station.facts) for station in up):
-                return  # what fits is known once the window has grown
+                return None  # what fits is known once the window has grown
             raise
-        choice.station.check(choice.order)
 
     def _choice(self, job: Job) -> Choice:
         up = self.stations_up()
@@ -171,6 +188,7 @@ class Serving:
             prefix=prompt.prefix,
             lane=call.lane,
             key=call.key,
+            tenant=call.tenant,
             label=call.label or job.kind.value,
             deadline_s=call.deadline_s,
         )
@@ -187,7 +205,9 @@ class Serving:
         station, prompt = choice.station, choice.prompt
         await station.ready(prompt.call.model)
         with part("fluido.llm.wait", flow=station.name, lane=choice.order.lane.name.lower()):
-            seat = await station.admit(choice.order)
+            if job.place is not None:
+                job.place.release()  # it becomes a place in line, or a seat, before anybody else runs
+            seat = await station.admit(choice.order, had_place=job.place is not None)
         job.asked += 1
         try:
             if self._is_dear(prompt, seat, station):

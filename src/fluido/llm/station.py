@@ -15,7 +15,7 @@ from fluido.llm.knee import Knee
 from fluido.llm.loader import Loader
 from fluido.llm.pace import Pace
 from fluido.llm.proof import say_something
-from fluido.llm.queue import CallQueue, Ticket
+from fluido.llm.queue import CallQueue, Reservation, Ticket
 from fluido.llm.residency import Residency
 from fluido.llm.seat import Order, ResidencyStats, Seat
 from fluido.llm.seats import Seats
@@ -159,17 +159,25 @@ class Station:
         return self._pace.factor * self._work_ahead_s(order)
 
     def _work_ahead_s(self, order: Order) -> float:
-        if not len(self.queue) and self._has_room(order.cost_s):
+        if self._is_free(order.cost_s):
             return 0.0
         running_s = sum(self._left_s(seat) for seat in self.seats)
-        _, ahead_s = self.queue.ahead(order.cost_s, order.lane, order.key, self._clock())
-        return (running_s + ahead_s) / self.limit
+        return (running_s + self.queue.ahead(order, self._clock())[1]) / self.limit
 
-    async def admit(self, order: Order) -> Seat:
+    def reserve(self, order: Order) -> Reservation:
+        """Hold a place in the queue for a call that is still being prepared.
+
+        Raises what `admit` would raise at once. Give the place back (`release`), or hand it to `admit`.
+        """
+        self._check_up()
+        self.check(order)
+        return self.queue.reserve(order.cost_s)
+
+    async def admit(self, order: Order, *, had_place: bool = False) -> Seat:
         """Wait for a seat.
 
         Raises LimitReached at once (queue full, or the deadline cannot be met), WaitTimeout when the deadline
-        passes after all, EngineUnavailable when the engine goes down, Closed.
+        passes after all, EngineUnavailable when it goes down, Closed. Nobody who `had_place` is refused at once.
         """
         self._check_up()
         came_s = self._clock()
@@ -188,8 +196,8 @@ class Station:
                 self._refused += 1
                 seat.set_exception(error)
 
-        ticket = Ticket(order.cost_s, grant, shed, order.lane, order.key)
-        ahead_s = self._queue_up(ticket, order)
+        ticket = Ticket(order.cost_s, grant, shed, order.lane, order.key, order.tenant)
+        ahead_s = self._queue_up(ticket, order, had_place=had_place)
         self._grant()
         claimed = self.residency.claim(order.prefix)
         try:
@@ -202,8 +210,12 @@ class Station:
     def check(self, order: Order) -> None:
         """Raise what `admit` would raise at once for `order`, and queue nothing."""
         self._check_up()
-        if len(self.queue) or not self._has_room(order.cost_s):
+        if not self._is_free(order.cost_s):
             self._check_line(order)
+
+    def _is_free(self, cost_s: float) -> bool:
+        """Whether a call would be served at once: nobody waits, and the reserved places leave room."""
+        return not len(self.queue) and self._has_room(cost_s, self.queue.reserved)
 
     def _check_up(self) -> None:
         if self._closed:
@@ -221,8 +233,9 @@ class Station:
             raise self._refusal("the first token cannot come before the deadline", order)
 
     def _refusal(self, reason: str, order: Order) -> LimitReached:
+        self._refused += 1
         wait_s = self.predicted_wait_s(order)
-        position = self.queue.ahead(order.cost_s, order.lane, order.key, self._clock())[0]
+        position = self.queue.ahead(order, self._clock())[0]
         return LimitReached(
             f"{reason}: {position} wait before, about {wait_s:.1f} s",
             waiting=position,
@@ -230,15 +243,12 @@ class Station:
             retry_after_s=wait_s,
         )
 
-    def _queue_up(self, ticket: Ticket, order: Order) -> float:
+    def _queue_up(self, ticket: Ticket, order: Order, *, had_place: bool) -> float:
         """Stand in line; the seconds of work before the ticket."""
         ahead_s = self._work_ahead_s(order)
-        try:
+        if not had_place:
             self._check_line(order)
-        except LimitReached:
-            self._refused += 1
-            raise
-        self.queue.push(ticket, self._clock())
+        self.queue.push(ticket, self._clock(), had_place=had_place)
         return ahead_s
 
     async def _wait(
@@ -331,16 +341,16 @@ class Station:
             self.queue.pop()
             ticket.grant()
 
-    def _has_room(self, cost_s: float) -> bool:
+    def _has_room(self, cost_s: float, reserved: int = 0) -> bool:
         """Whether one more may be in flight: under the limit, or a short one beside long ones that hold it.
 
         With a limit of one, a long answer would keep everybody waiting for half a minute.
         """
         if self._paused:
             return False
-        if self.inflight < self.limit:
+        if self.inflight + reserved < self.limit:
             return True
-        spare = self.inflight == self.limit < len(self.residency) and self._pinned is None
+        spare = self.inflight + reserved == self.limit < len(self.residency) and self._pinned is None
         return spare and SHORT_RATIO * cost_s < min((self._left_s(seat) for seat in self.seats), default=0.0)
 
     def _left_s(self, seat: Seat) -> float:
