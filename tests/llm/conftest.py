@@ -10,6 +10,7 @@ from aiohttp import web
 
 from fluido.errors import EngineUnavailable, FluidoError
 from fluido.llm import Call, Delta, EngineFacts, Timings
+from fluido.llm.engine import Pulse
 
 PREFILL_PER_S = 300.0
 
@@ -54,6 +55,10 @@ class ScriptedEngine:
         self.script: Script | None = None
         self.held: dict[int, tuple] = {}
         self.loads: list[str] = []
+        self.has_models: set[str] | None = None
+        self.shows = Pulse()
+        self.mute = False
+        self.pulses = 0
         self.loading = asyncio.Event()
         self.loading.set()
 
@@ -75,6 +80,17 @@ class ScriptedEngine:
             raise self.dead
         if window_tokens is not None:
             self.known = replace(self.known, context_tokens=window_tokens, runner={"num_ctx": window_tokens})
+
+    async def has(self, model: str) -> bool | None:
+        if self.dead is not None:
+            raise self.dead
+        return None if self.has_models is None else model in self.has_models
+
+    async def pulse(self, model: str = "") -> Pulse:
+        self.pulses += 1
+        if self.dead is not None or self.mute:
+            raise self.dead or EngineUnavailable("nobody there")
+        return self.shows
 
     async def stream(self, call: Call, *, slot: int | None = None) -> AsyncGenerator[Delta | Timings, None]:
         if self.dead is not None:

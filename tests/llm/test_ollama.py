@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from fluido.errors import EngineUnavailable
 from fluido.llm import (
     Call,
+    CallFailed,
     CallRejected,
     Delta,
     EngineBusy,
@@ -127,7 +127,8 @@ async def test_no_done_is_an_error(ollama, server, end: bytes) -> None:
         (503, "server busy, please try again.  maximum pending requests exceeded", EngineBusy),
         (400, '"m" does not support chat', CallRejected),
         (400, "the input length exceeds the available context size", PromptTooLong),
-        (500, "llama runner process has terminated", EngineUnavailable),
+        (500, "llama runner process has terminated", StreamBroken),
+        (500, "invalid JSON schema in format", CallFailed),
     ],
 )
 async def test_refusals_are_named(ollama, server, status, message, kind) -> None:

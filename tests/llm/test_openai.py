@@ -7,6 +7,7 @@ import pytest
 from fluido.errors import EngineUnavailable
 from fluido.llm import (
     Call,
+    CallFailed,
     CallRejected,
     Delta,
     EngineBusy,
@@ -126,7 +127,7 @@ async def test_an_error_in_the_middle_is_an_error(llamacpp, server) -> None:
         (404, {"message": "no such model"}, ModelMissing),
         (503, {"message": "Loading model"}, EngineBusy),
         (429, {"message": "slow down"}, EngineBusy),
-        (500, {"message": "boom"}, EngineUnavailable),
+        (500, {"message": "boom"}, CallFailed),
         (401, {"message": "key"}, EngineUnavailable),
     ],
 )

@@ -8,8 +8,10 @@ from fluido.llm.answers import Answers
 from fluido.llm.budget import Budget
 from fluido.llm.call import Call, Delta, Kind, Lane, Message, Options, Timings
 from fluido.llm.dispatcher import Dispatcher, LlmStats
-from fluido.llm.engine import Engine, EngineFacts
+from fluido.llm.engine import Engine, EngineFacts, Pulse, SlotState
 from fluido.llm.errors import (
+    CacheFull,
+    CallFailed,
     CallRejected,
     EmptyAnswer,
     EngineBusy,
@@ -28,7 +30,9 @@ __all__ = [
     "DEFAULT_PRESETS",
     "Answers",
     "Budget",
+    "CacheFull",
     "Call",
+    "CallFailed",
     "CallRejected",
     "Delta",
     "Dispatcher",
@@ -47,7 +51,9 @@ __all__ = [
     "Patience",
     "Presets",
     "PromptTooLong",
+    "Pulse",
     "RunnerProfile",
+    "SlotState",
     "StreamBroken",
     "Timings",
     "Wishes",

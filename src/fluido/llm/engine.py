@@ -3,7 +3,7 @@
 import math
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fluido.llm.call import Call, Delta, Options, Timings
 from fluido.llm.profile import Wishes
@@ -18,7 +18,9 @@ class EngineFacts:
     restarted or the model reloaded, and everything that was resident is gone. `loads`: models come and go,
     and this one is `resident` or not; unused it stays for `idle_s`. `ends_prefill`: a call that is closed
     during its prefill frees its slot at once. `runner` is how the model is loaded, `wishes` what becomes of a
-    caller who asks otherwise, `most_context_tokens` how far a window may grow for that.
+    caller who asks otherwise, `most_context_tokens` how far a window may grow for that. `tells_restart`: the
+    same `instance` means that nothing was forgotten; without it a refused connection counts as a restart.
+    `kv_tokens` is the KV memory that all slots share (0: not told).
     """
 
     name: str
@@ -38,6 +40,34 @@ class EngineFacts:
     runner: Mapping[str, object] = field(default_factory=dict)
     wishes: Wishes = Wishes.RESIDENT
     most_context_tokens: int = 0
+    tells_restart: bool = False
+    kv_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SlotState:
+    """One KV slot as the engine shows it. `task` changes with every call it serves (-1: none yet).
+
+    `prompt_tokens` is the length of the prompt of that call.
+    """
+
+    slot: int
+    busy: bool
+    task: int = -1
+    prompt_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """Liveness check: what a server says of itself in passing, while an answer is silent or before a pin.
+
+    `resident`: whether the model asked for is loaded (None: not told), with a window of `window_tokens` (0:
+    not told). `slots` are its KV slots (None: not told). That it answers at all is the most of it.
+    """
+
+    resident: bool | None = None
+    window_tokens: int = 0
+    slots: tuple[SlotState, ...] | None = None
 
 
 class Engine(Protocol):
@@ -66,6 +96,20 @@ class Engine(Protocol):
         """Answer one call: deltas, then exactly one Timings.
 
         Closing the generator closes the connection at once, which makes the server stop. Raises CallRejected
-        (and its kinds) when the call is wrong, EngineUnavailable when the server is, StreamBroken when the
-        stream ended before the server said it was done.
+        (and its kinds) for a call that was refused, with the server's status and text: ModelMissing for a
+        model that is not *here*, PromptTooLong, CallFailed for a 5xx with a text or an error told before the
+        first delta. EngineBusy: its own queue is full; CacheFull: its KV memory is. EngineUnavailable: nobody
+        answers. StreamBroken: the stream ended before the server said it was done, `told` where the server
+        said why. `Timings.slot` is the slot that was used, None where it is not known.
         """
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """What an engine may answer besides. One without is asked for its facts instead of a pulse."""
+
+    async def has(self, model: str) -> bool | None:
+        """Whether it has `model`, loaded or not; None where it does not tell. Raises EngineUnavailable."""
+
+    async def pulse(self, model: str = "") -> Pulse:
+        """The cheapest question there is. Raises EngineUnavailable when nobody answers."""

@@ -21,6 +21,14 @@ class CallRejected(FluidoError):
         self.said = said[:MAX_SAID_CHARS]
 
 
+class CallFailed(CallRejected):
+    """The engine answered this call with an error of its own, a 5xx with a text, and goes on serving others.
+
+    The call may be wrong (a schema or a template that the engine cannot take) or the engine: it counts
+    against the engine only when several callers in a row get one.
+    """
+
+
 class PromptTooLong(CallRejected):
     """The prompt does not fit the window. Trim it; both numbers are in tokens, may be estimates; 0: unknown."""
 
@@ -39,7 +47,7 @@ class PromptTooLong(CallRejected):
 
 
 class ModelMissing(CallRejected):
-    """No engine has this model. Pull it or name another; `near` are similar names that it has."""
+    """An engine does not have this model. Pull it or name another; `near` are similar names that it has."""
 
     def __init__(
         self,
@@ -70,9 +78,18 @@ class EmptyAnswer(FluidoError):
 class StreamBroken(EngineUnavailable):
     """The engine stopped before it said that it was done.
 
-    What arrived stays valid text, but is not an answer.
+    What arrived stays valid text, but is not an answer. `told`: the engine itself said that it ends this
+    answer, and is alive.
     """
+
+    def __init__(self, message: str, *, told: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.told = told
 
 
 class EngineBusy(EngineUnavailable):
     """The engine's own queue refused. Nothing is wrong with it: ask it less."""
+
+
+class CacheFull(EngineBusy):
+    """The engine's KV memory could not hold all calls in flight: ask it less at once."""

@@ -9,10 +9,10 @@ from difflib import get_close_matches
 
 from fluido.errors import EngineUnavailable
 from fluido.llm.call import Call, Delta, Options, Timings
-from fluido.llm.engine import EngineFacts
-from fluido.llm.errors import CallRejected, EngineBusy, ModelMissing, PromptTooLong, StreamBroken
+from fluido.llm.engine import EngineFacts, Pulse
+from fluido.llm.errors import CallFailed, CallRejected, EngineBusy, ModelMissing, PromptTooLong, StreamBroken
 from fluido.llm.profile import Profiles, RunnerProfile, Wishes
-from fluido.llm.transport import Transport, error_of
+from fluido.llm.transport import ASK_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport, error_of
 from fluido.llm.wire import mapping, ndjson, number, text
 
 NANO = 1e-9
@@ -20,6 +20,8 @@ BUSY_RETRY_S = 1.0
 UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 DEFAULT_WINDOW_TOKENS = 4096
 NEAR = 0.5
+# Its runner died: not this call's doing, and the next one loads the model again.
+RUNNER_GONE = ("process has terminated", "no longer running", "connection refused", "connection reset", "EOF")
 TOO_LONG = ("exceeds the available context", "exceed context", "prompt too long", "exceeds maximum context")
 
 
@@ -30,7 +32,8 @@ class OllamaEngine:
     from the resident model and then kept. `keep_alive` goes with every call: it belongs to the runner, and
     the last writer wins. `slots` states OLLAMA_NUM_PARALLEL, which Ollama does not tell. `wishes` is what
     becomes of a caller's own runner options; with `Wishes.PLANNED` a window grows on request up to
-    `most_context_tokens` (of each slot; None: what the model was trained for, if memory allows).
+    `most_context_tokens` (of each slot; None: what the model was trained for, if memory allows). A question
+    about the engine may take `ask_s`, a connection `connect_s` (seconds).
     """
 
     def __init__(
@@ -44,9 +47,11 @@ class OllamaEngine:
         keep_alive: str | int = "30m",
         wishes: Wishes = Wishes.RESIDENT,
         most_context_tokens: int | None = None,
+        ask_s: float = ASK_TIMEOUT_S,
+        connect_s: float = CONNECT_TIMEOUT_S,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._transport = Transport(base_url, clock=clock)
+        self._transport = Transport(base_url, ask_s=ask_s, connect_s=connect_s, clock=clock)
         self.name = name or self._transport.base_url
         self._model = model
         self._slots = slots
@@ -104,12 +109,22 @@ class OllamaEngine:
             resident=resident > 0 and resident == profile.num_ctx,
             idle_s=seconds_of(self._keep_alive),
             ends_prefill=False,
+            tells_restart=resident > 0,  # a model that is still loaded has not been restarted
             runner=profile.given(),
             wishes=self._wishes,
             most_context_tokens=min(
                 self._most_context_tokens or trained_tokens(show), trained_tokens(show) or sys.maxsize
             ),
         )
+
+    async def has(self, model: str) -> bool | None:
+        """Whether /api/tags lists it."""
+        return _is_among(model or self._model, await self._names())
+
+    async def pulse(self, model: str = "") -> Pulse:
+        """/api/ps: whether the model is loaded, and with what window."""
+        resident = await self._resident_tokens(model or self._model)
+        return Pulse(resident=resident > 0, window_tokens=resident)
 
     async def _digest(self, model: str) -> str:
         _, tags = await self._transport.ask("GET", "/api/tags")
@@ -144,7 +159,7 @@ class OllamaEngine:
     async def _load(self, model: str) -> None:
         body = self.body(Call((), model=model))
         status, reply = await self._transport.ask(
-            "POST", "/api/chat", {**body, "stream": False}, timeout_s=None
+            "POST", "/api/chat", {**body, "stream": False}, timeout_s=math.inf
         )
         if status == 404:
             raise await self._missing(text(reply.get("error")), model)
@@ -203,11 +218,12 @@ class OllamaEngine:
                 raise self._refusal(status, text((await error_of(pieces)).get("error")), call)
             async for chunk in ndjson(pieces):
                 if "error" in chunk:
-                    raise StreamBroken(f"{self.name} broke off: {text(chunk['error'])}")
+                    said = f"{self.name} broke off: {text(chunk['error'])}"
+                    raise CallFailed(said, status=500) if first_s is None else StreamBroken(said, told=True)
                 message = mapping(chunk.get("message"))
                 said, thought = text(message.get("content")), text(message.get("thinking"))
                 if said or thought:
-                    first_s = first_s or self._clock()
+                    first_s = self._clock() if first_s is None else first_s
                     yield Delta(said, thought)
                 if chunk.get("done") is True:
                     timings = self._timings(chunk, started_s, first_s)
@@ -227,7 +243,7 @@ class OllamaEngine:
             load_s=load_s,
             prefill_s=prefill_s,
             decode_s=decode_s,
-            ttft_s=(first_s or self._clock()) - started_s,
+            ttft_s=(self._clock() if first_s is None else first_s) - started_s,
             total_s=total_s,
             prompt_tokens=int(number(final.get("prompt_eval_count"))),
             cached_tokens=None if cached is None else int(number(cached)),
@@ -245,9 +261,16 @@ class OllamaEngine:
             return ModelMissing(message, model=call.model)
         if status == 503:
             return EngineBusy(f"{self.name}: {message}", retry_after_s=BUSY_RETRY_S)
-        if status == 400:
-            return CallRejected(message)
-        return EngineUnavailable(f"{self.name} answers {status}: {message}")
+        if status < 500:
+            return CallRejected(message, status=status)
+        if any(sign in message for sign in RUNNER_GONE):
+            return StreamBroken(f"{self.name} answers {status}: {message}")
+        return CallFailed(f"{self.name} answers {status}: {message}", status=status)
+
+
+def _is_among(model: str, names: list[str]) -> bool:
+    """A name without a tag means `:latest`."""
+    return model in names or f"{model}:latest" in names or model.removesuffix(":latest") in names
 
 
 def modelfile_parameters(listing: str) -> dict[str, object]:

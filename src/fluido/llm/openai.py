@@ -2,21 +2,32 @@
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from fluido.errors import EngineUnavailable
 from fluido.llm.call import Call, Delta, Timings
-from fluido.llm.engine import EngineFacts
-from fluido.llm.errors import CallRejected, EngineBusy, ModelMissing, PromptTooLong, StreamBroken
-from fluido.llm.transport import Transport, error_of
+from fluido.llm.engine import EngineFacts, Pulse, SlotState
+from fluido.llm.errors import (
+    CacheFull,
+    CallFailed,
+    CallRejected,
+    EngineBusy,
+    ModelMissing,
+    PromptTooLong,
+    StreamBroken,
+)
+from fluido.llm.transport import ASK_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport, error_of
 from fluido.llm.wire import decoded, events, mapping, number, text
 
 CHAT = "/v1/chat/completions"
 DONE = b"[DONE]"
 LOADING_RETRY_S = 1.0
+SLOTS_WAIT_S = 1.0
 # After a cut the rest of a history stands elsewhere in the prompt. llama.cpp moves what it holds of it, in
 # pieces of at least so many tokens, instead of computing it again.
 REUSE_TOKENS = 64
+# What llama.cpp says when the KV memory that its slots share is full.
+FULL = ("Context size has been exceeded", "failed to find a memory slot", "no available kv")
 
 
 class OpenAIEngine:
@@ -24,7 +35,7 @@ class OpenAIEngine:
 
     Slots, window and pinning are taken from `/props`; a server without it is served as one that tells
     nothing. `slots` states how many calls a server runs at once that does not say so. `extra` is sent with
-    every call.
+    every call. A question about the engine may take `ask_s`, a connection `connect_s` (seconds).
     """
 
     def __init__(
@@ -36,10 +47,12 @@ class OpenAIEngine:
         slots: int | None = None,
         api_key: str = "",
         extra: Mapping[str, object] | None = None,
+        ask_s: float = ASK_TIMEOUT_S,
+        connect_s: float = CONNECT_TIMEOUT_S,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._transport = Transport(base_url, headers=headers, clock=clock)
+        self._transport = Transport(base_url, headers=headers, ask_s=ask_s, connect_s=connect_s, clock=clock)
         self.name = name or self._transport.base_url
         self._model = model
         self._slots = slots
@@ -78,6 +91,7 @@ class OpenAIEngine:
             ends_prefill=False,  # measured: what was begun of a prompt is computed to its end (docs/llm.md)
             runner={"num_ctx": window},
             instance=text(props.get("media_marker")) or text(props.get("build_info")),
+            tells_restart=bool(text(props.get("media_marker"))),  # made anew at each start
         )
 
     async def _plain_facts(self, model: str) -> EngineFacts:
@@ -97,6 +111,27 @@ class OpenAIEngine:
 
     async def load(self, model: str, window_tokens: int | None = None) -> None:
         """Such a server has its model."""
+
+    async def has(self, model: str) -> bool | None:
+        """Whether `/v1/models` lists it; a llama.cpp server answers whatever it is called."""
+        if self._is_llamacpp or not model:
+            return None
+        _, listing = await self._transport.ask("GET", "/v1/models")
+        data = listing.get("data")
+        names = [text(mapping(entry).get("id")) for entry in (data if isinstance(data, list) else [])]
+        return model in names if names else None
+
+    async def pulse(self, model: str = "") -> Pulse:  # noqa: ARG002  (it has one model)
+        """`/slots` of llama.cpp, which waits for the batch under way: then `/health` has to do."""
+        if not self._is_llamacpp:
+            await self._transport.ask("GET", "/v1/models")
+            return Pulse()
+        with suppress(EngineUnavailable):
+            status, listing = await self._transport.ask_any("GET", "/slots", timeout_s=SLOTS_WAIT_S)
+            if status == 200 and isinstance(listing, list):
+                return Pulse(slots=tuple(_slot(mapping(entry)) for entry in listing))
+        await self._transport.ask("GET", "/health")
+        return Pulse()
 
     def body(self, call: Call, slot: int | None) -> dict[str, object]:
         """The request for one call: only what is set, and llama.cpp's own fields only to llama.cpp."""
@@ -143,7 +178,7 @@ class OpenAIEngine:
                         break
                     chunk = decoded(event)
                     if "error" in chunk:
-                        raise self._broken(chunk)
+                        raise self._broken(chunk, heard=reader.heard)
                     delta = reader.read(chunk)
                     if delta is not None:
                         yield delta
@@ -158,18 +193,25 @@ class OpenAIEngine:
                 prompt_tokens=int(number(error["n_prompt_tokens"])),
                 context_tokens=int(number(error.get("n_ctx"))),
             )
+        if any(sign in message for sign in FULL):
+            return CacheFull(f"{self.name}: {message}")
         if status == 404:
             return ModelMissing(message, model=call.model)
         if status in {429, 503}:
             return EngineBusy(f"{self.name}: {message}", retry_after_s=LOADING_RETRY_S)
         if 400 <= status < 500 and status not in {401, 403, 407}:
-            return CallRejected(message)
-        return EngineUnavailable(f"{self.name} answers {status}: {message}")
+            return CallRejected(message, status=status)
+        if status < 500:
+            return EngineUnavailable(f"{self.name} answers {status}: {message}")
+        return CallFailed(f"{self.name} answers {status}: {message}", status=status)
 
-    def _broken(self, chunk: dict[str, object]) -> StreamBroken:
+    def _broken(self, chunk: dict[str, object], *, heard: bool) -> Exception:
         error = chunk["error"]
         message = text(error) or text(mapping(error).get("message")) or "error without a text"
-        return StreamBroken(f"{self.name} broke off: {message}")
+        said = f"{self.name} broke off: {message}"
+        if any(sign in message for sign in FULL):
+            return CacheFull(said)
+        return StreamBroken(said, told=True) if heard else CallFailed(said, status=500)
 
 
 class _Reader:
@@ -185,6 +227,11 @@ class _Reader:
         self._pieces = 0
         self._server: dict[str, object] = {}
         self._usage: dict[str, object] = {}
+
+    @property
+    def heard(self) -> bool:
+        """Whether a word was said."""
+        return self._first_s is not None
 
     def read(self, chunk: dict[str, object]) -> Delta | None:
         """One chunk; the text in it, if any."""
@@ -211,7 +258,7 @@ class _Reader:
             raise StreamBroken(f"{self._engine} closed the stream without an end")
         now_s = self._clock()
         total_s = now_s - self._started_s
-        ttft_s = (self._first_s or now_s) - self._started_s
+        ttft_s = (now_s if self._first_s is None else self._first_s) - self._started_s
         prefill_s = number(self._server.get("prompt_ms")) / 1e3
         decode_s = number(self._server.get("predicted_ms")) / 1e3
         if not self._server:  # a server that tells nothing: the first token ends the prefill
@@ -240,6 +287,15 @@ class _Reader:
 async def _generator(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     async for item in source:
         yield item
+
+
+def _slot(entry: dict[str, object]) -> SlotState:
+    return SlotState(
+        slot=int(number(entry.get("id"))),
+        busy=entry.get("is_processing") is True,
+        task=int(number(entry["id_task"])) if "id_task" in entry else -1,
+        prompt_tokens=int(number(entry.get("n_prompt_tokens"))),
+    )
 
 
 def _short(path: str) -> str:

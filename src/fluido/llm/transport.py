@@ -1,6 +1,8 @@
 """HTTP to one engine over aiohttp: three times cheaper per streamed event than httpx (docs/llm.md)."""
 
 import asyncio
+import json
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -16,7 +18,9 @@ KEEPALIVE_S = 2.0
 # Given up by the server while we wrote: that shows at once. Later, the server died while it worked.
 STALE_CONNECTION_S = 0.1
 CONNECT_TIMEOUT_S = 0.8
-ASK_TIMEOUT_S = 0.9
+# /api/show of a big model on a network disk takes more than a second; who waits for an engine that is silent
+# is told so earlier (`health.SURE_S`).
+ASK_TIMEOUT_S = 5.0
 MAX_ERROR_BYTES = 64 << 10
 # The end of the body may come a packet after the end of the answer; waiting for it keeps the connection.
 LAST_BYTES_S = 0.02
@@ -30,9 +34,13 @@ class Transport:
         base_url: str,
         *,
         headers: Mapping[str, str] | None = None,
+        ask_s: float = ASK_TIMEOUT_S,
+        connect_s: float = CONNECT_TIMEOUT_S,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.base_url = base_url.rstrip("/")
+        self._ask_s = ask_s
+        self._connect_s = connect_s
         self._headers = dict(headers or {})
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
@@ -48,7 +56,7 @@ class Transport:
     def _make(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S),
+            timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_s),
             headers=self._headers,
             auto_decompress=True,
         )
@@ -72,23 +80,41 @@ class Transport:
         path: str,
         body: Mapping[str, object] | None = None,
         *,
-        timeout_s: float | None = ASK_TIMEOUT_S,
+        timeout_s: float | None = None,
     ) -> tuple[int, dict[str, object]]:
-        """One small request: status and JSON (empty when the reply holds none). Raises EngineUnavailable."""
+        """One small request: status and JSON (empty when the reply holds none). Raises EngineUnavailable.
+
+        `timeout_s` stands in for the time that questions have; infinite: as long as it takes.
+        """
+        status, value = await self.ask_any(method, path, body, timeout_s=timeout_s)
+        return status, value if isinstance(value, dict) else {}
+
+    async def ask_any(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> tuple[int, object]:
+        """As `ask`, for replies that need not be an object; None where it is not JSON."""
+        limit_s = self._ask_s if timeout_s is None else timeout_s
         try:
             async with self._opened().request(
                 method,
                 self.base_url + path,
                 json=body,
-                timeout=aiohttp.ClientTimeout(total=timeout_s, connect=CONNECT_TIMEOUT_S),
+                timeout=aiohttp.ClientTimeout(
+                    total=None if math.isinf(limit_s) else limit_s, connect=self._connect_s
+                ),
             ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unavailable(error) from error
         try:
-            return response.status, decoded(raw)
-        except StreamBroken:
-            return response.status, {}
+            return response.status, json.loads(raw)
+        except ValueError:
+            return response.status, None
 
     @asynccontextmanager
     async def post(
