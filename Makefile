@@ -2,10 +2,10 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
-# The first interpreter on this machine that is CPython 3.11 to 3.13.
-FIND_PYTHON := for p in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 && { echo $$p; exit 0; }; done; \
-	echo "Sentinel needs Python 3.11, 3.12 or 3.13: none was found on the PATH (or set PYTHON=/path/to/python)." >&2; exit 1
+# The first interpreter on this machine that is CPython 3.11 to 3.14.
+FIND_PYTHON := for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1 && { echo $$p; exit 0; }; done; \
+	echo "Sentinel needs Python 3.11, 3.12, 3.13 or 3.14: none was found on the PATH (or set PYTHON=/path/to/python)." >&2; exit 1
 
 VENV := .venv
 PY := $(VENV)/bin/python

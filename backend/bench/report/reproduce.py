@@ -14,7 +14,7 @@ def render(material: Material, ledger: Ledger) -> str:
     method.banner(page, material, ledger)
     page.head("Dos órdenes")
     page.say(
-        "En Linux o macOS, con Python 3.11, 3.12 o 3.13, make y red para la primera instalación; sin "
+        "En Linux o macOS, con Python 3.11, 3.12, 3.13 o 3.14, make y red para la primera instalación; sin "
         "compilador, sin servidores y sin configuración. Desde la carpeta del repositorio:"
     )
     page.code(

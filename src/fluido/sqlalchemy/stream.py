@@ -103,7 +103,7 @@ class RowStream:
             hold = hold_of(raw)
             if hold is not None:
                 hold.reported = True  # a stream is held for long by design
-            if raw.dbapi_connection and self._engine.dialect.detect_autocommit_setting(raw.dbapi_connection):
+            if getattr(raw.dbapi_connection, "autocommit", False):  # the dialect's own question is not in 2.0
                 # A cursor lives in a transaction.
                 await self._connection.execution_options(isolation_level="READ COMMITTED")
             result = await self._connection.stream(self._statement, self._parameters)
