@@ -17,6 +17,7 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::http::Timeout=30 -o Ac
 NO_WHEEL := { echo "Could not install what is pinned in requirements/$$f: see the lines above (no network, no room, or no wheel for this platform)." >&2; exit 1; }
 FRESH ?=
 SHORT ?=
+ONLY ?=
 
 .PHONY: help
 help: ## list the targets
@@ -60,6 +61,10 @@ test-bench: $(DEV_READY) ## run the tests that make whole runs of the benchmark
 .PHONY: test-deep
 test-deep: $(DEV_READY) ## run the long property and fault suites as well
 	@$(PY) -m pytest -m "not conformance"
+
+.PHONY: test-versions
+test-versions: $(DEV_READY) ## run the drop-ins' tests on the oldest, two middle and the newest versions (SHORT=1: the part for CI)
+	@$(PY) tests/versions/corners.py $(if $(ONLY),--only $(ONLY)) $(if $(SHORT),--short)
 
 .PHONY: conformance
 conformance: $(DEV_READY) ## run redis-py's own suite against our client and the stock one (SHORT=1: a part)
@@ -122,6 +127,8 @@ ollama: $(RUN_READY) ## build the real Ollama into the user's cache folder (need
 lock: $(DEV_READY) ## write requirements/*.txt from the .in files (needs uv)
 	@for f in run dev; do uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header requirements/$$f.in -o requirements/$$f.txt; done
+	@for f in lowest sharing middle newest; do uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header requirements/versions/$$f.in -o requirements/versions/$$f.txt; done
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header requirements/ha.in -o requirements/ha.txt
 	@for f in weights redis-server ollama; do uv pip compile -q --universal --no-deps --generate-hashes \
