@@ -87,7 +87,7 @@ def test_both_numbers_are_told_when_it_cannot_fit() -> None:
     with pytest.raises(PromptTooLong) as caught:
         fit(Budget(), huge)
     assert caught.value.prompt_tokens > 2000
-    assert caught.value.context_tokens == 900
+    assert caught.value.context_tokens == 1000
     with pytest.raises(PromptTooLong):
         fit(Budget(), history(40), trim=False)
 

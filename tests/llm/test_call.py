@@ -10,9 +10,7 @@ def test_options_fill_only_what_is_open() -> None:
 
 
 def test_options_parse_takes_whole_numbers_and_lists() -> None:
-    parsed = Options.parse(
-        {"num_predict": 8.0, "temperature": 1, "stop": "end", "num_ctx": 4096, "seed": None}
-    )
+    parsed = Options.parse({"num_predict": 8.0, "temperature": 1, "stop": "end", "seed": None})
     assert parsed == Options(num_predict=8, temperature=1.0, stop=("end",))
     assert parsed.given() == {"num_predict": 8, "temperature": 1.0, "stop": ("end",)}
 

@@ -22,12 +22,11 @@ from fluido.llm.errors import (
 from fluido.llm.kind import detect
 from fluido.llm.ollama import OllamaEngine
 from fluido.llm.openai import OpenAIEngine
-from fluido.llm.presets import DEFAULT_PRESETS, Presets
+from fluido.llm.presets import Presets
 from fluido.llm.profile import RunnerProfile, Wishes, runner_part
 from fluido.llm.serving import Patience
 
 __all__ = [
-    "DEFAULT_PRESETS",
     "Answers",
     "Budget",
     "CacheFull",

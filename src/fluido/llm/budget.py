@@ -7,6 +7,7 @@ of the next cut: low cuts are computed again quickly, and seldom. Engines that c
 message a turn: each a full prefill.
 """
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -16,32 +17,68 @@ from fluido.llm.errors import PromptTooLong
 HIGH = 0.9
 LOW = 0.4
 MESSAGE_OVERHEAD_TOKENS = 5
+# Measured with SmolLM2's tokenizer (docs/llm.md): English 0.23 a character, code 0.40; Greek, Russian,
+# Arabic, Hindi, Thai, Chinese and emoji 0.41 to 0.73 a byte, that is 0.9 to 2.1 a character. Larger
+# vocabularies need less.
 FIRST_TOKENS_PER_CHAR = 0.3
+FIRST_TOKENS_PER_WIDE_BYTE = 0.5
+MOST_TOKENS_PER_UNIT = 2.0
 RATIO_STEP = 0.05
 LEARN_SHARE = 0.1
+LEAST_CHARS = 40
+# An engine that refused a prompt without a count: by so much more than the window it is taken to be.
+REFUSED_WITHOUT_COUNT = 1.25
+# An estimate refuses nobody unless it is over the window by so much: else the engine counts, in milliseconds.
+SURELY = 1.5
+
+
+class Ratio:
+    """Tokens a unit of text. `in_force` moves in steps of 5 %, `measured` with every answer."""
+
+    __slots__ = ("_seen", "in_force", "measured")
+
+    def __init__(self, guess: float) -> None:
+        self.in_force = self.measured = guess
+        self._seen = 0
+
+    def learn(self, ratio: float) -> None:
+        """The first that is measured replaces the guess, later ones correct it."""
+        self._seen += 1
+        self.measured += max(1.0 / self._seen, LEARN_SHARE) * (ratio - self.measured)
+        if abs(self.measured - self.in_force) > RATIO_STEP * self.in_force:
+            self.in_force = self.measured
+
+    def raise_to(self, ratio: float) -> None:
+        """A refusal is believed at once: it errs on our safe side."""
+        if ratio > self.in_force:
+            self.in_force = self.measured = min(ratio, MOST_TOKENS_PER_UNIT)
 
 
 class TokenEstimate:
     """Tokens from characters, corrected by the prompt lengths that an engine measured. One per model.
 
-    The correction is applied in steps of 5 %: a cut that moved with every small correction would lose the
-    prefix.
+    Plain characters and the bytes of all others have a ratio each: Chinese in English would move the ratio of
+    both. The corrections are applied in steps of 5 %: a cut that moved with every small correction would lose
+    the prefix.
     """
 
-    __slots__ = ("_in_force", "_measured")
+    __slots__ = ("_plain", "_wide")
 
     def __init__(self) -> None:
-        self._measured = FIRST_TOKENS_PER_CHAR
-        self._in_force = FIRST_TOKENS_PER_CHAR
+        self._plain, self._wide = Ratio(FIRST_TOKENS_PER_CHAR), Ratio(FIRST_TOKENS_PER_WIDE_BYTE)
 
     @property
     def tokens_per_char(self) -> float:
-        """The ratio in force."""
-        return self._in_force
+        """The ratio in force for plain text."""
+        return self._plain.in_force
 
     def of(self, message: Message) -> int:
         """The tokens of one message with its markers, estimated."""
-        return MESSAGE_OVERHEAD_TOKENS + int(len(message.content) * self._in_force + 0.999)
+        plain, wide = _units(message.content)
+        return MESSAGE_OVERHEAD_TOKENS + math.ceil(self._weighed(plain, wide))
+
+    def _weighed(self, plain: int, wide: int) -> float:
+        return plain * self._plain.in_force + wide * self._wide.in_force
 
     def of_all(self, messages: tuple[Message, ...]) -> int:
         """The tokens of a whole prompt, estimated."""
@@ -49,24 +86,36 @@ class TokenEstimate:
 
     def learn(self, messages: tuple[Message, ...], prompt_tokens: int) -> None:
         """The engine counted `prompt_tokens` in `messages`."""
-        ratio = _tokens_per_char(messages, prompt_tokens)
-        if ratio is None:
-            return
-        self._measured += LEARN_SHARE * (ratio - self._measured)
-        if abs(self._measured - self._in_force) > RATIO_STEP * self._in_force:
-            self._in_force = self._measured
+        measured = self._measured(messages, prompt_tokens)
+        if measured is not None:
+            ratio, value = measured
+            ratio.learn(min(value, MOST_TOKENS_PER_UNIT))
 
     def outgrown(self, messages: tuple[Message, ...], prompt_tokens: int) -> None:
-        """The engine refused `messages` as too long: believe its count at once, it errs on our safe side."""
-        ratio = _tokens_per_char(messages, prompt_tokens)
-        if ratio is not None and ratio > self._in_force:
-            self._measured = self._in_force = ratio
+        """The engine refused `messages` as too long: believe its count at once."""
+        measured = self._measured(messages, prompt_tokens)
+        if measured is not None:
+            ratio, value = measured
+            ratio.raise_to(value)
+
+    def _measured(self, messages: tuple[Message, ...], prompt_tokens: int) -> tuple[Ratio, float] | None:
+        """The ratio that most of the text is about, and what it would have to be."""
+        units = [_units(message.content) for message in messages]
+        plain, wide = sum(unit[0] for unit in units), sum(unit[1] for unit in units)
+        tokens = prompt_tokens - MESSAGE_OVERHEAD_TOKENS * len(messages)
+        if plain + wide < LEAST_CHARS or tokens <= 0:
+            return None
+        if plain * self._plain.in_force >= wide * self._wide.in_force:
+            return self._plain, max(0.0, tokens - wide * self._wide.in_force) / plain
+        return self._wide, max(0.0, tokens - plain * self._plain.in_force) / wide
 
 
-def _tokens_per_char(messages: tuple[Message, ...], prompt_tokens: int) -> float | None:
-    chars = sum(len(message.content) for message in messages)
-    text_tokens = prompt_tokens - MESSAGE_OVERHEAD_TOKENS * len(messages)
-    return min(2.0, text_tokens / chars) if chars >= 40 and text_tokens > 0 else None
+def _units(content: str) -> tuple[int, int]:
+    """Plain characters, and bytes of all others in UTF-8: what tokenizers without a word for it count."""
+    if content.isascii():
+        return len(content), 0
+    plain = len(content.encode("ascii", "ignore"))
+    return plain, len(content.encode("utf-8", "surrogatepass")) - plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +170,16 @@ class Budget:
         `window_tokens` is the engine's window (0: unknown, nothing is cut), of which `output_tokens` stay
         free for the answer, at most half. `base_tokens` cuts lower *now*, because nothing of this history is
         resident; later turns are appended to that. `comfort_tokens` stands in for the window where a longer
-        prompt would fit and cost others too much. Raises PromptTooLong when even the last message does not
-        fit, or when something would have to be left out and `trim` is off.
+        prompt would fit and cost others too much. Raises PromptTooLong when the last message alone is far
+        over the window, or when the whole is and `trim` is off.
         """
         tokens = [estimate.of(message) for message in messages]
         if window_tokens <= 0:
             return Fitted(messages, 0, sum(tokens))
+        if not trim:
+            return self._whole(messages, sum(tokens), window_tokens)
         room = window_tokens - min(output_tokens, window_tokens // 2)
-        head = _system_messages(messages)
+        head = system_messages(messages)
         fixed = sum(tokens[:head])
         body = tokens[head:]
         first = self._remembered(messages, head, conversation) if conversation else 0
@@ -142,21 +193,26 @@ class Budget:
         while 0 < first < len(body) - 1 and messages[head + first].role != "user":
             size -= body[first]  # a history that opens with an answer confuses small models
             first += 1
-        if first and not trim:
+        if size > SURELY * window_tokens:
             raise PromptTooLong(
-                f"the prompt has about {sum(tokens)} tokens, the model's window takes {room}",
-                prompt_tokens=sum(tokens),
-                context_tokens=room,
-            )
-        if size > room:
-            raise PromptTooLong(
-                f"the last message alone has about {size - fixed} tokens, the window takes {room - fixed}",
+                f"the last message alone has about {size - fixed} tokens, "
+                f"the window takes {max(0, window_tokens - fixed)}",
                 prompt_tokens=size,
-                context_tokens=room,
+                context_tokens=window_tokens,
             )
         if conversation:
             self._remember(messages, head, first, conversation)
         return Fitted(messages[:head] + messages[head + first :], first, size)
+
+    @staticmethod
+    def _whole(messages: tuple[Message, ...], size: int, window_tokens: int) -> Fitted:
+        if size > SURELY * window_tokens:
+            raise PromptTooLong(
+                f"the prompt has about {size} tokens, the model's window takes {window_tokens}",
+                prompt_tokens=size,
+                context_tokens=window_tokens,
+            )
+        return Fitted(messages, 0, size)
 
     def _remembered(self, messages: tuple[Message, ...], head: int, conversation: str) -> int:
         cut = self._cuts.get(conversation)
@@ -178,7 +234,8 @@ class Budget:
             self._cuts.popitem(last=False)
 
 
-def _system_messages(messages: tuple[Message, ...]) -> int:
+def system_messages(messages: tuple[Message, ...]) -> int:
+    """How many messages at the front are the system's."""
     count = 0
     while count < len(messages) and messages[count].role == "system":
         count += 1

@@ -1,11 +1,13 @@
 """One question to a language model, and what comes back."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field
+from difflib import get_close_matches
 from enum import Enum, IntEnum, unique
 
 from fluido.llm.errors import CallRejected
+from fluido.llm.profile import RUNNER_FIELDS
 
 
 @unique
@@ -39,7 +41,9 @@ class Message:
 class Options:
     """Sampling of one request. None means "not set": the model's own default stays in force.
 
-    Nothing in here makes an engine reload its model; what would, lives in `profile.RunnerProfile`.
+    `max_tokens` is another name for `num_predict`. `more` is passed on to the engine as it is, under its own
+    names (mirostat, repeat_last_n, min_tokens ...). Nothing in here makes an engine reload its model; what
+    would, lives in `profile.RunnerProfile`.
     """
 
     num_predict: int | None = None
@@ -52,27 +56,46 @@ class Options:
     frequency_penalty: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] | None = None
+    more: Mapping[str, object] = field(default_factory=dict)
+    max_tokens: InitVar[int | None] = None
+
+    def __post_init__(self, max_tokens: int | None) -> None:
+        if isinstance(max_tokens, int):
+            if self.num_predict not in {None, max_tokens}:
+                raise ValueError(f"num_predict={self.num_predict} and max_tokens={max_tokens} are one option")
+            object.__setattr__(self, "num_predict", max_tokens)
 
     @classmethod
     def parse(cls, raw: Mapping[str, object]) -> "Options":
-        """Options from untrusted JSON. Unknown names are left out; a wrong type raises CallRejected."""
+        """Options from untrusted JSON, under the names of any client.
+
+        A wrong type, a name that is almost one of ours and an option of the model's runner raise
+        CallRejected. Every other name is kept in `more`, for the engine to judge.
+        """
         taken: dict[str, object] = {}
-        for name, value in raw.items():
-            if name in _PARSERS and value is not None:
-                taken[name] = _PARSERS[name](name, value)
-        return cls(**taken)  # type: ignore[arg-type]  # the parsers return each field's type
+        more: dict[str, object] = {}
+        for asked, value in raw.items():
+            name = OTHER_NAMES.get(asked, asked)
+            if value is None:
+                continue
+            if name not in _PARSERS:
+                more[name] = _passed_on(name, value)
+            elif taken.setdefault(name, parsed := _PARSERS[name](asked, value)) != parsed:
+                raise CallRejected(f"option {asked} says otherwise than {name}: give one", field=asked)
+        return cls(**taken, more=more)  # type: ignore[arg-type]  # the parsers return each field's type
 
     def filled(self, other: "Options") -> "Options":
         """These options, with what is not set taken from `other`."""
         merged = {
-            f.name: mine if (mine := getattr(self, f.name)) is not None else getattr(other, f.name)
-            for f in fields(self)
+            name: mine if (mine := getattr(self, name)) is not None else getattr(other, name)
+            for name in _PARSERS
         }
-        return Options(**merged)
+        return Options(**merged, more={**other.more, **self.more})
 
     def given(self) -> dict[str, object]:
         """Only what is set, under Ollama's names."""
-        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        known = {name: value for name in _PARSERS if (value := getattr(self, name)) is not None}
+        return {**self.more, **known}
 
 
 def _whole(name: str, value: object) -> int:
@@ -95,7 +118,7 @@ def _texts(name: str, value: object) -> tuple[str, ...]:
     return tuple(texts)
 
 
-_PARSERS = {
+_PARSERS: Mapping[str, Callable[[str, object], object]] = {
     "num_predict": _whole,
     "temperature": _number,
     "top_p": _number,
@@ -107,18 +130,44 @@ _PARSERS = {
     "seed": _whole,
     "stop": _texts,
 }
+# What other clients and servers call them.
+OTHER_NAMES = {
+    "max_tokens": "num_predict",
+    "max_completion_tokens": "num_predict",
+    "max_new_tokens": "num_predict",
+    "n_predict": "num_predict",
+    "repetition_penalty": "repeat_penalty",
+    "stop_sequences": "stop",
+}
+# Names of engines that come near one of ours and are not meant for it.
+_OF_ENGINES = frozenset({"min_tokens", "top_a", "top_n_sigma", "typical_p", "stop_token_ids"})
+TYPO = 0.8
+
+
+def _passed_on(name: str, value: object) -> object:
+    if name in RUNNER_FIELDS:
+        raise CallRejected(
+            f"option {name} belongs to the runner and would reload the model: ask in Call(runner=...)",
+            field=name,
+        )
+    near = get_close_matches(name, (*_PARSERS, *OTHER_NAMES), n=1, cutoff=TYPO)
+    if near and name not in _OF_ENGINES:
+        raise CallRejected(f"there is no option {name}: did you mean {near[0]}?", field=name)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """A question with everything that decides when, where and how it is answered.
 
-    `model` may be empty: the engine's own. `kind` is an explicit hint and beats detection. `key` shares the
-    engine fairly (a user, an API key); `tenant` is the wall no cached answer crosses. `conversation` names a
-    growing history, so that its prefix can be found again. `deadline_s` is the latest time for the *first*
-    token, absolute on the dispatcher's clock. `trim` allows old turns to be left out when the window is full;
-    without it such a call raises PromptTooLong. `runner` is what a caller asked of the model's runner
-    (num_ctx and the like): it is never sent, only answered in `Timings.notes`.
+    A message may also be a mapping, as clients of OpenAI and Ollama write it, its content a text or a list of
+    parts of text; what is not text raises CallRejected. `model` may be empty: the engine's own. `kind` is an
+    explicit hint and beats detection. `key` shares the engine fairly (a user, an API key); `tenant` is the
+    wall no cached answer crosses. `conversation` names a growing history, so that its prefix can be found
+    again. `deadline_s` is the latest time for the *first* token, absolute on the dispatcher's clock. `trim`
+    allows old turns to be left out when the window is full; without it such a call raises PromptTooLong.
+    `runner` is what a caller asked of the model's runner (num_ctx and the like): it is never sent, only
+    answered in `Timings.notes`.
     """
 
     messages: tuple[Message, ...]
@@ -135,6 +184,70 @@ class Call:
     think: bool | None = None
     response_format: str | Mapping[str, object] | None = None
     runner: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.messages, tuple) and all(_is_plain(each) for each in self.messages)):
+            object.__setattr__(self, "messages", _messages(self.messages))
+
+
+def _is_plain(message: object) -> bool:
+    return isinstance(message, Message) and isinstance(message.content, str)
+
+
+def _messages(given: object) -> tuple[Message, ...]:
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise CallRejected(
+            "messages must be a sequence of messages, each with a role and a content", field="messages"
+        )
+    return tuple(_message(f"messages[{place}]", each) for place, each in enumerate(given))
+
+
+def _message(place: str, given: object) -> Message:
+    """A message of any client: a Message, a mapping, or an object with the same names."""
+    if isinstance(given, Mapping):
+        unspoken = sorted(name for name, value in given.items() if value and name not in _MESSAGE_FIELDS)
+        if unspoken:
+            raise CallRejected(
+                f"{place} holds {unspoken[0]}, which is not spoken here: only role and text are",
+                field="messages",
+            )
+        role, content = given.get("role"), given.get("content")
+    else:
+        role, content = getattr(given, "role", None), getattr(given, "content", None)
+    if not isinstance(role, str) or not role:
+        raise CallRejected(
+            f"{place} has no role: it is one of system, user, assistant, tool", field="messages"
+        )
+    if content is None and role == "assistant":
+        return Message(role, "")
+    return Message(role, _content(place, content))
+
+
+def _content(place: str, content: object) -> str:
+    if isinstance(content, str):
+        return content
+    if content is None:
+        raise CallRejected(f"{place} has no content: give a text", field="messages")
+    if not isinstance(content, Sequence) or isinstance(content, bytes | bytearray):
+        raise CallRejected(
+            f"{place} has a content of type {type(content).__name__}: give a text", field="messages"
+        )
+    texts = []
+    for part in content:
+        said = part.get("text") if isinstance(part, Mapping) else part
+        if not isinstance(said, str):
+            kind = part.get("type", "unknown") if isinstance(part, Mapping) else type(part).__name__
+            raise CallRejected(
+                f"{place} has a part of type {kind!r}: only parts of text are spoken", field="messages"
+            )
+        texts.append(said)
+    return "\n".join(texts)
+
+
+# What a message may hold beside role and content: thoughts are not sent back, the rest says nothing.
+_MESSAGE_FIELDS = frozenset(
+    {"role", "content", "thinking", "reasoning", "reasoning_content", "refusal", "annotations", "id"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from fluido.errors import Closed, FluidoError, WaitTimeout
 from fluido.laws.base import Law
 from fluido.llm.answers import Answers
 from fluido.llm.budget import Budget
-from fluido.llm.call import Call, Delta, Kind, Timings
+from fluido.llm.call import Call, Delta, Timings
 from fluido.llm.compose import Composer
 from fluido.llm.engine import Engine, EngineFacts
 from fluido.llm.errors import CallRejected
 from fluido.llm.kind import detect
-from fluido.llm.presets import Bound, Presets
+from fluido.llm.presets import Presets
 from fluido.llm.queue import Reservation
 from fluido.llm.relay import Relay
 from fluido.llm.seat import ResidencyStats
@@ -31,12 +31,11 @@ MAX_WAIT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class LlmStats:
-    """The whole service at one moment: a flow per engine, and what answers take by kind."""
+    """The whole service at one moment: a flow per engine, and what became of the calls."""
 
     flows: tuple[FlowStats, ...]
     engines: tuple[EngineFacts | None, ...]
     up: tuple[bool, ...]
-    bounds: tuple[Bound, ...]
     answered: int
     failed: int
     retried: int
@@ -283,7 +282,6 @@ class Dispatcher:
             flows=tuple(station.stats() for station in self.stations),
             engines=tuple(station.facts for station in self.stations),
             up=tuple(station.health.up for station in self.stations),
-            bounds=tuple(self.presets.bound(kind) for kind in Kind),
             answered=self._answered,
             failed=self._failed,
             retried=self._serving.retried,

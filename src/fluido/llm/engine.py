@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from fluido.llm.call import Call, Delta, Options, Timings
-from fluido.llm.profile import Wishes
+from fluido.llm.profile import Wishes, canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,11 @@ class EngineFacts:
     most_context_tokens: int = 0
     tells_restart: bool = False
     kv_tokens: int = 0
+
+    def named(self, model: str) -> str:
+        """The one name of `model` on this engine; empty is the engine's own."""
+        model = model or self.model
+        return canonical(model) if self.kind == "ollama" else model
 
 
 @dataclass(frozen=True, slots=True)

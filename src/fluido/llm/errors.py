@@ -30,7 +30,7 @@ class CallFailed(CallRejected):
 
 
 class PromptTooLong(CallRejected):
-    """The prompt does not fit the window. Trim it; both numbers are in tokens, may be estimates; 0: unknown."""
+    """The prompt does not fit the window: trim it. Both numbers are in tokens, and may be estimates or 0."""
 
     def __init__(
         self,

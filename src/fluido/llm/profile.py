@@ -23,6 +23,20 @@ RUNNER_FIELDS = frozenset(
 )
 
 
+# Where Ollama's models come from when a name does not say.
+DEFAULT_PLACES = ("registry.ollama.ai/", "library/")
+DEFAULT_TAG = "latest"
+
+
+def canonical(model: str) -> str:
+    """The one name of an Ollama model: `m`, `m:latest` and `library/m` are one, and loaded once."""
+    for place in DEFAULT_PLACES:
+        model = model.removeprefix(place)
+    if not model or ":" in model.rpartition("/")[2]:
+        return model
+    return f"{model}:{DEFAULT_TAG}"
+
+
 @unique
 class Wishes(Enum):
     """What becomes of a caller who asks for other runner options than the ones in force.
@@ -62,15 +76,18 @@ class Profiles:
     """
 
     def __init__(self, configured: Mapping[str, RunnerProfile] | None = None) -> None:
-        self._configured = dict(configured or {})
+        self._configured = {
+            name if name == "*" else canonical(name): profile for name, profile in (configured or {}).items()
+        }
         self._settled: dict[str, RunnerProfile] = {}
 
     def settled(self, model: str) -> RunnerProfile | None:
         """The profile in force, or None while nobody has settled it."""
-        return self._settled.get(model)
+        return self._settled.get(canonical(model))
 
     def settle(self, model: str, *, resident_tokens: int, modelfile_tokens: int) -> RunnerProfile:
         """Fix the profile of `model` for good; later calls answer the first one's."""
+        model = canonical(model)
         if model not in self._settled:
             profile = self._configured.get(model) or self._configured.get("*") or RunnerProfile()
             if profile.num_ctx is None:
@@ -81,7 +98,7 @@ class Profiles:
 
     def keep(self, model: str, profile: RunnerProfile) -> None:
         """Load `model` like this from now on."""
-        self._settled[model] = profile
+        self._settled[canonical(model)] = profile
 
 
 def runner_part(raw: Mapping[str, object]) -> dict[str, object]:

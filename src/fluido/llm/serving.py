@@ -20,10 +20,12 @@ from fluido.llm.relay import Relay
 from fluido.llm.route import Choice, choose
 from fluido.llm.seat import Order, Seat
 from fluido.llm.station import Station
+from fluido.llm.thoughts import only_thoughts
 from fluido.llm.wishes import refuse_other_runner, wider_window
 from fluido.sample import Outcome
 
 ATTEMPTS = 2
+SHORTENED = 3
 COMFORT = 1.5
 CROWDED_S = 0.05
 CROWDED_SHARE = 0.05
@@ -59,7 +61,8 @@ class Job:
     asked: int = 0
     """How often an engine was given it: one that only waited for an engine that died has cost nobody."""
     tried: set[str] = field(default_factory=set)
-    shortened: bool = False
+    shortened: int = 0
+    sent: Prompt | None = None
     place: Reservation | None = None
 
 
@@ -103,11 +106,20 @@ class Serving:
                 if isinstance(error, EngineBusy):
                     await asyncio.sleep(error.retry_after_s or 0.0)
             except PromptTooLong as error:
-                # The engine counts better than we do: once more, with its count learned.
-                if job.shortened or not job.call.trim or error.prompt_tokens <= 0 or choice.prompt is None:
+                # The engine counts better than we do: again, with what it told learned.
+                if not job.call.trim or not self._shorter(job, choice, error):
                     raise
-                job.shortened = True
-                self._composer.outgrown(choice.prompt, error.prompt_tokens)
+                job.shortened += 1
+
+    def _shorter(self, job: Job, choice: Choice, error: PromptTooLong) -> bool:
+        """Learn from the refusal; whether the next prompt would be another one."""
+        facts = choice.station.facts
+        prompt = job.sent or choice.prompt
+        self._composer.outgrown(prompt, error, facts)
+        again = self._composer.compose(job.call, job.kind, facts).call
+        refused = prompt.call
+        is_other = (again.messages, again.options) != (refused.messages, refused.options)
+        return is_other and job.shortened < SHORTENED
 
     async def _till_sure(self) -> None:
         """Where all engines are down and one of them failed just now, wait until it was asked once more.
@@ -129,9 +141,10 @@ class Serving:
             refuse_other_runner(call, station.facts)
             asked = wider_window(call, station.facts)
             if asked and station.facts is not None:
-                await station.ready(call.model)
+                model = station.facts.named(call.model)
+                await station.ready(model)
                 now, most = station.facts.context_tokens, station.facts.most_context_tokens
-                await station.loader.widen(call.model, asked, now, most)
+                await station.loader.widen(model, asked, now, most)
 
     def stations_up(self) -> list[Station]:
         """The engines that answer. Raises EngineUnavailable when none does."""
@@ -213,8 +226,9 @@ class Serving:
             if self._is_dear(prompt, seat, station):
                 cold_tokens = self._cold_prefill_s * station.estimate.prefill_per_s
                 prompt = self._composer.compose(job.call, job.kind, station.facts, cold_tokens=cold_tokens)
+            job.sent = prompt
             with part("fluido.llm.answer", flow=station.name, kind=job.kind.value) as here:
-                timings, text = await self._streamed(prompt.call, station, seat, relay)
+                timings, text = await self._streamed(prompt, station, seat, relay)
                 here.note(
                     prompt_tokens=timings.prompt_tokens,
                     output_tokens=timings.output_tokens,
@@ -236,7 +250,7 @@ class Serving:
             ttft_s=timings.ttft_s + waited_s,
             total_s=self._clock() - job.came_s,
             engine=station.name,
-            model=job.call.model or (station.facts.model if station.facts else ""),
+            model=prompt.call.model,
             kind=job.kind,
             retries=job.retries,
             dropped_messages=prompt.dropped,
@@ -261,16 +275,19 @@ class Serving:
         station.estimate.learn(timings, job.kind, expected, was_alone=not seat.shared)
         station.residency.learn(prompt.prefix, seat.place, cached)
         station.loader.served(prompt.call.model, timings.load_s)
-        self._composer.learn(prompt, timings.prompt_tokens)
-        self._composer.presets.learn(job.kind, timings.output_tokens, timings.finish_reason)
+        self._composer.learn(prompt, timings.prompt_tokens, station.facts)
 
-    async def _streamed(self, call: Call, station: Station, seat: Seat, relay: Relay) -> tuple[Timings, str]:
+    async def _streamed(
+        self, prompt: Prompt, station: Station, seat: Seat, relay: Relay
+    ) -> tuple[Timings, str]:
         loop = asyncio.get_running_loop()
+        call = prompt.call
         given_s = patience_s = self._patience.for_first_token(seat.order.first_token_s)
         if call.deadline_s is not None:
             patience_s = min(patience_s, max(0.0, call.deadline_s - self._clock()))
         timings: Timings | None = None
         said: list[str] = []
+        thought = False
         slot = seat.place.slot if station.residency.pins else None
         try:
             async with asyncio.timeout(patience_s) as guard:
@@ -282,6 +299,9 @@ class Serving:
                         seat.prefilled = True
                         relay.put(item)
                         said.append(item.text)
+                        if item.thinking and not thought:
+                            thought = True
+                            self._composer.thought(prompt, station.facts)
                         if relay.full:
                             guard.reschedule(None)
                             await relay.room(self._patience.slow_reader_s)
@@ -302,4 +322,7 @@ class Serving:
         seat.units = station.estimate.work(timings)
         hidden = station.facts is not None and station.facts.slots is None
         seat.crowded = hidden and timings.queue_s > CROWDED_S + CROWDED_SHARE * timings.total_s
-        return timings, "".join(said)
+        answer = "".join(said)
+        if thought and not answer.strip():
+            raise only_thoughts(timings)
+        return timings, answer

@@ -129,7 +129,7 @@ class Station:
         self.loader.idle_s = IDLE_SHARE * self.facts.idle_s
         self.loader.forget()
         if self.facts.resident:
-            self.loader.served(self.model, 0.0)
+            self.loader.served(self.facts.named(self.model), 0.0)
 
     def _changed(self, up: bool) -> None:
         if up:
@@ -177,7 +177,7 @@ class Station:
         """Wait for a seat.
 
         Raises LimitReached at once (queue full, or the deadline cannot be met), WaitTimeout when the deadline
-        passes after all, EngineUnavailable when it goes down, Closed. Nobody who `had_place` is refused at once.
+        passes after all, EngineUnavailable when it goes down, Closed. Who `had_place` is let in.
         """
         self._check_up()
         came_s = self._clock()

@@ -22,6 +22,6 @@ def refuse_other_runner(call: Call, facts: EngineFacts | None) -> None:
 def wider_window(call: Call, facts: EngineFacts | None) -> int:
     """The larger window that `call` asks for where such wishes are planned for, else 0."""
     asked = call.runner.get("num_ctx")
-    if facts is None or facts.wishes is not Wishes.PLANNED or call.model not in {"", facts.model}:
+    if facts is None or facts.wishes is not Wishes.PLANNED or facts.named(call.model) != facts.named(""):
         return 0
     return asked if isinstance(asked, int) and asked > facts.context_tokens else 0

@@ -1,0 +1,47 @@
+"""What is sent of a conversation: turns that alternate, without empty ones and without old thoughts.
+
+A reader who left, or an engine that failed, leaves a question without an answer; the next question then
+stands right behind it. The templates of Mistral, Gemma and others raise unless user and assistant take turns,
+so that such a conversation could never go on (sipeed/picoclaw#207). Neighbours of one role are sent as one
+message: nothing that was said is lost, and the prompt still begins as the engine holds it. The same question
+asked again is sent once.
+"""
+
+from collections.abc import Sequence
+
+from fluido.llm.call import Message
+from fluido.llm.thoughts import without_thoughts
+
+ALTERNATING = frozenset({"user", "assistant"})
+BETWEEN = "\n\n"
+
+
+def spoken(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The messages to send; `messages` itself where nothing is to be changed.
+
+    An answer at the very end is one that the model is to continue, and stays as it is.
+    """
+    sent: list[Message] = []
+    for place, message in enumerate(messages):
+        if message.role == "assistant" and place < len(messages) - 1:
+            content = without_thoughts(message.content)
+            if not content.strip():
+                continue
+            if content != message.content:
+                message = Message(message.role, content)  # noqa: PLW2901  (as it is sent)
+        before = sent[-1] if sent else None
+        if before is None or before.role != message.role or message.role not in ALTERNATING:
+            sent.append(message)
+        elif message.content != _last_part(before, messages, place):
+            sent[-1] = Message(message.role, before.content + BETWEEN + message.content)
+    return messages if _same(sent, messages) else tuple(sent)
+
+
+def _last_part(before: Message, messages: tuple[Message, ...], place: int) -> str:
+    """What was said last in a message that may be several by now."""
+    earlier = messages[place - 1]
+    return earlier.content if earlier.role == before.role else before.content
+
+
+def _same(sent: Sequence[Message], messages: tuple[Message, ...]) -> bool:
+    return len(sent) == len(messages) and all(map(lambda a, b: a is b, sent, messages))
