@@ -2,7 +2,7 @@
 
 import time
 
-from fluido.llm.ollama import modelfile_parameters
+from fluido.llm.modelfile import modelfile_parameters
 from fluido.llm.wire import mapping, number, text
 
 from .facts import EngineFacts

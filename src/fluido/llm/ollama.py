@@ -4,36 +4,57 @@ import math
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from difflib import get_close_matches
 
 from fluido.errors import EngineUnavailable
-from fluido.llm.call import Call, Delta, Options, Timings
+from fluido.llm.address import address, shown
+from fluido.llm.call import Call, Delta, Timings
+from fluido.llm.catalog import is_for_chat, near
 from fluido.llm.engine import EngineFacts, Pulse
 from fluido.llm.errors import CallFailed, CallRejected, EngineBusy, ModelMissing, PromptTooLong, StreamBroken
-from fluido.llm.profile import Profiles, RunnerProfile, Wishes
+from fluido.llm.modelfile import (
+    authors_options,
+    keep_alive_of,
+    modelfile_parameters,
+    seconds_of,
+    seconds_until,
+    trained_tokens,
+)
+from fluido.llm.profile import RUNNER_FIELDS, Profiles, RunnerProfile, Wishes, canonical
+from fluido.llm.refusals import text_of, too_long
+from fluido.llm.thoughts import ThinkTags
 from fluido.llm.transport import ASK_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport, error_of
 from fluido.llm.wire import mapping, ndjson, number, text
 
 NANO = 1e-9
 BUSY_RETRY_S = 1.0
-UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
+# What stands at the end of an address as other clients want it.
+ENDINGS = ("/api/chat", "/api/generate", "/api", "/v1")
+# Ollama's own, where neither we nor its administrator say otherwise.
+DEFAULT_IDLE_S = 300.0
+# Of a planned reload somebody has to know from where a window grows.
 DEFAULT_WINDOW_TOKENS = 4096
-NEAR = 0.5
+# So many models are asked what they can, where nobody names one.
+MOST_ASKED = 16
 # Its runner died: not this call's doing, and the next one loads the model again.
 RUNNER_GONE = ("process has terminated", "no longer running", "connection refused", "connection reset", "EOF")
-TOO_LONG = ("exceeds the available context", "exceed context", "prompt too long", "exceeds maximum context")
+NO_KEY = frozenset({401, 403, 407})
+GATEWAY_STATUS = frozenset({502, 504})
 
 
 class OllamaEngine:
     """One Ollama. Every call carries the same runner options, so nothing we send reloads a model.
 
-    `profile` is what the runner gets, for every model or (a mapping) for each; what it leaves open is taken
-    from the resident model and then kept. `keep_alive` goes with every call: it belongs to the runner, and
-    the last writer wins. `slots` states OLLAMA_NUM_PARALLEL, which Ollama does not tell. `wishes` is what
-    becomes of a caller's own runner options; with `Wishes.PLANNED` a window grows on request up to
-    `most_context_tokens` (of each slot; None: what the model was trained for, if memory allows). A question
-    about the engine may take `ask_s`, a connection `connect_s` (seconds).
+    `base_url` may end in `/api` and may lack `http://`; `user:password@` or `:key@` in it, `api_key` and
+    `headers` are sent with every request and never shown. `profile` is what the runner gets, for every model
+    or (a mapping) for each; what it leaves open is taken from the resident model and then kept. `keep_alive`
+    goes with every call: it belongs to the runner, and the last writer wins; None leaves the administrator's.
+    `slots` states OLLAMA_NUM_PARALLEL, which Ollama does not tell. `wishes` is what becomes of a caller's own
+    runner options; with `Wishes.PLANNED` a window grows on request up to `most_context_tokens` (of each slot;
+    None: what the model was trained for, if memory allows). `extra` is sent with every call, its `options`
+    among ours. `think_tags`: an answer that begins with `<think>` is told apart into thoughts and text. A
+    question about the engine may take `ask_s`, a connection `connect_s` (seconds).
     """
 
     def __init__(
@@ -44,20 +65,29 @@ class OllamaEngine:
         model: str = "",
         slots: int | None = None,
         profile: RunnerProfile | Mapping[str, RunnerProfile] | None = None,
-        keep_alive: str | int = "30m",
+        keep_alive: str | float | None = None,
         wishes: Wishes = Wishes.RESIDENT,
         most_context_tokens: int | None = None,
+        api_key: str = "",
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, object] | None = None,
+        think_tags: bool = True,
         ask_s: float = ASK_TIMEOUT_S,
         connect_s: float = CONNECT_TIMEOUT_S,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._transport = Transport(base_url, ask_s=ask_s, connect_s=connect_s, clock=clock)
-        self.name = name or self._transport.base_url
+        where = address(base_url, endings=ENDINGS, api_key=api_key, headers=headers)
+        self._transport = Transport(
+            where.url, headers=where.headers, ask_s=ask_s, connect_s=connect_s, clock=clock
+        )
+        self.name = shown(name) or where.url
         self._model = model
         self._slots = slots
-        self._keep_alive = keep_alive
+        self._keep_alive = None if keep_alive is None else keep_alive_of(keep_alive)
         self._wishes = wishes
         self._most_context_tokens = most_context_tokens
+        self._extra = _checked(extra or {})
+        self._think_tags = think_tags
         self._clock = clock
         if isinstance(profile, RunnerProfile):
             profile = {"*": profile}
@@ -77,18 +107,23 @@ class OllamaEngine:
         Raises EngineUnavailable, or ModelMissing with what Ollama said.
         """
         status, version = await self._transport.ask("GET", "/api/version")
+        if status in NO_KEY:
+            raise self._locked(status, "/api/version")
         if status != 200:
-            raise EngineUnavailable(f"{self.name} answers {status} to /api/version")
+            raise EngineUnavailable(
+                f"{self.name} answers {status} to /api/version: is it an Ollama? Its address "
+                "ends before /api, as in http://127.0.0.1:11434"
+            )
         self._model = self._model or model or await self._first_model()
-        model = model or self._model
+        model = canonical(model or self._model)
         status, show = await self._transport.ask("POST", "/api/show", {"model": model})
         if status == 404:
-            raise await self._missing(text(show.get("error")), model)
+            raise await self._missing(text_of(show), model)
         if status != 200:
             raise EngineUnavailable(f"{self.name} answers {status} to /api/show")
         parameters = modelfile_parameters(text(show.get("parameters")))
-        resident = await self._resident_tokens(model)
-        digest = await self._digest(model)
+        loaded = await self._resident(model)
+        resident = int(number(loaded.get("context_length")))
         profile = self._profiles.settle(
             model,
             resident_tokens=resident,
@@ -100,14 +135,14 @@ class OllamaEngine:
             kind="ollama",
             model=model,
             slots=self._slots,
-            context_tokens=profile.num_ctx or resident or DEFAULT_WINDOW_TOKENS,
+            context_tokens=profile.num_ctx or resident or self._unknown_window(),
             version=text(version.get("version")),
             thinks=isinstance(capabilities, list) and "thinking" in capabilities,
-            defaults=Options.parse(parameters),
-            instance=digest,
+            defaults=authors_options(parameters),
+            instance=await self._digest(model),
             loads=True,
-            resident=resident > 0 and resident == profile.num_ctx,
-            idle_s=seconds_of(self._keep_alive),
+            resident=resident > 0 and profile.num_ctx in {None, resident},
+            idle_s=self._idle_s(text(loaded.get("expires_at"))),
             ends_prefill=False,
             tells_restart=resident > 0,  # a model that is still loaded has not been restarted
             runner=profile.given(),
@@ -117,9 +152,20 @@ class OllamaEngine:
             ),
         )
 
+    def _unknown_window(self) -> int:
+        """Nobody knows OLLAMA_CONTEXT_LENGTH until the model is loaded: nothing is cut for a guess."""
+        return DEFAULT_WINDOW_TOKENS if self._wishes is Wishes.PLANNED else 0
+
+    def _idle_s(self, expires_at: str) -> float:
+        """How long an unused model stays loaded: as we say, else at least as long as it has now."""
+        if self._keep_alive is None:
+            return max(DEFAULT_IDLE_S, seconds_until(expires_at))
+        return seconds_of(self._keep_alive)
+
     async def has(self, model: str) -> bool | None:
         """Whether /api/tags lists it."""
-        return _is_among(model or self._model, await self._names())
+        wanted = canonical(model or self._model)
+        return wanted in {canonical(name) for name in await self._names()}
 
     async def pulse(self, model: str = "") -> Pulse:
         """/api/ps: whether the model is loaded, and with what window."""
@@ -127,22 +173,28 @@ class OllamaEngine:
         return Pulse(resident=resident > 0, window_tokens=resident)
 
     async def _digest(self, model: str) -> str:
+        entries = (entry for entry in await self._tags() if canonical(text(entry.get("name"))) == model)
+        return next((text(entry.get("digest")) for entry in entries), "")
+
+    async def _tags(self) -> list[dict[str, object]]:
         _, tags = await self._transport.ask("GET", "/api/tags")
         models = tags.get("models")
-        for entry in models if isinstance(models, list) else []:
-            if text(mapping(entry).get("name")) in {model, f"{model}:latest"}:
-                return text(mapping(entry).get("digest"))
-        return ""
+        return [mapping(entry) for entry in (models if isinstance(models, list) else [])]
 
     async def _names(self) -> list[str]:
-        _, tags = await self._transport.ask("GET", "/api/tags")
-        models = tags.get("models")
-        found = (text(mapping(entry).get("name")) for entry in (models if isinstance(models, list) else []))
-        return [name for name in found if name]
+        return [name for entry in await self._tags() if (name := text(entry.get("name")))]
 
     async def _missing(self, said: str, model: str) -> ModelMissing:
-        near = get_close_matches(model, await self._names(), n=3, cutoff=NEAR)
-        return ModelMissing(said or f"model '{model}' not found", model=model, near=tuple(near))
+        names: list[str] = []
+        with suppress(EngineUnavailable):
+            names = await self._names()
+        said = said or f"model '{model}' not found"
+        return ModelMissing(said, model=model, near=near(model, names), status=404, said=said)
+
+    def _locked(self, status: int, path: str) -> EngineUnavailable:
+        return EngineUnavailable(
+            f"{self.name} answers {status} to {path}: it wants a key (api_key=) or a header (headers=)"
+        )
 
     async def load(self, model: str, window_tokens: int | None = None) -> None:
         """Load by a call without messages: the options are the same as in every call."""
@@ -157,29 +209,38 @@ class OllamaEngine:
             raise
 
     async def _load(self, model: str) -> None:
-        body = self.body(Call((), model=model))
-        status, reply = await self._transport.ask(
-            "POST", "/api/chat", {**body, "stream": False}, timeout_s=math.inf
-        )
-        if status == 404:
-            raise await self._missing(text(reply.get("error")), model)
+        body = {**self.body(Call((), model=model)), "stream": False}
+        if self._keep_alive is not None and seconds_of(self._keep_alive) == 0:
+            del body["keep_alive"]  # an empty call with 0 unloads
+        status, reply = await self._transport.ask("POST", "/api/chat", body, timeout_s=math.inf)
         if status != 200:
-            raise self._refusal(status, text(reply.get("error")), Call((), model=model))
+            raise await self._refusal(status, reply, Call((), model=model))
 
     async def _first_model(self) -> str:
-        name = next(iter(await self._names()), "")
-        if not name:
+        """The first that can hold a conversation: models for vectors and models of a cloud are not chosen."""
+        entries = [entry for entry in await self._tags() if text(entry.get("name"))]
+        ours = [entry for entry in entries if not entry.get("remote_host") and not entry.get("remote_model")]
+        for entry in ours[:MOST_ASKED]:
+            name = text(entry.get("name"))
+            _, show = await self._transport.ask("POST", "/api/show", {"model": name})
+            can = show.get("capabilities")
+            if "completion" in can if isinstance(can, list) else is_for_chat(name):
+                return name
+        if not entries:
             raise ModelMissing(f"{self.name} has no model: run `ollama pull` first", model="")
-        return name
+        names = ", ".join(text(entry.get("name")) for entry in entries[:5])
+        raise ModelMissing(f"{self.name} has no model for chat, only {names}: pull one, or name it", model="")
+
+    async def _resident(self, model: str) -> dict[str, object]:
+        """What /api/ps says of the loaded model; empty when it is not loaded."""
+        _, listing = await self._transport.ask("GET", "/api/ps")
+        models = listing.get("models")
+        entries = [mapping(entry) for entry in (models if isinstance(models, list) else [])]
+        return next((e for e in entries if canonical(text(e.get("name"))) == canonical(model)), {})
 
     async def _resident_tokens(self, model: str) -> int:
         """The window of the loaded model, 0 when it is not loaded or this Ollama does not tell."""
-        _, listing = await self._transport.ask("GET", "/api/ps")
-        models = listing.get("models")
-        for entry in models if isinstance(models, list) else []:
-            if text(mapping(entry).get("name")) in {model, f"{model}:latest"}:
-                return int(number(mapping(entry).get("context_length")))
-        return 0
+        return int(number((await self._resident(model)).get("context_length")))
 
     def profile(self, model: str = "") -> RunnerProfile:
         """The runner options in force for `model`."""
@@ -190,42 +251,49 @@ class OllamaEngine:
 
     def body(self, call: Call) -> dict[str, object]:
         """The request for one call. `truncate` is off: Ollama would cut one message a turn, silently."""
-        model = call.model or self._model
+        model = canonical(call.model or self._model)
         options = call.options.given()
-        if "stop" in options:
-            options["stop"] = list(call.options.stop or ())
+        if call.options.stop is not None:
+            options["stop"] = list(call.options.stop)
+        options.update(mapping(self._extra.get("options")))
         options.update(self.profile(model).given())
         body: dict[str, object] = {
             "model": model,
             "messages": [{"role": m.role, "content": m.content} for m in call.messages],
             "stream": True,
             "truncate": False,
-            "keep_alive": self._keep_alive,
+            **self._extra,
             "options": options,
         }
+        if self._keep_alive is not None:
+            body["keep_alive"] = self._keep_alive
         if call.think is not None:
             body["think"] = call.think
         if call.response_format is not None:
-            body["format"] = call.response_format
+            body["format"] = _format(call.response_format)
         return body
 
     async def stream(self, call: Call, *, slot: int | None = None) -> AsyncGenerator[Delta | Timings, None]:
         """Answer one call; see `Engine.stream`. Ollama chooses its slot itself: `slot` is not sent."""
         started_s = self._clock()
         first_s: float | None = None
+        tags = ThinkTags() if self._think_tags else None
         async with self._transport.post("/api/chat", self.body(call)) as (status, pieces):
             if status != 200:
-                raise self._refusal(status, text((await error_of(pieces)).get("error")), call)
+                raise await self._refusal(status, await error_of(pieces), call)
             async for chunk in ndjson(pieces):
-                if "error" in chunk:
-                    said = f"{self.name} broke off: {text(chunk['error'])}"
-                    raise CallFailed(said, status=500) if first_s is None else StreamBroken(said, told=True)
+                if chunk.get("error"):
+                    if first_s is None:
+                        raise await self._refusal(500, chunk, call)
+                    raise StreamBroken(f"{self.name} broke off: {text_of(chunk)}", told=True)
                 message = mapping(chunk.get("message"))
-                said, thought = text(message.get("content")), text(message.get("thinking"))
-                if said or thought:
+                delta = Delta(text(message.get("content")), text(message.get("thinking")))
+                is_end = chunk.get("done") is True
+                if delta.text or delta.thinking:
                     first_s = self._clock() if first_s is None else first_s
-                    yield Delta(said, thought)
-                if chunk.get("done") is True:
+                for part in _split(tags, delta, is_end=is_end):
+                    yield part
+                if is_end:
                     timings = self._timings(chunk, started_s, first_s)
                     yield replace(timings, slot=slot)
                     return
@@ -252,69 +320,59 @@ class OllamaEngine:
             engine=self.name,
         )
 
-    def _refusal(self, status: int, message: str, call: Call) -> Exception:
-        message = message or f"status {status}"
-        if any(sign in message for sign in TOO_LONG):
-            window = self.profile(call.model).num_ctx or DEFAULT_WINDOW_TOKENS
-            return PromptTooLong(message, prompt_tokens=0, context_tokens=window)
+    async def _refusal(self, status: int, reply: object, call: Call) -> Exception:
+        said = text_of(reply)
+        if over := too_long(reply):
+            window = over.context_tokens
+            with suppress(EngineUnavailable):  # it has counted, so the model is loaded
+                window = window or await self._resident_tokens(call.model or self._model)
+            return PromptTooLong(
+                said,
+                prompt_tokens=over.prompt_tokens,
+                context_tokens=window or self.profile(call.model).num_ctx or 0,
+                status=status,
+                said=said,
+            )
         if status == 404:
-            return ModelMissing(message, model=call.model)
+            return await self._missing(said, call.model or self._model)
         if status == 503:
-            return EngineBusy(f"{self.name}: {message}", retry_after_s=BUSY_RETRY_S)
+            return EngineBusy(f"{self.name}: {said or status}", retry_after_s=BUSY_RETRY_S)
+        if status in NO_KEY:
+            return self._locked(status, "/api/chat")
         if status < 500:
-            return CallRejected(message, status=status)
-        if any(sign in message for sign in RUNNER_GONE):
-            return StreamBroken(f"{self.name} answers {status}: {message}")
-        return CallFailed(f"{self.name} answers {status}: {message}", status=status)
+            why = said or f"it answered {status} without a reason"
+            return CallRejected(f"the engine refused the call: {why}", status=status, said=said)
+        if any(sign in said for sign in RUNNER_GONE):
+            return StreamBroken(f"{self.name} answers {status}: {said}")
+        if status in GATEWAY_STATUS or not said:
+            return EngineUnavailable(f"{self.name} answers {status}: {said[:100]}")
+        return CallFailed(f"the engine failed at this call: {said}", status=status, said=said)
 
 
-def _is_among(model: str, names: list[str]) -> bool:
-    """A name without a tag means `:latest`."""
-    return model in names or f"{model}:latest" in names or model.removesuffix(":latest") in names
+def _split(tags: ThinkTags | None, delta: Delta, *, is_end: bool) -> list[Delta]:
+    """What is told of a piece: thoughts in the text apart, and at the end what was held back."""
+    parts = [delta]
+    if tags is not None and delta.text:
+        split = tags.split(delta.text)
+        parts = [Delta(split.text, delta.thinking + split.thinking)]
+    if tags is not None and is_end:
+        parts.append(tags.end())
+    return [part for part in parts if part.text or part.thinking]
 
 
-def modelfile_parameters(listing: str) -> dict[str, object]:
-    """`parameters` of /api/show: one "name value" a line, a name that repeats (stop) becomes a list."""
-    found: dict[str, object] = {}
-    for line in listing.splitlines():
-        name, _, raw = line.strip().partition(" ")
-        value = _value(raw.strip())
-        if name == "stop":
-            stops = found.setdefault("stop", [])
-            if isinstance(stops, list):
-                stops.append(str(value))
-        elif name:
-            found[name] = value
-    return found
+def _checked(extra: Mapping[str, object]) -> dict[str, object]:
+    wrong = sorted(RUNNER_FIELDS & set(mapping(extra.get("options"))))
+    if wrong:
+        raise ValueError(f"{wrong[0]} belongs to the runner: give profile=RunnerProfile({wrong[0]}=...)")
+    return dict(extra)
 
 
-def trained_tokens(show: Mapping[str, object]) -> int:
-    """The window a model was made for, of /api/show; 0: not told."""
-    info = mapping(show.get("model_info"))
-    return next((int(number(value)) for name, value in info.items() if name.endswith(".context_length")), 0)
-
-
-def seconds_of(keep_alive: str | int) -> float:
-    """Ollama's keep_alive in seconds: a number, or a text like "30m", "1h30m", "-1"; negative is for ever."""
-    if isinstance(keep_alive, int):
-        return float(keep_alive) if keep_alive >= 0 else math.inf
-    total, digits = 0.0, ""
-    for character in keep_alive.strip():
-        if character.isdigit() or character in ".-":
-            digits += character
-        elif character in UNIT_S and digits:
-            total += float(digits) * UNIT_S[character]
-            digits = ""
-        else:
-            raise ValueError(f"keep_alive is a number of seconds or like '30m', not {keep_alive!r}")
-    total += float(digits or 0)
-    return total if total >= 0 else math.inf
-
-
-def _value(raw: str) -> object:
-    if raw.startswith('"') and raw.endswith('"') and len(raw) > 1:
-        return raw[1:-1]
-    try:
-        return float(raw) if any(c in raw for c in ".eE") else int(raw)
-    except ValueError:
-        return raw
+def _format(wanted: str | Mapping[str, object]) -> object:
+    """A JSON schema, "json", or the field as OpenAI's clients write it."""
+    if isinstance(wanted, str):
+        return wanted
+    kind = wanted.get("type")
+    if kind == "json_object":
+        return "json"
+    schema = mapping(wanted.get("json_schema")).get("schema")
+    return schema if kind == "json_schema" and schema else wanted

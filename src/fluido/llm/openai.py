@@ -1,11 +1,14 @@
 """Servers that speak OpenAI's chat completions: llama.cpp's with slots and timings, and others without."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
 
 from fluido.errors import EngineUnavailable
-from fluido.llm.call import Call, Delta, Timings
+from fluido.llm.address import address, shown
+from fluido.llm.call import Call, Delta, Options, Timings
+from fluido.llm.catalog import Listed, first_for_chat, listed, near, told_window
 from fluido.llm.engine import EngineFacts, Pulse, SlotState
 from fluido.llm.errors import (
     CacheFull,
@@ -16,26 +19,45 @@ from fluido.llm.errors import (
     PromptTooLong,
     StreamBroken,
 )
+from fluido.llm.openai_answer import Reader
+from fluido.llm.refusals import bound_too_large, is_error, status_of, text_of, too_long
 from fluido.llm.transport import ASK_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport, error_of
 from fluido.llm.wire import decoded, events, mapping, number, text
 
 CHAT = "/v1/chat/completions"
+MODELS = "/v1/models"
+# What stands at the end of an address as other clients want it.
+ENDINGS = ("/chat/completions", "/v1")
 DONE = b"[DONE]"
 LOADING_RETRY_S = 1.0
 SLOTS_WAIT_S = 1.0
+# After the finish reason only figures may come; a server that keeps the connection open has answered.
+LAST_EVENTS_S = 1.0
 # After a cut the rest of a history stands elsewhere in the prompt. llama.cpp moves what it holds of it, in
 # pieces of at least so many tokens, instead of computing it again.
 REUSE_TOKENS = 64
 # What llama.cpp says when the KV memory that its slots share is full.
 FULL = ("Context size has been exceeded", "failed to find a memory slot", "no available kv")
+# A template that knows these belongs to a model that thinks before it speaks.
+THINKING_SIGNS = ("<think>", "enable_thinking", "reasoning_content", "<|channel|>")
+# Where servers tell the window that `/v1/models` does not: TabbyAPI, KoboldCpp.
+WINDOW_PLACES = ("/v1/model", "/api/extra/true_max_context_length")
+LM_STUDIO = "/api/v0/models"
+NO_KEY = frozenset({401, 403, 407})
+# A proxy that says so has nobody behind it.
+GATEWAY_STATUS = frozenset({502, 504})
 
 
 class OpenAIEngine:
     """A llama.cpp server, or any other with the same chat endpoint.
 
-    Slots, window and pinning are taken from `/props`; a server without it is served as one that tells
-    nothing. `slots` states how many calls a server runs at once that does not say so. `extra` is sent with
-    every call. A question about the engine may take `ask_s`, a connection `connect_s` (seconds).
+    `base_url` may end in `/v1` and may lack `http://`; `user:password@` or `:key@` in it, `api_key` and
+    `headers` are sent with every request and never shown. Slots, window and pinning are taken from `/props`;
+    a server without it is served as one that tells nothing. `slots` states how many calls a server runs at
+    once that does not say so, `window` how many tokens a prompt with its answer may have (it wins over what
+    the server says). `extra` is sent with every call. `think_tags`: an answer that begins with `<think>` is
+    told apart into thoughts and text. A question about the engine may take `ask_s`, a connection `connect_s`
+    (seconds).
     """
 
     def __init__(
@@ -45,20 +67,32 @@ class OpenAIEngine:
         name: str = "",
         model: str = "",
         slots: int | None = None,
+        window: int | None = None,
         api_key: str = "",
+        headers: Mapping[str, str] | None = None,
         extra: Mapping[str, object] | None = None,
+        think_tags: bool = True,
         ask_s: float = ASK_TIMEOUT_S,
         connect_s: float = CONNECT_TIMEOUT_S,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._transport = Transport(base_url, headers=headers, ask_s=ask_s, connect_s=connect_s, clock=clock)
-        self.name = name or self._transport.base_url
+        if window is not None and window < 1:
+            raise ValueError(f"a window has at least one token, not {window}")
+        where = address(base_url, endings=ENDINGS, api_key=api_key, headers=headers)
+        self._transport = Transport(
+            where.url, headers=where.headers, ask_s=ask_s, connect_s=connect_s, clock=clock
+        )
+        self.name = shown(name) or where.url
         self._model = model
+        self._found = ""
         self._slots = slots
+        self._window = window
         self._extra = dict(extra or {})
+        self._think_tags = think_tags
         self._clock = clock
         self._is_llamacpp = False
+        self._is_lm_studio = False
+        self._takes_stream_options: bool | None = None
 
     async def open(self) -> None:
         """Make the connections' session."""
@@ -71,23 +105,28 @@ class OpenAIEngine:
     async def facts(self, model: str = "") -> EngineFacts:
         """`/props` where there is one, else `/v1/models`.
 
-        Raises EngineUnavailable, also while a model loads.
+        Raises EngineUnavailable, also while a model loads, and ModelMissing where no model is for chat.
         """
         status, props = await self._transport.ask("GET", "/props")
         if status == 503:
             raise EngineUnavailable(f"{self.name} is loading its model", retry_after_s=LOADING_RETRY_S)
+        if status in NO_KEY:
+            raise self._locked(status, "/props")
         self._is_llamacpp = status == 200 and "total_slots" in props
         if not self._is_llamacpp:
             return await self._plain_facts(model)
-        window = int(number(mapping(props.get("default_generation_settings")).get("n_ctx")))
+        window = self._window or int(number(mapping(props.get("default_generation_settings")).get("n_ctx")))
+        self._found = _short(text(props.get("model_alias")))
+        template = text(props.get("chat_template"))
         return EngineFacts(
             name=self.name,
             kind="llamacpp",
-            model=model or self._model or _short(text(props.get("model_alias"))),
+            model=model or self._model or self._found,
             slots=self._slots or int(number(props["total_slots"])) or None,
             context_tokens=window,
             version=text(props.get("build_info")),
             pins_slots=True,
+            thinks=any(sign in template for sign in THINKING_SIGNS),
             ends_prefill=False,  # measured: what was begun of a prompt is computed to its end (docs/llm.md)
             runner={"num_ctx": window},
             instance=text(props.get("media_marker")) or text(props.get("build_info")),
@@ -95,18 +134,59 @@ class OpenAIEngine:
         )
 
     async def _plain_facts(self, model: str) -> EngineFacts:
-        status, listing = await self._transport.ask("GET", "/v1/models")
-        if status != 200:
-            raise EngineUnavailable(f"{self.name} answers {status} to /v1/models")
-        data = listing.get("data")
-        first = mapping(data[0]) if isinstance(data, list) and data else {}
+        models = await self._models()
+        asked = model or self._model
+        chosen = next((each for each in models if each.name == asked), None)
+        if not asked and models:
+            chosen = first_for_chat(models)
+            if chosen is None:
+                names = ", ".join(each.name for each in models[:5])
+                raise ModelMissing(f"{self.name} has no model for chat, only {names}: load one", model="")
+        self._found = chosen.name if chosen is not None else ""
+        window = self._window or (chosen.window_tokens if chosen is not None else 0)
         return EngineFacts(
             name=self.name,
             kind="openai",
-            model=model or self._model or text(first.get("id")),
+            model=asked or self._found,
             slots=self._slots,
-            context_tokens=int(number(first.get("max_model_len"))),
+            context_tokens=window or await self._told_window(),
             version="",
+        )
+
+    async def _models(self) -> list[Listed]:
+        """What it lists; LM Studio tells kinds and windows in a listing of its own."""
+        status, listing = await self._transport.ask("GET", MODELS)
+        if status in NO_KEY:
+            raise self._locked(status, MODELS)
+        if status != 200:
+            raise EngineUnavailable(
+                f"{self.name} answers {status} to {MODELS}: is it an OpenAI-compatible server? Its "
+                "address ends before /v1, as in http://127.0.0.1:8000"
+            )
+        models = listed(listing)
+        if self._window or any(each.window_tokens for each in models):
+            return models
+        status, listing = await self._transport.ask("GET", LM_STUDIO)
+        known = {each.name: each for each in listed(listing)} if status == 200 else {}
+        self._is_lm_studio = bool(known)
+        return [known.get(each.name, each) for each in models]
+
+    async def _told_window(self) -> int:
+        for place in WINDOW_PLACES:
+            status, reply = await self._transport.ask("GET", place)
+            if status == 200 and (window := told_window(reply)):
+                return window
+        return 0
+
+    async def _names(self) -> list[str]:
+        with suppress(EngineUnavailable):
+            _, listing = await self._transport.ask("GET", MODELS)
+            return [each.name for each in listed(listing)]
+        return []
+
+    def _locked(self, status: int, path: str) -> EngineUnavailable:
+        return EngineUnavailable(
+            f"{self.name} answers {status} to {path}: it wants a key (api_key=) or a header (headers=)"
         )
 
     async def load(self, model: str, window_tokens: int | None = None) -> None:
@@ -116,15 +196,14 @@ class OpenAIEngine:
         """Whether `/v1/models` lists it; a llama.cpp server answers whatever it is called."""
         if self._is_llamacpp or not model:
             return None
-        _, listing = await self._transport.ask("GET", "/v1/models")
-        data = listing.get("data")
-        names = [text(mapping(entry).get("id")) for entry in (data if isinstance(data, list) else [])]
+        _, listing = await self._transport.ask("GET", MODELS)
+        names = [each.name for each in listed(listing)]
         return model in names if names else None
 
     async def pulse(self, model: str = "") -> Pulse:  # noqa: ARG002  (it has one model)
         """`/slots` of llama.cpp, which waits for the batch under way: then `/health` has to do."""
         if not self._is_llamacpp:
-            await self._transport.ask("GET", "/v1/models")
+            await self._transport.ask("GET", MODELS)
             return Pulse()
         with suppress(EngineUnavailable):
             status, listing = await self._transport.ask_any("GET", "/slots", timeout_s=SLOTS_WAIT_S)
@@ -135,158 +214,151 @@ class OpenAIEngine:
 
     def body(self, call: Call, slot: int | None) -> dict[str, object]:
         """The request for one call: only what is set, and llama.cpp's own fields only to llama.cpp."""
-        given = call.options.given()
         body: dict[str, object] = {
             "messages": [{"role": m.role, "content": m.content} for m in call.messages],
             "stream": True,
-            "stream_options": {"include_usage": True},
         }
-        model = call.model or self._model
-        if model:
+        if self._takes_stream_options is not False:
+            body["stream_options"] = {"include_usage": True}
+        if model := call.model or self._model or self._found:
             body["model"] = model
-        if (num_predict := given.pop("num_predict", None)) is not None:
-            body["max_tokens"] = num_predict
-        if "stop" in given:
-            given["stop"] = list(call.options.stop or ())
-        if not self._is_llamacpp:
-            given.pop("repeat_penalty", None)
-        body.update(given)
-        if call.response_format == "json":
-            body["response_format"] = {"type": "json_object"}
-        elif call.response_format is not None:
-            schema = {"name": "answer", "schema": call.response_format}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        body.update(self._given(call.options))
+        if call.response_format is not None:
+            body["response_format"] = _format(call.response_format)
+        if call.think is not None:
+            body["chat_template_kwargs"] = {"enable_thinking": call.think}
         if self._is_llamacpp:
             body["cache_prompt"] = True
             body["n_cache_reuse"] = REUSE_TOKENS
             if slot is not None:
                 body["id_slot"] = slot
-            if call.think is not None:
-                body["chat_template_kwargs"] = {"enable_thinking": call.think}
         body.update(self._extra)
         return body
 
+    def _given(self, options: Options) -> dict[str, object]:
+        """What is set, under the names that this server knows."""
+        given = options.given()
+        bound = given.pop("num_predict", None)
+        if isinstance(bound, int) and (bound >= 0 or self._is_llamacpp):
+            given["max_tokens"] = bound  # below 0 means no bound, which others say by saying nothing
+        if options.stop is not None:
+            given["stop"] = list(options.stop)
+        if "repeat_penalty" in given and not (self._is_llamacpp or self._is_lm_studio):
+            given["repetition_penalty"] = given.pop("repeat_penalty")
+        return given
+
     async def stream(self, call: Call, *, slot: int | None = None) -> AsyncGenerator[Delta | Timings, None]:
         """Answer one call; see `Engine.stream`."""
-        reader = _Reader(self._clock, slot, self.name)
-        async with self._transport.post(CHAT, self.body(call, slot)) as (status, pieces):
-            if status != 200:
-                raise self._refusal(status, await error_of(pieces), call)
-            async with aclosing(_generator(events(pieces))) as stream:
-                async for event in stream:
-                    if event == DONE:
-                        break
-                    chunk = decoded(event)
-                    if "error" in chunk:
-                        raise self._broken(chunk, heard=reader.heard)
-                    delta = reader.read(chunk)
-                    if delta is not None:
-                        yield delta
-            yield reader.timings()
+        body = self.body(call, slot)
+        while True:
+            async with self._transport.post(CHAT, body) as (status, pieces):
+                if status == 200:
+                    self._takes_stream_options = "stream_options" in body
+                    async with aclosing(self._answer(pieces, call, slot)) as answer:
+                        async for item in answer:
+                            yield item
+                    return
+                reply = await error_of(pieces)
+            is_unsure = self._takes_stream_options is None and "stream_options" in body
+            if not is_unsure or status not in {400, 422} or too_long(reply):
+                raise await self._refusal(status, reply, call)
+            body.pop("stream_options")  # servers exist that refuse what they do not know: once without it
 
-    def _refusal(self, status: int, reply: dict[str, object], call: Call) -> Exception:
-        error = mapping(reply.get("error"))
-        message = text(error.get("message")) or text(reply.get("error")) or f"status {status}"
-        if "n_prompt_tokens" in error:
+    async def _answer(
+        self, pieces: AsyncIterator[bytes], call: Call, slot: int | None
+    ) -> AsyncGenerator[Delta | Timings, None]:
+        reader = Reader(self._clock, slot, self.name, tags=self._think_tags)
+        async with aclosing(_generator(events(pieces))) as stream:
+            async for event in stream:
+                if event.strip() == DONE:
+                    break
+                chunk = decoded(event)
+                if is_error(chunk):
+                    raise await self._broken(chunk, call, heard=reader.heard)
+                if (delta := reader.read(chunk)) is not None:
+                    yield delta
+                if reader.is_finished:
+                    for late in await _late(stream, reader):
+                        yield late
+                    break
+        if (held := reader.rest()) is not None:
+            yield held
+        yield reader.timings()
+
+    async def _refusal(self, status: int, reply: object, call: Call) -> Exception:
+        said = text_of(reply)
+        if over := too_long(reply):
             return PromptTooLong(
-                message,
-                prompt_tokens=int(number(error["n_prompt_tokens"])),
-                context_tokens=int(number(error.get("n_ctx"))),
+                said or "the prompt does not fit the model's window",
+                prompt_tokens=over.prompt_tokens,
+                context_tokens=over.context_tokens,
+                status=status,
+                said=said,
             )
-        if any(sign in message for sign in FULL):
-            return CacheFull(f"{self.name}: {message}")
+        if any(sign in said for sign in FULL):
+            return CacheFull(f"{self.name}: {said}")
         if status == 404:
-            return ModelMissing(message, model=call.model)
+            return await self._missing(said, call)
         if status in {429, 503}:
-            return EngineBusy(f"{self.name}: {message}", retry_after_s=LOADING_RETRY_S)
-        if 400 <= status < 500 and status not in {401, 403, 407}:
-            return CallRejected(message, status=status)
+            return EngineBusy(f"{self.name}: {said or status}", retry_after_s=LOADING_RETRY_S)
+        if status in NO_KEY:
+            return self._locked(status, CHAT)
         if status < 500:
-            return EngineUnavailable(f"{self.name} answers {status}: {message}")
-        return CallFailed(f"{self.name} answers {status}: {message}", status=status)
+            field = "num_predict" if bound_too_large(said) else None
+            why = said or f"it answered {status} without a reason"
+            return CallRejected(f"the engine refused the call: {why}", field=field, status=status, said=said)
+        if status in GATEWAY_STATUS or not said:
+            return EngineUnavailable(f"{self.name} answers {status}: {said[:100]}")
+        return CallFailed(f"the engine failed at this call: {said}", status=status, said=said)
 
-    def _broken(self, chunk: dict[str, object], *, heard: bool) -> Exception:
-        error = chunk["error"]
-        message = text(error) or text(mapping(error).get("message")) or "error without a text"
-        said = f"{self.name} broke off: {message}"
-        if any(sign in message for sign in FULL):
-            return CacheFull(said)
-        return StreamBroken(said, told=True) if heard else CallFailed(said, status=500)
+    async def _missing(self, said: str, call: Call) -> Exception:
+        model, names = call.model or self._model or self._found, await self._names()
+        if "model" in said.lower() or (names and model not in names):
+            return ModelMissing(
+                said or f"model '{model}' not found",
+                model=model,
+                near=near(model, names),
+                status=404,
+                said=said,
+            )
+        return EngineUnavailable(f"{self.name} answers 404 to {CHAT}: it is no OpenAI-compatible server")
+
+    async def _broken(self, chunk: dict[str, object], call: Call, *, heard: bool) -> Exception:
+        """An error among the chunks. Before the first word it is what a status would have been."""
+        said = text_of(chunk) or "error without a text"
+        if any(sign in said for sign in FULL):
+            return CacheFull(f"{self.name} broke off: {said}")
+        if heard:
+            return StreamBroken(f"{self.name} broke off: {said}", told=True)
+        status = status_of(chunk)
+        return await self._refusal(status if status < 500 and status else 500, chunk, call)
 
 
-class _Reader:
-    """Collects what the chunks of one answer tell."""
-
-    def __init__(self, clock: Callable[[], float], slot: int | None, engine: str) -> None:
-        self._clock = clock
-        self._started_s = clock()
-        self._first_s: float | None = None
-        self._slot = slot
-        self._engine = engine
-        self._finish = ""
-        self._pieces = 0
-        self._server: dict[str, object] = {}
-        self._usage: dict[str, object] = {}
-
-    @property
-    def heard(self) -> bool:
-        """Whether a word was said."""
-        return self._first_s is not None
-
-    def read(self, chunk: dict[str, object]) -> Delta | None:
-        """One chunk; the text in it, if any."""
-        self._server = mapping(chunk.get("timings")) or self._server
-        self._usage = mapping(chunk.get("usage")) or self._usage
-        choices = chunk.get("choices")
-        if not isinstance(choices, list) or not choices:
-            return None
-        choice = mapping(choices[0])
-        self._finish = text(choice.get("finish_reason")) or self._finish
-        delta = mapping(choice.get("delta"))
-        said = text(delta.get("content"))
-        thought = text(delta.get("reasoning_content")) or text(delta.get("reasoning"))
-        if not said and not thought:
-            return None
-        self._pieces += 1
-        if self._first_s is None:
-            self._first_s = self._clock()
-        return Delta(said, thought)
-
-    def timings(self) -> Timings:
-        """The end. Raises StreamBroken when the server never said why it stopped."""
-        if not self._finish:
-            raise StreamBroken(f"{self._engine} closed the stream without an end")
-        now_s = self._clock()
-        total_s = now_s - self._started_s
-        ttft_s = (now_s if self._first_s is None else self._first_s) - self._started_s
-        prefill_s = number(self._server.get("prompt_ms")) / 1e3
-        decode_s = number(self._server.get("predicted_ms")) / 1e3
-        if not self._server:  # a server that tells nothing: the first token ends the prefill
-            prefill_s, decode_s = ttft_s, total_s - ttft_s
-        details = mapping(self._usage.get("prompt_tokens_details"))
-        cached = self._server.get("cache_n", details.get("cached_tokens"))
-        fresh = number(self._server.get("prompt_n"))
-        prompt = number(self._usage.get("prompt_tokens")) or fresh + number(cached)
-        output = number(self._server.get("predicted_n")) or number(self._usage.get("completion_tokens"))
-        return Timings(
-            queue_s=max(0.0, total_s - prefill_s - decode_s),
-            load_s=0.0,
-            prefill_s=prefill_s,
-            decode_s=decode_s,
-            ttft_s=ttft_s,
-            total_s=total_s,
-            prompt_tokens=int(prompt),
-            cached_tokens=None if cached is None else int(number(cached)),
-            output_tokens=int(output) or self._pieces,
-            finish_reason=self._finish,
-            slot=self._slot,
-            engine=self._engine,
-        )
+async def _late(stream: AsyncIterator[bytes], reader: Reader) -> list[Delta]:
+    """What comes after the finish reason: figures, seldom a word. Nothing of it can break an answer."""
+    late: list[Delta] = []
+    with suppress(TimeoutError, StreamBroken):
+        async with asyncio.timeout(LAST_EVENTS_S):
+            async for event in stream:
+                if event.strip() == DONE:
+                    break
+                if (delta := reader.read(decoded(event))) is not None:
+                    late.append(delta)
+    return late
 
 
 async def _generator(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     async for item in source:
         yield item
+
+
+def _format(wanted: str | Mapping[str, object]) -> object:
+    """A JSON schema, "json", or the field as OpenAI's clients write it."""
+    if isinstance(wanted, str):
+        return {"type": "json_object" if wanted == "json" else wanted}
+    if wanted.get("type") in {"json_object", "json_schema", "text"}:
+        return dict(wanted)
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted}}
 
 
 def _slot(entry: dict[str, object]) -> SlotState:

@@ -11,7 +11,6 @@ import aiohttp
 
 from fluido.errors import Closed, EngineUnavailable
 from fluido.llm.errors import StreamBroken
-from fluido.llm.wire import decoded
 
 # llama.cpp's HTTP library closes an idle connection after 5 s: ours must have given it up before.
 KEEPALIVE_S = 2.0
@@ -162,7 +161,7 @@ class Transport:
         return EngineUnavailable(f"{self.base_url} does not answer: {error or type(error).__name__}")
 
 
-async def error_of(pieces: AsyncIterator[bytes]) -> dict[str, object]:
+async def error_of(pieces: AsyncIterator[bytes]) -> object:
     """The JSON of an error reply, read up to a bound; {"error": text} when it is not JSON."""
     raw = b""
     async for piece in pieces:
@@ -170,6 +169,6 @@ async def error_of(pieces: AsyncIterator[bytes]) -> dict[str, object]:
         if len(raw) > MAX_ERROR_BYTES:
             break
     try:
-        return decoded(raw)
-    except StreamBroken:
+        return json.loads(raw)
+    except ValueError:
         return {"error": raw[:500].decode(errors="replace")}
