@@ -66,9 +66,17 @@ test-deep: $(DEV_READY) ## run the long property and fault suites as well
 test-versions: $(DEV_READY) ## run the drop-ins' tests on the oldest, two middle and the newest versions (SHORT=1: the part for CI)
 	@$(PY) tests/versions/corners.py $(if $(ONLY),--only $(ONLY)) $(if $(SHORT),--short)
 
+.PHONY: test-servers
+test-servers: $(DEV_READY) ## run the drop-ins' tests on Redis 6.2 to 8.2, Valkey 8 and 9, PostgreSQL 16 and 18 (ONLY=valkey-9: one)
+	@PYTHONPATH=src $(PY) tests/versions/servers.py $(if $(ONLY),--only $(ONLY))
+
 .PHONY: conformance
 conformance: $(DEV_READY) ## run redis-py's own suite against our client and the stock one (SHORT=1: a part)
 	@$(PY) $(if $(SHORT),-m pytest -q -m conformance tests/conformance,tests/conformance/redis_suite.py)
+
+.PHONY: conformance-others
+conformance-others: $(DEV_READY) ## run the suites of arq, saq, limits, aiocache, channels_redis, cashews with our client and the stock one
+	@PYTHONPATH=src $(PY) tests/conformance/others_suite.py $(if $(ONLY),--only $(ONLY))
 
 .PHONY: conformance-sqlalchemy
 conformance-sqlalchemy: $(DEV_READY) ## run SQLAlchemy's own pool, engine and asyncio tests against our pool and the stock one

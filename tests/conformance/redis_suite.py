@@ -46,6 +46,16 @@ class Outcome:
         return {name for name, result in self.results.items() if result == "failed"}
 
 
+def results_of(report: Path) -> dict[str, str]:
+    """What pytest wrote into `report`: passed, failed or skipped, by test."""
+    results = {}
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314  # pytest wrote it a moment ago
+        marks = {child.tag for child in case}
+        result = "failed" if marks & {"failure", "error"} else "skipped" if "skipped" in marks else "passed"
+        results[f"{case.get('classname')}::{case.get('name')}"] = result
+    return results
+
+
 def _keeps(path: str) -> bool:
     return path.startswith("tests/") and not any(name in path for name in NEEDS_MORE)
 
@@ -101,15 +111,8 @@ class Run:
             self.process.kill()
             self.log.close()
             self.server.stop()
-        results = {}
-        for case in ET.parse(self.report).iter("testcase"):  # noqa: S314  # pytest wrote it a moment ago
-            marks = {child.tag for child in case}
-            result = (
-                "failed" if marks & {"failure", "error"} else "skipped" if "skipped" in marks else "passed"
-            )
-            results[f"{case.get('classname')}::{case.get('name')}"] = result
         counts = json.loads(self.counts.read_text()) if self.counts.exists() else {}
-        return Outcome(results, counts)
+        return Outcome(results_of(self.report), counts)
 
 
 def both(files: list[str], options: list[str], *, at_once: bool) -> tuple[Outcome, Outcome]:

