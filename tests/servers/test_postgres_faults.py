@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from asyncpg import PostgresError
 from sqlalchemy import make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.pool import NullPool
 
@@ -30,14 +30,18 @@ def pool_of(engine: AsyncEngine) -> AdaptivePool:
 @pytest.mark.parametrize(
     ("url", "options", "sentence"),
     [
-        ("postgresql+psycopg2://host/db", {}, "not an async driver|No module named"),
-        ("sqlite://", {}, "not an async driver"),
+        ("postgresql+psycopg2://host/db", {}, "is not async: use|No module named"),
+        ("sqlite://", {}, "is not async: use"),
         ("postgresql+asyncpg://host/db", {"limit": Limits(), "pool_size": 5}, "already says what pool_size"),
-        ("postgresql+asyncpg://host/db", {"poolclass": NullPool}, "brings its own pool"),
+        (
+            "postgresql+asyncpg://host/db",
+            {"poolclass": NullPool, "limit": Limits()},
+            "NullPool was asked for",
+        ),
     ],
 )
 def test_contradictions_are_refused_in_words(url: str, options: dict[str, object], sentence: str) -> None:
-    with pytest.raises((ValueError, ModuleNotFoundError), match=sentence):
+    with pytest.raises((ValueError, InvalidRequestError, ModuleNotFoundError), match=sentence):
         create_async_engine(url, **options)  # type: ignore[arg-type]  # the point
 
 

@@ -63,8 +63,9 @@ async def test_twenty_tasks_share_four_connections_fairly(engine: AsyncEngine) -
     assert max(turns) - min(turns) <= 3
 
 
-async def test_connections_are_opened_one_after_the_other(postgres_url: str) -> None:
-    engine = create_async_engine(postgres_url, limit=Limits(min=1, max=20, open_every_s=0.03))
+async def test_beyond_the_start_connections_are_opened_one_after_the_other(postgres_url: str) -> None:
+    engine = create_async_engine(postgres_url, limit=Limits(min=1, max=20, start=1, open_every_s=0.03))
+    pool_of(engine).pin(20)
     opened_s: list[float] = []
     event.listen(engine.sync_engine, "do_connect", lambda *_: opened_s.append(time.perf_counter()))
 

@@ -53,7 +53,7 @@ async def test_idle_connections_are_closed_down_to_min() -> None:
     for _ in range(8):
         await sweep(pool)
     assert driver.open_connections == 1
-    assert pool.gate.follower.allowed == 1
+    assert pool.gate.follower.allowed == 5
     held = [await take(pool) for _ in range(5)]  # and it may grow again
     for connection in held:
         await give(connection)

@@ -16,13 +16,14 @@ def law_of(limits: Limits) -> Elasticity:
 
 def test_between_the_bounds_it_is_elasticity() -> None:
     law = law_of(Limits(min=3, max=40))
-    assert (law.floor, law.ceiling, law.value) == (3.0, 40.0, 8.0)
+    assert (law.floor, law.ceiling, law.value) == (3.0, 40.0, 15.0)
 
 
 def test_starts_where_it_is_told_or_inside_the_bounds() -> None:
     assert law_of(Limits(min=1, max=40, start=20.0)).value == 20.0
     assert law_of(Limits(min=1, max=4)).value == 4.0
-    assert law_of(Limits(min=12, max=40)).value == 12.0
+    assert law_of(Limits(min=22, max=40)).value == 22.0
+    assert law_of(Limits()).value == 15.0, "what SQLAlchemy's own pool opens"
 
 
 def test_alone_it_keeps_two_and_in_a_fleet_one() -> None:

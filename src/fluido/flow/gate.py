@@ -90,9 +90,7 @@ class Gate:
     def resize(self, limit: float) -> None:
         """Put another limit in force (finite, at least 1, else ValueError)."""
         self.limit = _checked(limit)
-        self._threshold = math.floor(self.limit)
-        if self._threshold != self.limit:
-            self._draw()
+        self._draw()
         if self.waiting:
             self._hand_over()
 
@@ -171,8 +169,11 @@ class Gate:
             self._hand_over()
 
     def _draw(self) -> None:
-        self._dither = (self._dither + GOLDEN) % 1.0
-        self._threshold = math.floor(self.limit + self._dither)
+        """Say how many may be inside now: the whole part, and one more for that fraction of the draws."""
+        self._threshold = whole = math.floor(self.limit)
+        if whole != self.limit:
+            self._dither = (self._dither + GOLDEN) % 1.0
+            self._threshold = math.floor(self.limit + self._dither)
 
     # -- what a gate with lanes does otherwise --
 

@@ -13,6 +13,7 @@ from fluido.flow.lanes import LanedGate
 from fluido.flow.obeyed import Obeyed
 from fluido.laws.base import Decision, Law
 from fluido.laws.brake import Brake
+from fluido.laws.fixed import Fixed
 from fluido.laws.lanes import Lanes
 from fluido.measure import Ewma
 from fluido.metrics import FlowStats, Histogram
@@ -139,6 +140,9 @@ class Limiter:
         self._brake = brake
         self._beta: Decision | None = None
         self.braked = False  # whether the brake holds the limit down now
+        self._relief = Decision(1.0, "moving")
+        # Whether it matters to the law what a sample is called; a drop-in may save itself to find out.
+        self.names_matter = not isinstance(law, Fixed)
         self._tick_due_s = -math.inf
         self._completed = 0
         self._unbound: list[float] = []
@@ -159,12 +163,14 @@ class Limiter:
         """Put `value` (at least 1) in force and turn the law off; a shadow law goes on computing."""
         self.gate.resize(value)
         self.pinned = value
+        self.names_matter = self.shadow and not isinstance(self.law, Fixed)
         self.decisions.record(self.clock(), value, "pinned", {})
 
     def unpin(self) -> None:
         """Let the law decide again, from where it was."""
         if self.pinned is not None:
             self.pinned = None
+            self.names_matter = not isinstance(self.law, Fixed)
             self.decisions.record(self.clock(), self.obeyed.value, "unpinned", {})
             if not self.shadow:
                 self._apply()
@@ -256,6 +262,25 @@ class Limiter:
         if len(unbound) >= UNBOUND_KEPT:
             self._count_all_unbound()
 
+    @property
+    def completed(self) -> int:
+        """How many calls have ended."""
+        return self._completed + len(self._unbound)
+
+    @property
+    def mean_service_s(self) -> float:
+        """Seconds a call takes, of those that the law was told of; 0.0 when there was none."""
+        return self._mean_service.value if self._mean_service.count else 0.0
+
+    def relieve(self, decision: Decision, now_s: float) -> None:
+        """Put a factor on the limit, up to the law's ceiling: callers starve below it (laws/standstill)."""
+        if decision is not self._relief:
+            changed = decision.value != self._relief.value
+            self._relief = decision
+            if changed and self.pinned is None and not self.shadow:
+                self.decisions.record(now_s, decision.value, f"relief_{decision.reason}", decision.inputs)
+                self._apply()
+
     def learn_time(self, now_s: float) -> None:
         """Tell the law that time passed without a completion."""
         self._tick_due_s = now_s + TICK_S
@@ -282,4 +307,5 @@ class Limiter:
 
     def _apply(self) -> None:
         beta = self._beta.value if self._beta else 1.0
-        self.gate.resize(max(1.0, self.obeyed.value * beta))
+        relieved = min(self.obeyed.value * self._relief.value, max(self.law.ceiling, self.obeyed.value))
+        self.gate.resize(max(1.0, relieved * beta))

@@ -4,7 +4,7 @@ from fluido.extras import need
 
 need("sqlalchemy", "sqlalchemy")
 
-from fluido.sqlalchemy.engine import close_engine, create_async_engine
+from fluido.sqlalchemy.engine import async_engine_from_config, close_engine, create_async_engine, pool_of
 from fluido.sqlalchemy.errors import OutcomeUnknown, PoolQueueFull, PoolTimeout
 from fluido.sqlalchemy.limits import Limits
 from fluido.sqlalchemy.pool import AdaptivePool
@@ -21,7 +21,9 @@ __all__ = [
     "PoolTimeout",
     "ReadReplicas",
     "RowStreams",
+    "async_engine_from_config",
     "close_engine",
     "create_async_engine",
+    "pool_of",
     "write_behind",
 ]

@@ -1,72 +1,138 @@
 """`create_async_engine` with a pool that is fair and finds its own size."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, exc, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import create_async_engine as create_stock_engine
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.util import asbool, greenlet_spawn
 
 from fluido.laws.base import Law
 from fluido.sqlalchemy.capacity import Capacity
 from fluido.sqlalchemy.law import default_law
 from fluido.sqlalchemy.limits import Limits
 from fluido.sqlalchemy.pool import AdaptivePool
+from fluido.sqlalchemy.readonly import LeavesReadOnly, asks_for_writable
 from fluido.sqlalchemy.statements import Statements
 
 
 def create_async_engine(
-    url: str | URL, *, limit: Limits | None = None, law: Law | None = None, **stock: Any
+    url: str | URL,
+    *,
+    limit: Limits | None = None,
+    law: Law | None = None,
+    writable: bool | None = None,
+    **stock: Any,
 ) -> AsyncEngine:
     """Return a stock AsyncEngine with an AdaptivePool; takes every argument of SQLAlchemy's own.
 
     With `limit` the number of callers at work moves between its bounds as `law` decides (default: as far as
-    `max`). Without, it is a fair pool of the stock size. Raises ValueError when `limit` comes with
-    pool_size, max_overflow or another poolclass, or when the driver of `url` is not async.
+    `max`). Without, it is a fair pool of the stock size. Another database than PostgreSQL, another
+    `poolclass` and a `pool` get what SQLAlchemy gives them. With `writable` a server that became read-only
+    (SQLSTATE 25006) is left like a lost connection; by default where `target_session_attrs` asks for one
+    that takes writes.
+
+    Raises TypeError for a `limit` that is no Limits, ValueError when it comes with pool_size, max_overflow
+    or a pool that is not fluido's.
     """
-    poolclass = stock.pop("poolclass", AdaptivePool)
-    if not issubclass(poolclass, AdaptivePool) or "pool" in stock:
-        raise ValueError(
-            "fluido brings its own pool: use sqlalchemy.ext.asyncio.create_async_engine for another one"
+    _check_type(limit)
+    parsed = make_url(url)
+    dialect = parsed.get_dialect(_is_async=True)
+    if not dialect.is_async:
+        raise exc.InvalidRequestError(
+            f"The asyncio extension requires an async driver. {parsed.drivername!r} is not async: use "
+            "postgresql+asyncpg:// or postgresql+psycopg://"
         )
+    poolclass = stock.get("poolclass")
+    if poolclass is None:  # as in SQLAlchemy: the default
+        stock.pop("poolclass", None)
+        poolclass = AdaptivePool if dialect.name == "postgresql" else None
+    if "pool" in stock or not (isinstance(poolclass, type) and issubclass(poolclass, AdaptivePool)):
+        _refuse(limit, law, poolclass, parsed)
+        return create_stock_engine(url, **stock)
     sizes = sorted({"pool_size", "max_overflow"} & stock.keys())
     if limit is not None and sizes:
         raise ValueError(
             f"limit=Limits(min=, max=) already says what {' and '.join(sizes)} would: give only one"
         )
-    parsed = make_url(url)
-    if not parsed.get_dialect(_is_async=True).is_async:
-        raise ValueError(
-            f"{parsed.drivername} is not an async driver: use postgresql+asyncpg:// or postgresql+psycopg://"
-        )
     if limit is not None:
         stock["limit"] = limit
-    if law is None and limit is not None:
-        server = f"{parsed.host}:{parsed.port}/{parsed.database}"
-        law = default_law(limit, server=server, clock=time.perf_counter)
+        if law is None:
+            server = f"{parsed.host}:{parsed.port}/{parsed.database}"
+            law = default_law(limit, server=server, clock=time.perf_counter)
     if law is not None:
         stock["law"] = law
-    engine = create_stock_engine(parsed, poolclass=poolclass, **stock)
-    if isinstance(engine.pool, AdaptivePool):
-        engine.pool.observed = True
-        Statements(engine.sync_engine)
-        if engine.dialect.name == "postgresql":
-            Capacity(engine.sync_engine)
+    engine = create_stock_engine(parsed, **stock | {"poolclass": poolclass})
+    pool_of(engine).observed = True
+    Statements(engine.sync_engine)
+    if engine.dialect.name == "postgresql":
+        Capacity(engine.sync_engine)
+        if asks_for_writable(parsed, stock.get("connect_args") or {}) if writable is None else writable:
+            LeavesReadOnly(engine.sync_engine)
     return engine
+
+
+def async_engine_from_config(
+    configuration: Mapping[str, Any], prefix: str = "sqlalchemy.", **kwargs: Any
+) -> AsyncEngine:
+    """As SQLAlchemy's: an engine from the entries that begin with `prefix`; `limit=` goes beside them."""
+    options = {key[len(prefix) :]: configuration[key] for key in configuration if key.startswith(prefix)}
+    options["_coerce_config"] = True
+    options |= kwargs
+    if isinstance(options.get("writable"), str):
+        options["writable"] = asbool(options["writable"])
+    return create_async_engine(options.pop("url"), **options)
+
+
+def pool_of(engine: AsyncEngine) -> AdaptivePool:
+    """The pool of an engine that `create_async_engine` returned: `pool_of(engine).stats()`, `.pin(8)`.
+
+    Raises TypeError for an engine with another pool.
+    """
+    pool = engine.pool
+    if not isinstance(pool, AdaptivePool):
+        raise TypeError(f"the pool of this engine is a {type(pool).__name__}, not fluido's AdaptivePool")
+    return pool
 
 
 async def close_engine(engine: AsyncEngine, *, drain_s: float = 5.0) -> bool:
     """Close an engine for good; `dispose()` lets it open connections again.
 
     Newcomers and waiters get Closed, holders have `drain_s` seconds to give back. Returns whether all did;
-    the connections of the others are closed when they come back. Idempotent.
+    the connections of the others are closed when they come back. An engine with a pool of SQLAlchemy's own
+    is disposed of. Idempotent.
     """
     pool = engine.pool
     if not isinstance(pool, AdaptivePool):
-        raise TypeError(
-            f"the pool of this engine is a {type(pool).__name__}, not fluido's: use engine.dispose()"
-        )
+        await engine.dispose()
+        return True
     drained = await pool.drain(drain_s)
     await greenlet_spawn(pool.dispose)
     return drained
+
+
+def _check_type(limit: object) -> None:
+    if limit is None or isinstance(limit, Limits):
+        return
+    if isinstance(limit, Mapping):
+        wanted = f"Limits({', '.join(f'{name}={value!r}' for name, value in limit.items())})"
+    elif isinstance(limit, int):
+        wanted = f"Limits(max={limit})"
+    else:
+        wanted = "Limits(min=2, max=50)"
+    raise TypeError(f"limit takes a Limits, not {type(limit).__name__}: write limit={wanted}")
+
+
+def _refuse(limit: Limits | None, law: Law | None, poolclass: Any, url: URL) -> None:
+    given = "limit" if limit is not None else "law"
+    if limit is None and law is None:
+        return
+    if poolclass is None:
+        raise ValueError(
+            f"{url.drivername} gets the pool that SQLAlchemy chooses for it, which takes no {given}=: leave "
+            "it out, or give poolclass=AdaptivePool as well"
+        )
+    name = getattr(poolclass, "__name__", repr(poolclass))
+    raise ValueError(f"{given}= belongs to fluido's pool, and {name} was asked for: give only one of them")

@@ -8,8 +8,9 @@ GOLDEN = 0.6180339887498949
 class Follower:
     """Arithmetic only: told the time and the demand, it answers how many connections there may be.
 
-    Up by one at most every `open_every_s` (a storm of connects costs the server more than it brings), down to
-    `ceil(1.2 * peak)` of the last `idle_s`, never below `kept`.
+    The first `unpaced` are opened as they are asked for; from there up by one at most every `open_every_s` (a
+    storm of connects costs the server more than it brings). Down to `ceil(1.2 * peak)` of the last `idle_s`,
+    never below `kept`.
     """
 
     __slots__ = (
@@ -23,15 +24,25 @@ class Follower:
         "lifetime_s",
         "open_every_s",
         "peak",
+        "unpaced",
         "window_end_s",
     )
 
-    def __init__(self, *, kept: int, open_every_s: float, idle_s: float, lifetime_s: float | None) -> None:
+    def __init__(
+        self,
+        *,
+        kept: int,
+        open_every_s: float,
+        idle_s: float,
+        lifetime_s: float | None,
+        unpaced: int = 1,
+    ) -> None:
         self.kept = kept
+        self.unpaced = max(1, kept, unpaced)
         self.open_every_s = open_every_s
         self.idle_s = idle_s
         self.lifetime_s = lifetime_s
-        self.allowed = max(1, kept)
+        self.allowed = self.unpaced
         self._grown_s = -math.inf
         self._window_s = self.window_end_s = -math.inf
         self.peak = 0
@@ -67,7 +78,7 @@ class Follower:
 
     def shrink(self) -> None:
         """One connection was closed for good."""
-        self.allowed = max(1, self.kept, self.allowed - 1)
+        self.allowed = max(self.unpaced, self.allowed - 1)
 
     def next_lifetime_s(self) -> float:
         """How long the next connection may live: a sequence without clusters instead of a random jitter."""

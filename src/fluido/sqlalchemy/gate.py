@@ -3,8 +3,10 @@
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import suppress
 
 from fluido.flow.lanes import LanedGate
+from fluido.flow.line import Waiter
 from fluido.sqlalchemy.follower import Follower
 
 
@@ -12,7 +14,8 @@ class ConnectionGate(LanedGate):
     """A gate whose limit is raised by one connection at a time while callers wait.
 
     `wanted` is what the law (or a pin) asks for; `limit`, the one in force, is never above what the
-    follower allows.
+    follower allows. It bounds `inflight`, the callers at work; `lent` others hold a connection and have lent
+    their permit. Together they are `held`, never more than `most`, the connections there may be.
     """
 
     def __init__(
@@ -20,6 +23,7 @@ class ConnectionGate(LanedGate):
         wanted: float,
         follower: Follower,
         *,
+        most: int,
         max_waiting: int,
         is_heavy: Callable[[str], bool],
         clock: Callable[[], float],
@@ -27,10 +31,11 @@ class ConnectionGate(LanedGate):
     ) -> None:
         self.wanted = wanted
         self.follower = follower
+        self.most = self._bound = most
+        self.lent = 0
         self.cap = math.inf
         # Set once a caller names its work: until then there is nothing to ask about lanes.
         self.laned = False
-        self._growth: asyncio.TimerHandle | None = None
         super().__init__(
             self._permitted(), max_waiting=max_waiting, is_heavy=is_heavy, clock=clock, name=name
         )
@@ -67,30 +72,70 @@ class ConnectionGate(LanedGate):
             self._hand_over()
 
     def grow(self) -> bool:
-        """Let one more connection be opened if it is time, else set the timer that does."""
-        wait_s = self.follower.grow(min(self.wanted, self.cap), self._clock())
-        if wait_s == 0.0:
-            super().resize(self._permitted())
-            return True
-        if math.isfinite(wait_s) and self._growth is None:
-            self._growth = asyncio.get_running_loop().call_later(wait_s, self._grow_later)
-        return False
+        """Let one more connection be opened if it is time for it."""
+        if self.follower.grow(min(self.wanted, self.cap), self._clock()) > 0.0:
+            return False
+        super().resize(self._permitted())
+        return True
 
     def shrink(self) -> None:
         """A connection was closed for good."""
         self.follower.shrink()
         super().resize(self._permitted())
 
-    def rest(self) -> None:
-        """Stop the timer."""
-        if self._growth is not None:
-            self._growth.cancel()
-            self._growth = None
+    def put_cap(self, connections: float) -> None:
+        """Never more than so many connections, whatever is wanted."""
+        self.cap = connections
+        self.most = max(1, int(min(self._bound, connections)))
+        self.resize(self.wanted)
 
-    def _grow_later(self) -> None:
-        self._growth = None
-        while self.waiting and self.grow():
-            pass
+    # -- holders who are not at work --
+
+    @property
+    def held(self) -> int:
+        """How many callers have a connection, or are having one opened."""
+        return self.inflight + self.lent
+
+    def lend(self, label: str) -> None:
+        """A holder has nothing to do: its permit goes to the next."""
+        self.lent += 1
+        self._draw()
+        self.release(label)
+
+    def recall(self, label: str) -> None:
+        """It asks again. It counts at once and never waits, be the limit exceeded meanwhile."""
+        self.lent -= 1
+        self.inflight += 1
+        if self.laned and self._is_heavy(label):
+            self._count_heavy(label)
+        self._draw()
+
+    def end_lent(self) -> None:
+        """It gives its connection back without having asked again."""
+        self.lent -= 1
+        self._draw()
+        if self.waiting:
+            self._hand_over()
+
+    def _draw(self) -> None:
+        super()._draw()
+        self._threshold = min(self._threshold, self.most - self.lent)
+
+    def _grant(self, waiter: Waiter) -> None:
+        loop = waiter.turn.get_loop()
+        if loop.is_closed():
+            # It died with its loop. Nobody is told; but who looks at the queue must not find it again.
+            with suppress(RuntimeError):
+                waiter.turn.cancel()
+            self._leave(waiter)
+            return
+        super()._grant(waiter)
+        if loop is not asyncio._get_running_loop():
+            loop.call_soon_threadsafe(_nothing)  # it sleeps in another thread
 
     def _permitted(self) -> float:
         return max(1.0, min(self.wanted, self.cap, float(self.follower.allowed)))
+
+
+def _nothing() -> None:
+    """What wakes a loop."""

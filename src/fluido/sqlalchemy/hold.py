@@ -11,6 +11,8 @@ from fluido.sqlalchemy.gate import ConnectionGate
 
 # In the middle of a stream a holder is in the driver, or about to be: the next row is asked for in a task.
 READERS = ("/asyncpg/", "/psycopg/", "/sqlalchemy/ext/asyncio/result.py")
+# In the driver, and still nothing that the server works on: the next notification.
+LISTENERS = (".notifies",)
 # What the interpreter puts between a coroutine and what it awaits, and does not let one look into.
 WRAPPERS = {"async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"}
 
@@ -25,11 +27,14 @@ class Hold:
         "asked_s",
         "database_s",
         "gate",
+        "idle_since_s",
         "inflight",
         "label",
+        "lent",
         "limit",
         "limiter",
         "reported",
+        "statement",
         "taken_s",
         "task",
         "working_since_s",
@@ -40,7 +45,9 @@ class Hold:
         self.gate = gate
         self.label = ""
         self.task: asyncio.Task[Any] | None = None
-        self.asked_s = self.taken_s = 0.0
+        self.asked_s = self.taken_s = self.idle_since_s = 0.0
+        self.statement = ""
+        self.lent = False  # whether its permit is somebody else's meanwhile
         self.inflight = 0
         self.limit = 0.0
         self.database_s = 0.0
@@ -63,6 +70,10 @@ class Hold:
     def in_driver(self) -> bool:
         """Whether the holder waits for the driver after all: fetches of a stream are not timed."""
         return any(reader in place for place in self.places()[-3:] for reader in READERS)
+
+    def at_server(self) -> bool:
+        """Whether it waits there for something that the server is to do."""
+        return self.in_driver() and not any(place.endswith(LISTENERS) for place in self.places())
 
 
 def _places(awaitable: Any) -> Iterator[str]:

@@ -38,9 +38,18 @@ class Keeper:
     def arm(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Set the timer if it is not set on this loop; without a running loop there is nothing to do."""
         if loop is not None and loop is not self.armed_loop:
+            if self.armed_loop is not None and self.armed_loop.is_closed():
+                self._task = None  # it ended with its loop
             self.armed_loop = loop
             self.thread = threading.get_ident()
             self._timer = loop.call_later(SWEEP_S, self.sweep)
+
+    def loop_elsewhere(self) -> asyncio.AbstractEventLoop | None:
+        """The loop of the pool's callers, if it runs in another thread."""
+        loop = self.armed_loop
+        if loop is None or threading.get_ident() == self.thread or not loop.is_running():
+            return None
+        return loop
 
     @property
     def armed(self) -> bool:

@@ -12,7 +12,7 @@ from fluido.sqlalchemy.limits import Limits
 # Two, and not one: alone in the server nobody shows that a second one would add nothing, and group commit has
 # a flat step there. In a fleet the others show it.
 LEAST, LEAST_IN_FLEET = 2, 1
-START = 8.0
+FAIR = 8.0  # what a replica leans towards that hears nothing of the others
 ALONE, SHARED = 0.85, 0.5
 
 
@@ -33,7 +33,7 @@ def default_law(
         return Fixed(limits.max)
     fleet = limits.replicas > 1
     floor = min(max(limits.min, LEAST_IN_FLEET if fleet else LEAST), limits.max)
-    start = clip(limits.start if limits.start is not None else START, floor, limits.max)
+    start = clip(limits.first, floor, limits.max)
     return Elasticity(
         start=start,
         floor=floor,
@@ -42,5 +42,5 @@ def default_law(
         key=server,
         fleet=fleet,
         wall_offset_s=wall() - clock(),
-        fair_limit=clip(START, floor, limits.max),
+        fair_limit=clip(FAIR, floor, limits.max),
     )

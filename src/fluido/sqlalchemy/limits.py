@@ -3,6 +3,10 @@
 import math
 from dataclasses import dataclass
 
+# What SQLAlchemy's pool opens without any argument, pool_size + max_overflow; who changes
+# one import gets no less.
+STOCK_SIZE = 5 + 10
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -11,13 +15,15 @@ class Limits:
     `min` connections are kept open when the pool is idle, and never fewer than `min` statements run at a
     time if so many are asked for. Never more than `max` connections are open, nor more than `max` callers
     at work. Between the two the law decides; `min == max` turns it off. `start` is where it begins
-    (default: it decides itself).
+    (default: SQLAlchemy's own 15, or the bound next to it). A caller is at work while the server has
+    something to do for it: who keeps a connection and asks nothing counts against `max` only.
 
-    At most `max_waiting` callers wait for a connection, the next one is refused at once. A connection is
-    opened at most every `open_every_s`; one that nobody needed for `idle_s` is closed; none gets older than
-    `lifetime_s` (shortened by up to 5 %, so that they do not all end together; None: no bound). `replicas`
-    is how many processes like this one share the server; `shared` says that others use it too, who deserve
-    their part. With `shadow` the law computes and reports, and the limit stays at `max`.
+    At most `max_waiting` callers wait for a connection, the next one is refused at once. Up to `start`
+    connections are opened as they are asked for, then at most one every `open_every_s`; one that nobody
+    needed for `idle_s` is closed; none gets older than `lifetime_s` (shortened by up to 5 %, so that they do
+    not all end together; None: no bound). `replicas` is how many processes like this one share the server;
+    `shared` says that others use it too, who deserve their part. With `shadow` the law computes and reports,
+    and the limit stays at `max`.
     """
 
     min: int = 1
@@ -49,6 +55,11 @@ class Limits:
             value = getattr(self, name)
             if value is not None and not 0.0 <= value < math.inf:
                 raise ValueError(f"{name}={value} is not a finite time")
+
+    @property
+    def first(self) -> float:
+        """Where the limit begins, and how many connections are opened without a pause."""
+        return self.start if self.start is not None else min(max(STOCK_SIZE, self.min), self.max)
 
     @property
     def pinned(self) -> bool:

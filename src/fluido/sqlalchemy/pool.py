@@ -1,7 +1,7 @@
 """A SQLAlchemy pool for async engines whose queue is fair, bounded and ours."""
 
 import asyncio
-import threading
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -33,6 +33,7 @@ from fluido.sqlalchemy.keeper import Keeper
 from fluido.sqlalchemy.law import default_law
 from fluido.sqlalchemy.limits import Limits
 from fluido.sqlalchemy.outcome import outcome_of_connect
+from fluido.sqlalchemy.relief import Relief
 
 # What SQLAlchemy means by max_overflow=-1 or pool_size=0: as many as are asked for.
 UNBOUNDED = 1_000_000
@@ -65,6 +66,10 @@ class AdaptivePool(Pool):
         clock: Callable[[], float] = time.perf_counter,
         **stock: Any,
     ) -> None:
+        # Before anything else is named: recreate() hands on every argument, also one that is added later.
+        given = locals()
+        names = given.keys() - {"self", "creator", "stock", "__class__"}
+        self._arguments: dict[str, Any] = {name: given[name] for name in names} | stock
         super().__init__(creator, **stock)
         self.limits = limits = limit or _stock_limits(pool_size, max_overflow)
         # The stock arguments ask for a fixed size; `limit` for one that is found.
@@ -80,6 +85,7 @@ class AdaptivePool(Pool):
             open_every_s=limits.open_every_s,
             idle_s=limits.idle_s,
             lifetime_s=limits.lifetime_s,
+            unpaced=math.ceil(limits.first),
         )
         name = self._orig_logging_name or "postgresql"
         lanes = Lanes()
@@ -87,6 +93,7 @@ class AdaptivePool(Pool):
         self.gate = ConnectionGate(
             limits.max if limits.shadow else self.law.value,
             follower,
+            most=limits.max,
             max_waiting=limits.max_waiting,
             is_heavy=lanes.is_heavy,
             clock=clock,
@@ -107,8 +114,12 @@ class AdaptivePool(Pool):
         self._opened = 0
         self._waits = Histogram()
         self._at_once = 0  # how many did not wait; in `_waits` once somebody asks
+        self.opening = 0  # how many connections are being opened
         self._drained: asyncio.Event | None = None
+        # After dispose() or drain(): what comes back is closed, for nobody will ask for it here.
+        self._over = False
         self.keeper = Keeper(self)
+        self.relief = Relief(self)
 
     # -- what Pool asks of us --
 
@@ -138,19 +149,22 @@ class AdaptivePool(Pool):
             record = (idle.pop() if self._use_lifo else idle.popleft()) if idle else self._open(taken_s)
         except BaseException:
             gate.release(label)
+            self._tell_drain()
             raise
         follower = gate.follower
-        if gate.inflight > follower.peak or taken_s > follower.window_end_s:
-            follower.demand(gate.inflight, taken_s)
+        held = gate.inflight + gate.lent
+        if held > follower.peak or taken_s > follower.window_end_s:
+            follower.demand(held, taken_s)
         loop = asyncio._get_running_loop()
         if loop is not self.keeper.armed_loop:
             self.keeper.arm(loop)
+            self._over = self._drained is not None
         hold = record.spare_hold
         record.hold = self.holds[record] = hold
         hold.label = label
         hold.task = None if loop is None else asyncio.current_task(loop)
         hold.asked_s = asked_s
-        hold.taken_s = taken_s
+        hold.taken_s = hold.idle_since_s = taken_s
         hold.inflight = gate.inflight
         hold.limit = gate.limit
         hold.database_s = 0.0
@@ -161,7 +175,7 @@ class AdaptivePool(Pool):
         return Entry(self)
 
     def _do_return_conn(self, record: Any) -> None:
-        if threading.get_ident() != self.keeper.thread and (loop := self.keeper.armed_loop) is not None:
+        if asyncio._get_running_loop() is None and (loop := self.keeper.loop_elsewhere()) is not None:
             # The garbage collector may return a forgotten connection from any thread; the gate has one.
             loop.call_soon_threadsafe(self._do_return_conn, record)
             return
@@ -170,18 +184,34 @@ class AdaptivePool(Pool):
         if self.gate.laned or not self.observed:
             self._learn(hold)
         hold.task = None
-        if self._drained is None:
+        if not self._over:
             if self._use_lifo and record.dbapi_connection is None:
                 # The next caller would have to open it again: others first.
                 self._idle.appendleft(record)
             else:
                 self._idle.append(record)
-            self.gate.release(hold.label)
+            if hold.lent:
+                hold.lent = False
+                self.gate.end_lent()
+            else:
+                self.gate.release(hold.label)
         else:
-            self.gate.release(hold.label)
-            if not self.holds:
-                self._drained.set()
+            self._close_returned(record, hold)
+
+    def _close_returned(self, record: Entry, hold: Hold) -> None:
+        try:
             self._forget(record).close()
+        finally:
+            if hold.lent:
+                hold.lent = False
+                self.gate.end_lent()
+            else:
+                self.gate.release(hold.label)
+            self._tell_drain()
+
+    def _tell_drain(self) -> None:
+        if self._drained is not None and not self.gate.held:
+            self._drained.set()
 
     def _learn(self, hold: Hold) -> None:
         now_s = self._clock()
@@ -194,32 +224,28 @@ class AdaptivePool(Pool):
             self.limiter.learn(sample)
 
     def recreate(self) -> "AdaptivePool":
-        """Return a pool of the same kind that goes on with the same law."""
+        """Return a pool of the same kind that goes on with the same law, pin, cap and lanes."""
         self.logger.info("Pool recreating")
-        pool = self.__class__(
-            self._creator,
-            timeout=self._timeout_s,
-            use_lifo=self._use_lifo,
-            limit=self.limits,
-            law=self.law,
-            clock=self._clock,
-            pre_ping=self._pre_ping,
-            recycle=self._recycle,
-            echo=self.echo,
-            logging_name=self._orig_logging_name,
-            reset_on_return=self._reset_on_return,
-            _dispatch=self.dispatch,
-            dialect=self._dialect,
-        )
-        pool.observed = self.observed
-        pool.gate.laned = self.gate.laned
-        pool.cap(self.gate.cap)
+        arguments = {name: value for name, value in self._arguments.items() if name != "events"}
+        # Listeners come with the dispatch. The others may have been set since.
+        now = {"limit": self.limits, "law": self.law, "echo": self.echo, "dialect": self._dialect}
+        pool = self.__class__(self._creator, **arguments | now | {"_dispatch": self.dispatch})
+        pool._go_on_from(self)
         return pool
 
+    def _go_on_from(self, other: "AdaptivePool") -> None:
+        """Take over what `other` was told or has learned since it was built."""
+        self.observed = other.observed
+        self.gate.laned = other.gate.laned
+        self.cap(other.gate.cap)
+        if other.limiter.pinned is not None:
+            self.pin(other.limiter.pinned)
+
     def dispose(self) -> None:
-        """Close every idle connection. Those in use come back to this pool, which stays usable."""
+        """Close every idle connection. Those in use are closed when they come back; the pool stays usable."""
+        self._over = True
         self.keeper.disarm()
-        self.gate.rest()
+        self.relief.disarm()
         while self._idle:
             self._forget(self._idle.pop()).close()
         self.logger.info("Pool disposed. %s", self.status())
@@ -227,9 +253,10 @@ class AdaptivePool(Pool):
     async def drain(self, timeout_s: float) -> bool:
         """Refuse newcomers for good and wait until every connection came back; whether they did in time."""
         self.gate.close()
+        self._over = True
         if self._drained is None:
             self._drained = asyncio.Event()
-        if not self.holds:
+        if not self.gate.held:
             return True
         try:
             await asyncio.wait_for(self._drained.wait(), timeout_s)
@@ -269,8 +296,7 @@ class AdaptivePool(Pool):
 
     def cap(self, connections: float) -> None:
         """Never let more callers work than the server grants connections, whatever the law says."""
-        self.gate.cap = connections
-        self.gate.resize(self.gate.wanted)
+        self.gate.put_cap(connections)
 
     # -- the stock pool's numbers --
 
@@ -298,7 +324,7 @@ class AdaptivePool(Pool):
 
     def _wait(self, label: str, asked_s: float) -> None:
         gate = self.gate
-        gate.grow()
+        self.relief.arm()
         if gate.try_acquire(label):
             return
         deadline_s = None if self._timeout_s is None else asked_s + self._timeout_s
@@ -316,12 +342,15 @@ class AdaptivePool(Pool):
 
     def _open(self, now_s: float) -> Entry:
         self._opened += 1
+        self.opening += 1
         try:
             record = self._create_connection()
         except BaseException as error:
             self._opened -= 1
             self._learn_refusal(now_s, error)
             raise
+        finally:
+            self.opening -= 1
         record.expires_s = now_s + self.gate.follower.next_lifetime_s()
         return record
 
@@ -344,7 +373,7 @@ class AdaptivePool(Pool):
         now_s = self._clock()
         retired = next((record for record in self._idle if record.expires_s < now_s), None)
         if retired is None and self._idle:
-            surplus = self.gate.follower.surplus(self._opened, self.gate.inflight, now_s)
+            surplus = self.gate.follower.surplus(self._opened, self.gate.held, now_s)
             retired = self._idle[0] if surplus else None
         if retired is not None:
             self._idle.remove(retired)
@@ -356,13 +385,20 @@ class AdaptivePool(Pool):
         """Open one connection if fewer are open than are to be kept; runs in a greenlet."""
         if self._opened < self.limits.min and self.gate.try_acquire():
             try:
-                self._idle.appendleft(self._open(self._clock()))
+                record = self._open(self._clock())
+                if self._over:
+                    self._forget(record).close()
+                else:
+                    self._idle.appendleft(record)
             finally:
                 self.gate.release()
+                self._tell_drain()
 
 
 def _stock_limits(pool_size: int, max_overflow: int) -> Limits:
     if pool_size < 0 or max_overflow < -1:
         raise exc.ArgumentError(f"pool_size={pool_size} and max_overflow={max_overflow} must not be negative")
     unbounded = pool_size == 0 or max_overflow == -1
-    return Limits(min=pool_size, max=UNBOUNDED if unbounded else pool_size + max_overflow)
+    most = UNBOUNDED if unbounded else pool_size + max_overflow
+    # Connections are opened as fast as the stock pool opens them: all at once.
+    return Limits(min=pool_size, max=most, start=most, open_every_s=0.0)

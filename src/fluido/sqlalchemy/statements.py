@@ -1,5 +1,6 @@
 """Times every statement of an engine and hands it, as a sample, to the pool's law."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,11 +32,13 @@ class Statements:
         self._do_execute_no_params = dialect.do_execute_no_params
         self._do_executemany = dialect.do_executemany
         self._do_commit = dialect.do_commit
+        self._do_rollback = dialect.do_rollback
         # Methods of this one dialect object, which belongs to this one engine.
         dialect.do_execute = self._execute
         dialect.do_execute_no_params = self._execute_no_params
         dialect.do_executemany = self._execute_many
         dialect.do_commit = self._commit
+        dialect.do_rollback = self._rollback
 
     def _execute(
         self, cursor: Any, statement: str, parameters: Any, context: ExecutionContext | None = None
@@ -71,6 +74,18 @@ class Statements:
         else:
             _timed(hold, COMMIT, None, self._do_commit, proxy)
 
+    def _rollback(self, proxy: PoolProxiedConnection) -> None:
+        # Not a sample, but not idle: most callers end with one, and their permit must not be lent meanwhile.
+        hold = hold_of(proxy)
+        if hold is None:
+            self._do_rollback(proxy)
+            return
+        hold.idle_since_s = math.inf
+        try:
+            self._do_rollback(proxy)
+        finally:
+            hold.idle_since_s = hold.limiter.clock()
+
 
 def _hold_in(context: Any) -> Hold | None:
     # `context.root_connection.connection` is the same by its public name, and one call more.
@@ -81,23 +96,27 @@ def _hold_in(context: Any) -> Hold | None:
 def _timed(hold: Hold, statement: str, context: Any, call: Callable[..., None], *arguments: Any) -> None:
     """Run one statement and tell the law. One function, because what it calls is cold after a round trip."""
     limiter, gate = hold.limiter, hold.gate
+    if hold.lent:
+        hold.lent = False
+        gate.recall(hold.label)
+    hold.statement = statement
     inflight, limit = gate.inflight, gate.limit
     binds = gate.waiting > 0 or BINDS * inflight >= gate.wanted
     hold.working_since_s = started_s = limiter.clock()
     try:
         call(*arguments)
     except BaseException as error:
-        ended_s = limiter.clock()
+        hold.idle_since_s = ended_s = limiter.clock()
         hold.working_since_s = None
         hold.database_s += ended_s - started_s
-        outcome = outcome_of(error)
-        limiter.learn(Sample(fingerprint(statement), started_s, ended_s, 0.0, inflight, limit, outcome))
+        label = fingerprint(statement) if limiter.names_matter else ""
+        limiter.learn(Sample(label, started_s, ended_s, 0.0, inflight, limit, outcome_of(error)))
         raise
-    ended_s = limiter.clock()
+    hold.idle_since_s = ended_s = limiter.clock()
     hold.working_since_s = None
     hold.database_s += ended_s - started_s
     if binds or limiter.braked:
-        label = fingerprint(statement)
+        label = fingerprint(statement) if limiter.names_matter else ""
         outcome = Outcome.OK if says_capacity(statement) else Outcome.IGNORED
         # A batch of rows in one INSERT has the parameters of all of them.
         batch = context is not None and context.executemany
