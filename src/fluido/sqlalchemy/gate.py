@@ -110,8 +110,11 @@ class ConnectionGate(LanedGate):
             self._count_heavy(label)
         self._draw()
 
-    def end_lent(self) -> None:
-        """It gives its connection back without having asked again."""
+    def give_back(self, label: str, *, lent: bool) -> None:
+        """A holder gives its connection back, without having asked again where its permit was `lent`."""
+        if not lent:
+            self.release(label)
+            return
         self.lent -= 1
         self._draw()
         if self.waiting:

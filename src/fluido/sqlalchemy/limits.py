@@ -3,9 +3,13 @@
 import math
 from dataclasses import dataclass
 
+from sqlalchemy import exc
+
 # What SQLAlchemy's pool opens without any argument, pool_size + max_overflow; who changes
 # one import gets no less.
 STOCK_SIZE = 5 + 10
+# What SQLAlchemy means by max_overflow=-1 or pool_size=0: as many as are asked for.
+UNBOUNDED = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +69,12 @@ class Limits:
     def pinned(self) -> bool:
         """Whether the bounds leave nothing to decide."""
         return self.min == self.max
+
+
+def stock_limits(pool_size: int, max_overflow: int) -> Limits:
+    """What SQLAlchemy's arguments mean: a fixed size, and connections opened as fast as they are asked for."""
+    if pool_size < 0 or max_overflow < -1:
+        raise exc.ArgumentError(f"pool_size={pool_size} and max_overflow={max_overflow} must not be negative")
+    unbounded = pool_size == 0 or max_overflow == -1
+    most = UNBOUNDED if unbounded else pool_size + max_overflow
+    return Limits(min=pool_size, max=most, start=most, open_every_s=0.0)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import exc
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 from sqlalchemy.pool.base import _AsyncConnDialect
 from sqlalchemy.util import await_only
@@ -31,12 +30,9 @@ from fluido.sqlalchemy.gate import ConnectionGate
 from fluido.sqlalchemy.hold import Hold
 from fluido.sqlalchemy.keeper import Keeper
 from fluido.sqlalchemy.law import default_law
-from fluido.sqlalchemy.limits import Limits
+from fluido.sqlalchemy.limits import Limits, stock_limits
 from fluido.sqlalchemy.outcome import outcome_of_connect
 from fluido.sqlalchemy.relief import Relief
-
-# What SQLAlchemy means by max_overflow=-1 or pool_size=0: as many as are asked for.
-UNBOUNDED = 1_000_000
 
 
 class AdaptivePool(Pool):
@@ -71,7 +67,7 @@ class AdaptivePool(Pool):
         names = given.keys() - {"self", "creator", "stock", "__class__"}
         self._arguments: dict[str, Any] = {name: given[name] for name in names} | stock
         super().__init__(creator, **stock)
-        self.limits = limits = limit or _stock_limits(pool_size, max_overflow)
+        self.limits = limits = limit or stock_limits(pool_size, max_overflow)
         # The stock arguments ask for a fixed size; `limit` for one that is found.
         self.law: Law = law or (default_law(limits, server="", clock=clock) if limit else Fixed(limits.max))
         self.holds: dict[Entry, Hold] = {}
@@ -192,7 +188,7 @@ class AdaptivePool(Pool):
                 self._idle.append(record)
             if hold.lent:
                 hold.lent = False
-                self.gate.end_lent()
+                self.gate.give_back(hold.label, lent=True)
             else:
                 self.gate.release(hold.label)
         else:
@@ -202,11 +198,8 @@ class AdaptivePool(Pool):
         try:
             self._forget(record).close()
         finally:
-            if hold.lent:
-                hold.lent = False
-                self.gate.end_lent()
-            else:
-                self.gate.release(hold.label)
+            self.gate.give_back(hold.label, lent=hold.lent)
+            hold.lent = False
             self._tell_drain()
 
     def _tell_drain(self) -> None:
@@ -393,12 +386,3 @@ class AdaptivePool(Pool):
             finally:
                 self.gate.release()
                 self._tell_drain()
-
-
-def _stock_limits(pool_size: int, max_overflow: int) -> Limits:
-    if pool_size < 0 or max_overflow < -1:
-        raise exc.ArgumentError(f"pool_size={pool_size} and max_overflow={max_overflow} must not be negative")
-    unbounded = pool_size == 0 or max_overflow == -1
-    most = UNBOUNDED if unbounded else pool_size + max_overflow
-    # Connections are opened as fast as the stock pool opens them: all at once.
-    return Limits(min=pool_size, max=most, start=most, open_every_s=0.0)
