@@ -32,8 +32,7 @@ system = SentinelSystem(
     dynamic_redis_cache,
     adaptive_buffer_manager,
     redis_url=settings.redis_url,
-    deadline_s=settings.deadline_s,
-    should_migrate=settings.migrate,
+    settings=settings,
 )
 pace = Pace(
     law=StreamGap(),

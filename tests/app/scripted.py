@@ -13,7 +13,9 @@ from app.core.ports import (
     ChatRequest,
     Conversation,
     ConversationSummary,
+    Cursor,
     DependencyHealth,
+    Owner,
     Reply,
     TextDelta,
 )
@@ -76,14 +78,18 @@ class ScriptedSystem:
             if not is_done:
                 self.closed_early.set()
 
-    async def conversation(self, conversation_id: UUID, user_id: str | None, limit: int) -> Conversation:
+    async def conversation(
+        self, conversation_id: UUID, owner: Owner, limit: int, before: int | None = None
+    ) -> Conversation:
         if conversation_id != self.conversation_id:
             raise NotFound("There is no such conversation for this user.")
         now = datetime(2026, 11, 22, tzinfo=UTC)
         return Conversation(ConversationSummary(conversation_id, "ana", "Hello", now, now), [])
 
-    async def conversations(self, user_id: str, limit: int) -> Sequence[ConversationSummary]:
+    async def conversations(
+        self, owner: Owner, limit: int, after: Cursor | None = None
+    ) -> Sequence[ConversationSummary]:
         return []
 
-    async def delete(self, conversation_id: UUID, user_id: str | None) -> None:
-        await self.conversation(conversation_id, user_id, 1)
+    async def delete(self, conversation_id: UUID, owner: Owner) -> None:
+        await self.conversation(conversation_id, owner, 1)

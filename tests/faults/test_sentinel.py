@@ -45,7 +45,7 @@ async def until_answered(sentinel: Running, within_s: float, **body: str) -> flo
 
 
 async def roles(sentinel: Running, conversation: str) -> list[str]:
-    answer = await sentinel.client.get(f"/conversations/{conversation}")
+    answer = await sentinel.client.get(f"/conversations/{conversation}?user_id=ana")
     return [message["role"] for message in answer.json()["messages"]]
 
 

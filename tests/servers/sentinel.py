@@ -66,6 +66,7 @@ async def running(
     *,
     deadline_s: float = 60.0,
     ollama: bool = False,
+    **more: Any,
 ) -> AsyncIterator[Running]:
     """Sentinel as `app.main` builds it, on the servers of a test."""
     settings = Settings(
@@ -74,12 +75,14 @@ async def running(
         openai_url=None if ollama else engine_url,
         ollama_url=engine_url if ollama else None,
         model=None,
+        deadline_s=deadline_s,
+        **more,
     )
     sentinel = SentinelFluidoV2(settings=settings)
     db = DynamicPostgreSQLSession(database_url)
     cache = DynamicRedisCache()
     buffers = AdaptiveBufferManager()
     buffers.attach(DataFlowType.LLM_INFERENCE, lambda: sentinel.dispatcher.stations)
-    system = SentinelSystem(sentinel, db, cache, buffers, redis_url=redis_url, deadline_s=deadline_s)
+    system = SentinelSystem(sentinel, db, cache, buffers, redis_url=redis_url, settings=settings)
     async with served(create_app(system, settings)) as client:
         yield Running(client, sentinel, db, cache, system)

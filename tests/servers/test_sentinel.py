@@ -25,7 +25,7 @@ async def sentinel(
 
 
 async def stored(sentinel: Running, conversation_id: str) -> list[str]:
-    answer = await sentinel.client.get(f"/conversations/{conversation_id}")
+    answer = await sentinel.client.get(f"/conversations/{conversation_id}?user_id=ana")
     return [message["role"] for message in answer.json()["messages"]]
 
 
@@ -55,7 +55,7 @@ async def test_a_foreign_or_unknown_conversation_is_not_found(sentinel: Running)
     assert (await sentinel.client.delete(f"/conversations/{mine}?user_id=eve")).status_code == 404
     assert await stored(sentinel, mine) == ["user", "assistant"]
     assert (await sentinel.client.delete(f"/conversations/{mine}?user_id=ana")).status_code == 204
-    assert (await sentinel.client.get(f"/conversations/{mine}")).status_code == 404
+    assert (await sentinel.client.get(f"/conversations/{mine}?user_id=ana")).status_code == 404
 
 
 async def test_a_repeated_key_gets_the_same_answer_once(sentinel: Running) -> None:

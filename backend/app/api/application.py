@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
-from fastapi_swagger import patch_fastapi
 from starlette.middleware import Middleware
 
 from app.core.drain import Drain
@@ -15,6 +14,7 @@ from . import conversations, errors, observe, pages
 from .bounds import BoundedBody, RequestId
 from .chat import chat_router
 from .draining import Draining
+from .origins import KnownHost, SafeHeaders
 from .pace import Pace
 from .panel import Feed, Frames, panel_router
 from .security import Door
@@ -55,7 +55,9 @@ def create_app(
         middleware=[
             *_tracing(settings),
             Middleware(RequestId),
+            Middleware(SafeHeaders),
             Middleware(Measured, traffic=traffic),
+            *_host_check(settings),
             Middleware(Draining, drain=drain),
             Middleware(BoundedBody, max_bytes=settings.max_body_bytes),
         ],
@@ -66,16 +68,22 @@ def create_app(
     app.state.feed = feed
     app.state.drain = drain
     errors.install(app)
-    door = Door([key.get_secret_value() for key in settings.api_keys], settings.requests_per_minute)
+    door = Door(settings.keys(), settings.requests_per_minute)
     app.include_router(chat_router(settings.max_message_chars), dependencies=[Depends(door)])
     app.include_router(conversations.router, dependencies=[Depends(door)])
     app.include_router(observe.router)
     app.include_router(panel_router(feed, door, settings.slow_client_s))
     app.include_router(pages.router)
     app.mount("/web", pages.static_files(), name="web")
-    # The stock page of the documentation loads its scripts from elsewhere; this one brings them along.
-    patch_fastapi(app, redirect_from_root_to_docs=False)
+    app.mount("/swagger", pages.swagger_files(), name="swagger")
     return app
+
+
+def _host_check(settings: Settings) -> list[Middleware]:
+    """A key keeps foreign pages out; without one, the name they call us by does."""
+    if settings.has_keys:
+        return []
+    return [Middleware(KnownHost, allowed=(settings.host, *settings.allowed_hosts))]
 
 
 def _tracing(settings: Settings) -> list[Middleware]:

@@ -1,13 +1,18 @@
 """Bounds on what arrives: body size, encoding and request ids, as pure ASGI."""
 
+import asyncio
 import re
 import uuid
+from contextlib import suppress
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import Answer
 
+# What is read, and for how long, after a body was refused.
+LINGER_BYTES = 4 << 20
+LINGER_S = 2.0
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
 
@@ -50,7 +55,7 @@ class BoundedBody:
             return
         declared = dict(scope["headers"]).get(b"content-length", b"")
         if declared.isdigit() and int(declared) > self._max_bytes:
-            await self._refuse(scope, receive, send)
+            await self._refuse(receive, send)
             return
         body = bytearray()
         more = True
@@ -61,7 +66,7 @@ class BoundedBody:
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > self._max_bytes:
-                await self._refuse(scope, receive, send)
+                await self._refuse(receive, send)
                 return
         try:
             body.decode("utf-8")
@@ -71,9 +76,24 @@ class BoundedBody:
             return
         await self._app(scope, _replay(bytes(body), receive), send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _refuse(self, receive: Receive, send: Send) -> None:
         sentence = f"The body may hold at most {self._max_bytes} bytes."
-        await Answer(413, "too_large", sentence).response()(scope, receive, send)
+        response = Answer(413, "too_large", sentence).response()
+        response.headers["connection"] = "close"
+        started = {"type": "http.response.start", "status": 413, "headers": response.raw_headers}
+        await send(started)
+        await send({"type": "http.response.body", "body": response.body, "more_body": True})
+        # A connection that is closed while its client sends is reset, and the answer lost: a client that is
+        # nearly through may end, one that is not is cut.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                left = LINGER_BYTES
+                while left > 0:
+                    message = await receive()
+                    left -= len(message.get("body", b""))
+                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                        break
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -10,6 +10,7 @@ from app.core.ports import ChatRequest
 
 from .bodies import ChatAnswer, ChatBody, FailureBody
 from .responses import EventStream, WholeAnswer
+from .security import caller_of
 
 IdempotencyKey = Annotated[
     str | None,
@@ -30,7 +31,8 @@ def chat_router(max_message_chars: int) -> APIRouter:
     """Return the routes; a message over `max_message_chars` is refused with 422."""
     router = APIRouter(tags=["chat"], responses=_FAILURES)
 
-    def parsed(body: ChatBody, key: str | None) -> ChatRequest:
+    def parsed(request: Request, body: ChatBody, key: str | None) -> ChatRequest:
+        caller = caller_of(request)
         message = body.message
         if not message.strip():
             raise HTTPException(422, "message: is blank, write something to answer.")
@@ -48,13 +50,16 @@ def chat_router(max_message_chars: int) -> APIRouter:
             kind=body.kind,
             max_output_tokens=body.max_output_tokens,
             deadline_s=body.deadline_s,
+            tenant=caller.tenant,
+            is_heir=caller.is_heir,
         )
 
     @router.post("/chat", response_model=ChatAnswer, summary="Answer a message")
     async def chat(request: Request, body: ChatBody, idempotency_key: IdempotencyKey = None) -> Response:
         """Answer a message, whole. The message is stored before the model sees it."""
         app = request.app.state
-        return WholeAnswer(app.system.assistant.chat(parsed(body, idempotency_key)), app.pace, app.drain)
+        asked = parsed(request, body, idempotency_key)
+        return WholeAnswer(app.system.assistant.chat(asked), app.pace, app.drain)
 
     @router.post(
         "/chat/stream",
@@ -76,6 +81,7 @@ def chat_router(max_message_chars: int) -> APIRouter:
         connection stops the generation.
         """
         app = request.app.state
-        return EventStream(app.system.assistant.chat(parsed(body, idempotency_key)), app.pace, app.drain)
+        asked = parsed(request, body, idempotency_key)
+        return EventStream(app.system.assistant.chat(asked), app.pace, app.drain)
 
     return router

@@ -10,9 +10,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.core import failures
+from app.core.incidents import Incident, incidents
+from app.core.secrets import scrubbed
 from fluido import errors
+from fluido.llm import errors as llm
 
 from .bodies import Failure
 
@@ -59,8 +63,13 @@ _TABLE: Sequence[tuple[type[Exception], int, str]] = (
     (failures.KeyReused, 422, "idempotency_key_reused"),
     (failures.PromptTooLong, 422, "prompt_too_long"),
     (failures.StorageUnavailable, 503, "storage_unavailable"),
+    (llm.PromptTooLong, 422, "prompt_too_long"),
+    (llm.ModelMissing, 404, "model_missing"),
+    (llm.CallRejected, 422, "engine_refused"),
+    (llm.EmptyAnswer, 502, "empty_answer"),
     (failures.EngineFailed, 502, "engine_failed"),
     (QuotaExceeded, 429, "quota_exceeded"),
+    (failures.ForeignPage, 403, "foreign_page"),
     (errors.LimitReached, 503, "busy"),
     (errors.WaitTimeout, 503, "waited_too_long"),
     (errors.BufferFull, 503, "busy"),
@@ -76,9 +85,20 @@ def answer_to(error: Exception) -> Answer:
             retry: float | None = getattr(error, "retry_after_s", None)
             if retry is None and status == 503:
                 retry = 1.0
-            return Answer(status, code, str(error), retry, _detail(error))
+            told = error.code if isinstance(error, failures.StorageUnavailable) else code
+            if status >= 500:
+                incidents.note(Incident.SERVER_ERROR, status=status, code=told)
+            return Answer(status, told, _message(error), retry, _detail(error))
+    incidents.note(Incident.SERVER_ERROR, status=500, code="internal", error=type(error).__name__)
     log.error("unexpected error", exc_info=error)
     return Answer(500, "internal", "Something broke on our side. The request id finds it in the log.")
+
+
+def _message(error: Exception) -> str:
+    """The sentence for the caller, who is not told where our engines are."""
+    if isinstance(error, errors.EngineUnavailable):
+        return "No engine answers now. Ask again in a moment."
+    return scrubbed(str(error))
 
 
 def _detail(error: Exception) -> dict[str, object] | None:
@@ -92,25 +112,42 @@ def _sentence(problem: dict[str, Any]) -> str:
     return f"{place}: {problem.get('msg')}" if place else str(problem.get("msg"))
 
 
-async def _on_validation(_: Request, error: Exception) -> JSONResponse:
+_SEND_JSON = "Send a JSON object with the header content-type: application/json."
+
+
+async def _on_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
     problems = error.errors()
     if any(problem.get("type") == "json_invalid" for problem in problems):
         return Answer(
             400, "bad_json", f"The body is not JSON: {problems[0].get('ctx', {}).get('error', '')}"
         ).response()
-    if any(problem.get("loc") == ("body",) and problem.get("input") is None for problem in problems):
-        return Answer(
-            422, "invalid", "Send a JSON object with the header content-type: application/json."
-        ).response()
+    is_json = "json" in request.headers.get("content-type", "").lower()
+    if any(
+        problem.get("loc") == ("body",) and (problem.get("input") is None or not is_json)
+        for problem in problems
+    ):
+        return Answer(422, "invalid", _SEND_JSON).response()
     return Answer(422, "invalid", "; ".join(_sentence(problem) for problem in problems[:5])).response()
 
 
-async def _on_http(_: Request, error: Exception) -> JSONResponse:
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
     codes = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}
     answer = Answer(error.status_code, codes.get(error.status_code, "http_error"), str(error.detail))
-    return JSONResponse(answer.body(), status_code=answer.status, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return JSONResponse(answer.body(), status_code=answer.status, headers=headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """Every method that some route takes at this path; the router itself names those of one route."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= set(getattr(route, "methods", None) or ())
+    return found
 
 
 async def _on_known(_: Request, error: Exception) -> JSONResponse:

@@ -6,6 +6,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
+from app.core.secrets import scrubbed
+
 from .traffic import CONTENT_TYPE
 
 router = APIRouter(tags=["operations"])
@@ -29,14 +31,19 @@ async def ready(request: Request) -> JSONResponse:
     body = {
         "status": status,
         "dependencies": {
-            item.name: {"ready": item.ready, "required": item.required, "detail": item.detail}
+            item.name: {"ready": item.ready, "required": item.required, "detail": scrubbed(item.detail)}
             for item in found
         },
     }
     return JSONResponse(body, status_code=200 if is_ready else 503)
 
 
-@router.get("/metrics", summary="Prometheus metrics")
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format."}},
+)
 async def metrics(request: Request) -> Response:
     """Requests by route and status, and every flow with its limit and waits."""
     return Response(request.app.state.traffic.render(), media_type=CONTENT_TYPE)

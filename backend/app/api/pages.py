@@ -17,11 +17,27 @@ async def index() -> FileResponse:
     return FileResponse(WEB / "index.html", headers=HEADERS)
 
 
+@router.get("/docs")
+async def docs() -> FileResponse:
+    """The page of the API; its scripts come along, by addresses relative to it."""
+    return FileResponse(WEB / "docs.html", headers=HEADERS | {"content-security-policy": _DOCS})
+
+
+def swagger_files() -> StaticFiles:
+    """Return Swagger UI, which a package brings along."""
+    return StaticFiles(packages=[("fastapi_swagger", "resources")])
+
+
 def static_files() -> StaticFiles:
     """Return the page's scripts and styles."""
     return StaticFiles(directory=WEB)
 
 
+# Swagger UI writes styles into its elements and draws its icons from data.
+_DOCS = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
 HEADERS = {
     "cache-control": "no-cache",
     "content-security-policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'none'",

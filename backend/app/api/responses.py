@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.core.drain import Drain
+from app.core.incidents import Incident, incidents
 from app.core.ports import Accepted, ChatEvent, Reply, TextDelta
 from fluido.errors import Closed
 
@@ -145,6 +146,7 @@ class EventStream(_Generated):
         if not self._is_started:
             await answer.response()(scope, receive, send)
             return
+        incidents.note(Incident.STREAM_BROKEN, status=answer.status, code=answer.code)
         await self._write(send, _event("error", {**answer.body(), "status": answer.status}))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -7,21 +7,26 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.incidents import incidents
 from fluido.telemetry.prometheus import FlowCollector, HasStats
 
 from .engine_metrics import EngineCollector
 from .history_metrics import HistoryCollector
+from .incident_metrics import IncidentCollector
 from .recent import RecentTimes
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _COMMENT = b":"  # of an event stream: keeps the connection alive, and is not the answer yet
+# The methods of RFC 9110 and PATCH: the closed set of their label.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class Traffic:
-    """The registry of one application. Labels are route templates and status codes: a bounded set.
+    """The registry of one application.
 
-    `flows` is asked at each scrape for the flows that are live then.
+    Labels are route templates, known methods and status codes: a closed set. `flows` is asked at each scrape
+    for the flows that are live then.
     """
 
     def __init__(self, flows: Callable[[], Iterable[HasStats]]) -> None:
@@ -30,6 +35,7 @@ class Traffic:
         self._registry.register(FlowCollector(flows))
         self._registry.register(EngineCollector(flows))
         self._registry.register(HistoryCollector(flows))
+        self._registry.register(IncidentCollector(incidents))
         self.requests = Counter(
             "sentinel_http_requests",
             "Requests answered.",
@@ -62,6 +68,11 @@ class Traffic:
     def render(self) -> bytes:
         """Return the text format."""
         return generate_latest(self._registry)
+
+
+def _method(scope: Scope) -> str:
+    """HTTP lets a client invent methods; a label may not be invented."""
+    return scope["method"] if scope["method"] in METHODS else "other"
 
 
 class Measured:
@@ -97,7 +108,7 @@ class Measured:
             self._traffic.in_flight.dec()
             # The router leaves the template in the scope; what it did not know is one label, not many.
             route = getattr(scope.get("route"), "path", "unknown")
-            self._traffic.requests.labels(scope["method"], route, status).inc()
+            self._traffic.requests.labels(_method(scope), route, status).inc()
             total_s = self._clock() - started
             first_s = None if first is None else first - started
             self._traffic.duration.labels(route).observe(total_s)

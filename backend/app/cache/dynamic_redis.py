@@ -153,14 +153,19 @@ class DynamicRedisCache:
         self._paused_until_s = 0.0
         return f"answers in {(time.perf_counter() - begun_s) * 1e3:.1f} ms"
 
-    async def get(self, key: str, default: Any = None) -> Any:
-        """The fresh value under `key`, or `default`."""
+    async def get(self, key: str, default: Any = None, *, parse: Callable[[Any], Any] | None = None) -> Any:
+        """The fresh value under `key`, or `default`. A value that `parse` raises on is a miss."""
         entry = await self._read(key)
-        if entry is None or not entry.fresh(self._clock()):
-            self.counts.misses += 1
-            return default
-        self.counts.hits += 1
-        return entry.value
+        if entry is not None and entry.fresh(self._clock()):
+            try:
+                value = entry.value if parse is None else parse(entry.value)
+            except (ValueError, TypeError, LookupError, AttributeError):
+                self.counts.corrupt += 1
+            else:
+                self.counts.hits += 1
+                return value
+        self.counts.misses += 1
+        return default
 
     async def batch_get(self, keys: Iterable[str]) -> dict[str, Any]:
         """The fresh values of those keys that have one, read in one command."""
@@ -349,6 +354,10 @@ class DynamicRedisCache:
             if self._clock() >= self._paused_until_s:
                 _log.warning("Redis does not answer, the cache is left out for a while: %s", error)
             self._paused_until_s = self._clock() + self._pause_s
+            return None
+        except (ValueError, TypeError) as error:
+            self.counts.failed += 1
+            _log.warning("Redis said what no Redis says, it is taken for nothing: %s", type(error).__name__)
             return None
 
     def _unpack(self, packed: bytes | None) -> Entry | None:

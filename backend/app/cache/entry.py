@@ -5,6 +5,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+# What is written has one shape; whoever changes it, or what a value looks like, counts up. Replicas of two
+# releases then miss each other's entries instead of misreading them.
+VERSION = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -29,16 +33,16 @@ class Entry:
 
     def pack(self) -> bytes:
         """As JSON. Raises TypeError or ValueError for values that JSON does not know."""
-        document = [self.fresh_until_s, self.cost_s, self.value]
+        document = [VERSION, self.fresh_until_s, self.cost_s, self.value]
         return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     @classmethod
     def unpack(cls, packed: bytes) -> "Entry":
         """Raises ValueError for what `pack` did not write."""
         document = json.loads(packed)
-        if not isinstance(document, list) or len(document) != 3:
+        if not isinstance(document, list) or len(document) != 4 or document[0] != VERSION:
             raise ValueError("not an entry of this cache")
-        fresh_until_s, cost_s, value = document
+        _, fresh_until_s, cost_s, value = document
         if not isinstance(fresh_until_s, int | float) or not isinstance(cost_s, int | float):
             raise ValueError("not an entry of this cache")
         return cls(value, fresh_until_s, cost_s)

@@ -31,12 +31,31 @@ class PromptTooLong(SentinelError):
 
 
 class StorageUnavailable(SentinelError):
-    """PostgreSQL does not answer. Nothing was acknowledged; ask again after `retry_after_s`."""
+    """PostgreSQL cannot be used now. Nothing was acknowledged; ask again after `retry_after_s`.
 
-    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+    `code` tells what kind of trouble it is. `passes` says that waiting helps, as after a failover; what needs
+    a person (a full disk, a wrong password) does not pass. `said` are the server's own words, for the log.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float = 1.0,
+        code: str = "storage_unavailable",
+        passes: bool = True,
+        said: str = "",
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.code = code
+        self.passes = passes
+        self.said = said
 
 
 class EngineFailed(SentinelError):
-    """The engine broke off while it was answering. The message is stored; ask again."""
+    """The engine broke off while it was answering. What it said is stored; ask again."""
+
+
+class ForeignPage(SentinelError):
+    """A page of another origin asked. Open Sentinel's own."""

@@ -11,6 +11,37 @@ from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose conversations a request may see: those of a user of a tenant.
+
+    `tenant` names an API key, or is empty where the service has none. An heir is the only tenant there is: it
+    sees the conversations of no tenant too, which were stored before there were keys.
+    """
+
+    user_id: str
+    tenant: str = ""
+    is_heir: bool = False
+
+    @property
+    def tenants(self) -> tuple[str, ...]:
+        """Every tenant whose rows this owner sees; new ones are the first one's."""
+        return (self.tenant, "") if self.is_heir and self.tenant else (self.tenant,)
+
+    @property
+    def mark(self) -> str:
+        """One text for both parts; neither holds a control character."""
+        return f"{self.tenant}\x1f{self.user_id}" if self.tenant else self.user_id
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where the next page of a list of conversations begins: behind this one."""
+
+    updated_at: datetime
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One message of a user, already parsed and bounded.
 
@@ -25,11 +56,21 @@ class ChatRequest:
     kind: str | None = None
     max_output_tokens: int | None = None
     deadline_s: float | None = None
+    tenant: str = ""
+    is_heir: bool = False
+
+    @property
+    def owner(self) -> Owner:
+        """Whose message it is."""
+        return Owner(self.user_id, self.tenant, self.is_heir)
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The message is stored and will be answered in this conversation."""
+    """The message has its place and will be answered in this conversation.
+
+    It is stored, unless PostgreSQL or the answer before it keep it waiting.
+    """
 
     conversation_id: UUID
     kind: str
@@ -133,16 +174,23 @@ class Assistant(Protocol):
         """
         ...
 
-    async def conversation(self, conversation_id: UUID, user_id: str | None, limit: int) -> Conversation:
-        """Return a conversation with its last `limit` messages; `NotFound` if it is not this user's."""
+    async def conversation(
+        self, conversation_id: UUID, owner: Owner, limit: int, before: int | None = None
+    ) -> Conversation:
+        """Return a conversation with its last `limit` messages (of those older than the message `before`).
+
+        `NotFound` if it is not this owner's.
+        """
         ...
 
-    async def conversations(self, user_id: str, limit: int) -> Sequence[ConversationSummary]:
-        """Return the user's conversations, the most recently used first."""
+    async def conversations(
+        self, owner: Owner, limit: int, after: Cursor | None = None
+    ) -> Sequence[ConversationSummary]:
+        """Return the owner's conversations, the most recently used first, from behind `after`."""
         ...
 
-    async def delete(self, conversation_id: UUID, user_id: str | None) -> None:
-        """Forget a conversation and its messages; `NotFound` if it is not this user's."""
+    async def delete(self, conversation_id: UUID, owner: Owner) -> None:
+        """Forget a conversation and its messages; `NotFound` if it is not this owner's."""
         ...
 
 

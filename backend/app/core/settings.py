@@ -1,7 +1,9 @@
 """What depends on the deployment. The only reader of the environment; sealed once it is built."""
 
+import hashlib
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +11,9 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.adaptive_buffers import FIRST_TOKEN_S, SLOW_CLIENT_S
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,32}")
 
 
 def _env(name: str) -> AliasChoices:
@@ -37,12 +42,27 @@ class Settings(BaseSettings):
     data_dir: Path | None = None
     migrate: bool = True
 
+    # Each key is a tenant of its own. With tenant_keys (`name:key`) several keys may be one
+    # tenant's.
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    tenant_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    # Names by which a service without keys may be asked for, beside its address and names without a dot.
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     requests_per_minute: int = Field(default=0, ge=0)
     max_body_bytes: int = Field(default=65_536, ge=1024)
     max_message_chars: int = Field(default=8_000, ge=1)
     deadline_s: float = Field(default=FIRST_TOKEN_S, gt=0, le=3600)
     slow_client_s: float = Field(default=SLOW_CLIENT_S, gt=0)
+    # How long a client may take to send its headers, and then its body.
+    header_s: float = Field(default=10.0, gt=0)
+    body_s: float = Field(default=30.0, gt=0)
+    # Where an answer ends at the latest, and how long PostgreSQL is waited for while it is replaced.
+    max_answer_chars: int = Field(default=200_000, ge=1)
+    max_answer_s: float = Field(default=900.0, gt=0)
+    storage_wait_s: float = Field(default=20.0, ge=0)
+    # How long idempotency keys and timings are kept; 0: for ever.
+    keep_requests_days: float = Field(default=30.0, ge=0)
+    keep_timings_days: float = Field(default=30.0, ge=0)
     # A balancer finds out that a replica leaves within its check interval times its tolerance.
     announce_s: float = Field(default=0.0, ge=0)
     drain_s: float = Field(default=20.0, ge=0)
@@ -51,12 +71,33 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     traces: bool = False
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("api_keys", "tenant_keys", "allowed_hosts", mode="before")
     @classmethod
-    def _split_keys(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("tenant_keys", mode="after")
+    @classmethod
+    def _named(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for each in value:
+            name, colon, key = each.get_secret_value().partition(":")
+            if not (colon and key and _NAME.fullmatch(name)):
+                msg = (
+                    "SENTINEL_TENANT_KEYS takes `name:key` pairs with commas between them; a name has up "
+                    "to 32 letters, digits, dots, hyphens and underscores."
+                )
+                raise ValueError(msg)
+        return value
+
+    @field_validator("log_level", mode="after")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.upper() not in LEVELS:
+            msg = f"SENTINEL_LOG_LEVEL must be one of {', '.join(LEVELS)}, not {value!r}"
+            raise ValueError(msg)
+        return value.upper()
 
     @field_validator("database_url", mode="after")
     @classmethod
@@ -74,13 +115,29 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _no_open_door(self) -> "Settings":
-        if not _is_loopback(self.host) and not self.api_keys:
+        if not _is_loopback(self.host) and not self.has_keys:
             msg = (
                 f"Sentinel refuses to listen on {self.host} without a key: set SENTINEL_API_KEYS, "
                 "or keep HOST on 127.0.0.1 and put a proxy in front."
             )
             raise ValueError(msg)
         return self
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether callers must show a key."""
+        return bool(self.api_keys or self.tenant_keys)
+
+    def keys(self) -> dict[str, str]:
+        """Tenant by key. A key without a name is a tenant of its own, named by its digest."""
+        found = {
+            key: f"key-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+            for key in (each.get_secret_value() for each in self.api_keys)
+        }
+        for each in self.tenant_keys:
+            name, _, key = each.get_secret_value().partition(":")
+            found[key] = name
+        return found
 
     def required_database_url(self) -> str:
         """Return the database's address, or say how to get one."""

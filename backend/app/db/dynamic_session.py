@@ -83,6 +83,7 @@ class DynamicPostgreSQLSession:
                 limit=limits,
                 pool_timeout=self._read_timeout_s,
                 pool_logging_name=logging_name,
+                hide_parameters=True,  # they are what people wrote: not for a log
                 connect_args=_timeouts(where, self._connect_timeout_s, self._read_timeout_s),
             )
 

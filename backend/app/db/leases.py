@@ -22,8 +22,10 @@ RENEW_S = 1.0
 _RENEW = sa.text(
     """
     UPDATE requests r SET answering_until = clock_timestamp() + CAST(:lease AS interval)
-    FROM unnest(CAST(:users AS text[]), CAST(:keys AS text[]), CAST(:holders AS uuid[])) AS mine(u, k, h)
-    WHERE r.user_id = mine.u AND r.idempotency_key = mine.k AND r.holder = mine.h AND r.answer_id IS NULL
+    FROM unnest(CAST(:tenants AS text[]), CAST(:users AS text[]), CAST(:keys AS text[]),
+                CAST(:holders AS uuid[])) AS mine(t, u, k, h)
+    WHERE r.tenant = mine.t AND r.user_id = mine.u AND r.idempotency_key = mine.k AND r.holder = mine.h
+      AND r.answer_id IS NULL
     RETURNING r.holder
     """
 )
@@ -36,6 +38,7 @@ class Lease:
     user_id: str
     key: str
     holder: UUID
+    tenant: str = ""
 
 
 class Leases:
@@ -106,6 +109,7 @@ class Leases:
         sent = tuple(self._held)
         values = {
             "lease": timedelta(seconds=self.lease_s),
+            "tenants": [lease.tenant for lease in sent],
             "users": [lease.user_id for lease in sent],
             "keys": [lease.key for lease in sent],
             "holders": [lease.holder for lease in sent],

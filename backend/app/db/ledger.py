@@ -1,7 +1,8 @@
 """Idempotent requests: one key, one stored message, one answer, also across replicas and crashes."""
 
 import hashlib
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -49,7 +50,8 @@ _SETTLE = sa.text(
         UPDATE requests r
         SET answer_id = nextval(pg_get_serial_sequence('messages', 'id')), answering_until = clock_timestamp()
         FROM home
-        WHERE r.user_id = :user_id AND r.idempotency_key = :key AND r.conversation_id = home.id
+        WHERE r.tenant = :tenant AND r.user_id = :user_id AND r.idempotency_key = :key
+          AND r.conversation_id = home.id
           AND r.holder = :holder AND r.answer_id IS NULL
         RETURNING r.answer_id, r.conversation_id
     )
@@ -89,15 +91,18 @@ class RequestLedger:
         kind: str,
         conversation_id: UUID | None,
         fresh_id: UUID,
+        tenants: Sequence[str] = ("",),
+        holder: UUID | None = None,
     ) -> Claim:
         """Store the message under `key`, or find what an earlier request with it did.
 
         A claim with a lease is to be ended by `settle` or `release`. Raises `KeyReused` when the key stands
         for another message, `StillAnswering` while another request holds the lease, `NotFound` when the
-        conversation is not the user's.
+        conversation is not the user's. `holder` names this claim: one whose outcome was lost is repeated with
+        the same.
         """
         mark = fingerprint(message, conversation_id)
-        lease = Lease(user_id, key, uuid4())
+        lease = Lease(user_id, key, holder or uuid4(), tenants[0])
         held = {
             "holder": lease.holder,
             "answering_until": _now + timedelta(seconds=self.leases.lease_s),
@@ -111,8 +116,8 @@ class RequestLedger:
                     )
                 )
                 # An answer that is being stored now is waited for: it may still be the one.
-                found = await connection.execute(_SELECT.where(_is(lease)).with_for_update())
-                row = found.one_or_none()
+                found = await connection.execute(_of(user_id, key, tenants).with_for_update())
+                row = found.first()
                 if row is None:
                     question = await insert_question(
                         connection,
@@ -121,9 +126,11 @@ class RequestLedger:
                         content=message,
                         kind=kind,
                         is_new=conversation_id is None,
+                        tenants=tenants,
                     )
                     await connection.execute(
                         sa.insert(requests).values(
+                            tenant=lease.tenant,
                             user_id=user_id,
                             idempotency_key=key,
                             fingerprint=mark,
@@ -133,13 +140,35 @@ class RequestLedger:
                         )
                     )
                 else:
-                    answer = await _earlier(connection, row, mark)
+                    lease = replace(lease, tenant=row.tenant)
+                    answer = await _earlier(connection, row, mark, lease.holder)
                     question = await _question(connection, row.conversation_id, row.message_id)
                     if answer is not None:
                         return Claim(question, answer, None)
                     await connection.execute(sa.update(requests).where(_is(lease)).values(**held))
         self.leases.hold(lease)
         return Claim(question, None, lease)
+
+    async def answered(
+        self,
+        *,
+        user_id: str,
+        key: str,
+        message: str,
+        conversation_id: UUID | None,
+        tenants: Sequence[str] = ("",),
+    ) -> Claim | None:
+        """Return the answer that the key has; None while it has none. Raises `KeyReused`, claims nothing."""
+        with storage():
+            async with self._autocommit.connect() as connection:
+                row = (await connection.execute(_of(user_id, key, tenants))).first()
+                if row is None:
+                    return None
+                _check_mark(row, fingerprint(message, conversation_id))
+                if row.answer_id is None:
+                    return None
+                answer = await _answer(connection, row.answer_id)
+                return Claim(Question(row.message_id, row.conversation_id, None), answer, None)
 
     async def settle(self, lease: Lease, question: Question, answer: Answer) -> StoredAnswer:
         """Store the answer under its key.
@@ -149,6 +178,7 @@ class RequestLedger:
         """
         values = {
             "conversation_id": question.conversation_id,
+            "tenant": lease.tenant,
             "user_id": lease.user_id,
             "key": lease.key,
             "holder": lease.holder,
@@ -161,6 +191,11 @@ class RequestLedger:
         with storage():
             async with self._autocommit.connect() as connection:
                 row = (await connection.execute(sa.select(requests).where(_is(lease)))).one_or_none()
+                if row is not None and row.holder == lease.holder and row.answer_id is not None:
+                    # It is ours: the first try went through, and its reply was lost.
+                    before = sa.select(messages.c.previous_id).where(messages.c.id == row.answer_id)
+                    previous_id = (await connection.execute(before)).scalar_one_or_none()
+                    return StoredAnswer(int(row.answer_id), is_next=previous_id == question.id)
         if row is None:
             raise NotFound("The conversation was deleted while it was answered.")
         raise StillAnswering(
@@ -198,16 +233,27 @@ class RequestLedger:
 
 
 def _is(lease: Lease) -> sa.ColumnElement[bool]:
-    return (requests.c.user_id == lease.user_id) & (requests.c.idempotency_key == lease.key)
+    own = (requests.c.user_id == lease.user_id) & (requests.c.idempotency_key == lease.key)
+    return own & (requests.c.tenant == lease.tenant)
 
 
-async def _earlier(connection: AsyncConnection, row: sa.Row[Any], mark: bytes) -> Answer | None:
-    """The answer of an earlier request, or None when it is ours to give."""
+def _of(user_id: str, key: str, tenants: Sequence[str]) -> sa.Select[Any]:
+    """What the key stands for; a row of the tenant itself before one of nobody's."""
+    own = (requests.c.user_id == user_id) & (requests.c.idempotency_key == key)
+    return _SELECT.where(own & requests.c.tenant.in_(tenants)).order_by(requests.c.tenant.desc()).limit(1)
+
+
+def _check_mark(row: sa.Row[Any], mark: bytes) -> None:
     if row.fingerprint != mark:
         raise KeyReused("This Idempotency-Key was used for another message: send a new one.")
+
+
+async def _earlier(connection: AsyncConnection, row: sa.Row[Any], mark: bytes, holder: UUID) -> Answer | None:
+    """The answer of an earlier request, or None when it is ours to give."""
+    _check_mark(row, mark)
     if row.answer_id is not None:
         return await _answer(connection, row.answer_id)
-    if row.is_claimed:
+    if row.is_claimed and row.holder != holder:
         # When the replica that answers is dead, this is when the key is free.
         raise StillAnswering(
             "The same request is being answered: ask again in a moment.",

@@ -22,11 +22,13 @@ conversations = sa.Table(
     sa.Column("user_id", sa.Text, nullable=False),
     sa.Column("title", sa.Text, nullable=False),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
+    sa.Column("tenant", sa.Text, nullable=False, server_default=""),
     sa.Index("ix_conversations_user_id", "user_id"),
 )
 
-# `previous_id` is the message that this one follows. Two writers that follow the same one collide on
-# the unique constraint, so a writer with an outdated history is told instead of believed.
+# `nonce` names the write that stored a message: a write whose outcome was lost looks for its own before it is
+# repeated. `previous_id` is the message that this one follows. Two writers that follow the same one
+# collide on the unique constraint, so a writer with an outdated history is told instead of believed.
 messages = sa.Table(
     "messages",
     metadata,
@@ -49,6 +51,7 @@ messages = sa.Table(
     sa.Column("total_ms", sa.Float),
     sa.Column("output_tokens", sa.Integer),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
+    sa.Column("nonce", UUID(as_uuid=True)),
     sa.UniqueConstraint("conversation_id", "previous_id"),
     sa.Index("ix_messages_conversation_id_id", "conversation_id", "id"),
 )
@@ -57,6 +60,7 @@ messages = sa.Table(
 requests = sa.Table(
     "requests",
     metadata,
+    sa.Column("tenant", sa.Text, primary_key=True, server_default=""),
     sa.Column("user_id", sa.Text, primary_key=True),
     sa.Column("idempotency_key", sa.Text, primary_key=True),
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),
@@ -72,6 +76,7 @@ requests = sa.Table(
     sa.Column("holder", UUID(as_uuid=True)),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
     sa.Index("ix_requests_conversation_id", "conversation_id"),
+    sa.Index("ix_requests_created_at", "created_at"),
 )
 
 # One row per answer, written behind: nobody waits for it, and a crash may lose the last tenth of a second.

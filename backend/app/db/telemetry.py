@@ -1,5 +1,6 @@
 """Where the time of every answer went, written behind: the chat never waits for it."""
 
+import math
 from collections.abc import Mapping
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -14,6 +15,13 @@ from fluido.sqlalchemy import write_behind
 from .schema import timings as table
 
 STALENESS_S = 0.1
+# The columns are four bytes wide; an engine may count what it likes.
+MOST = 2**31 - 1
+
+
+def counted(number: float) -> int:
+    """A count of an engine, within what is stored; what is no number counts nothing."""
+    return 0 if math.isnan(number) else int(min(max(number, 0), MOST))
 
 
 class Telemetry:
@@ -42,9 +50,9 @@ class Telemetry:
                 "load_ms": timings.load_s * 1e3,
                 "prefill_ms": timings.prefill_s * 1e3,
                 "decode_ms": timings.decode_s * 1e3,
-                "prompt_tokens": timings.prompt_tokens,
-                "cached_tokens": timings.cached_tokens,
-                "dropped_messages": timings.dropped_messages,
+                "prompt_tokens": counted(timings.prompt_tokens),
+                "cached_tokens": None if timings.cached_tokens is None else counted(timings.cached_tokens),
+                "dropped_messages": counted(timings.dropped_messages),
             }
         )
 

@@ -2,62 +2,61 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import structlog
 
-from app.core.failures import EngineFailed, NotFound, PromptTooLong, SentinelError
+from app.core.failures import EngineFailed, NotFound, SentinelError
+from app.core.incidents import Incident, incidents
 from app.core.ports import (
     Accepted,
     ChatEvent,
     ChatRequest,
     Conversation,
     ConversationSummary,
+    Cursor,
+    Owner,
     Reply,
     TextDelta,
 )
-from app.db.conversations import Answer, ConversationStore, Question, StoredAnswer
-from app.db.leases import Lease
+from app.db.conversations import ConversationStore, StoredAnswer
 from app.db.ledger import RequestLedger
-from app.db.telemetry import Telemetry
-from fluido.errors import WaitTimeout
-from fluido.llm import Kind, Timings
-from fluido.llm.errors import PromptTooLong as PromptOverWindow
-from fluido.llm.errors import StreamBroken
+from app.db.telemetry import Telemetry, counted
+from fluido.errors import FluidoError, WaitTimeout
+from fluido.llm import Timings
+from fluido.llm.queue import Reservation
 
 from .history import History
+from .patience import patiently
+from .questions import Asked, Questions
 from .sentinel_fluido_v2 import SentinelFluidoV2
 from .stages import Stages
 from .transcript import Transcript, Turn
+from .turn import OpenTurn, told_as_ours
+from .turns import Turn as Place
 from .turns import Turns
+from .words import End, cleaned
 
 log = structlog.get_logger(__name__)
 
-
-@dataclass(slots=True)
-class _Turn:
-    """What is known of one message while it is answered."""
-
-    request: ChatRequest
-    kind: Kind
-    stages: Stages
-    question: Question
-    before: Transcript
-    pieces: list[str]
-    lease: Lease | None = None
-    ttft_ms: float = 0.0
-    is_settled: bool = False
-
-    @property
-    def text(self) -> str:
-        return "".join(self.pieces)
+# A stream that has to wait for the answer before it, or for PostgreSQL, begins after this long all the
+# same: a proxy takes a connection without a byte for a dead one.
+ACCEPT_AFTER_S = 5.0
+# An answer that was given is worth waiting for its place on a disk, whatever its caller's deadline was.
+STORE_S = 20.0
+MAX_ANSWER_CHARS = 200_000
+MAX_ANSWER_S = 900.0
 
 
 class ConversationService:
-    """Answers messages and keeps conversations (the port `Assistant`)."""
+    """Answers messages and keeps conversations (the port `Assistant`).
+
+    An answer ends after `max_answer_chars` or `max_answer_s` at the latest. PostgreSQL is waited for until
+    the deadline of a request, but not longer than `storage_wait_s`.
+    """
 
     def __init__(
         self,
@@ -68,57 +67,137 @@ class ConversationService:
         *,
         deadline_s: float,
         telemetry: Telemetry | None = None,
+        max_answer_chars: int = MAX_ANSWER_CHARS,
+        max_answer_s: float = MAX_ANSWER_S,
+        storage_wait_s: float = STORE_S,
+        accept_after_s: float = ACCEPT_AFTER_S,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._sentinel = sentinel
         self._store = store
-        self._ledger = ledger
+        self._questions = Questions(
+            store, ledger, model=lambda: sentinel.model, wait_s=storage_wait_s, clock=clock
+        )
         self.history = history
         self._deadline_s = deadline_s
         self._telemetry = telemetry
+        self._end = End(max_answer_chars, max_answer_s)
+        self._accept_after_s = accept_after_s
         self._clock = clock
         self._turns = Turns(clock)
         self._closing: set[asyncio.Task[None]] = set()
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
-        """Store the question, stream the answer, store the answer, then say so."""
+        """Take a place, store the question, stream the answer, store the answer, then say so."""
         stages = Stages(self._clock)
-        deadline_s = stages.started_s + (request.deadline_s or self._deadline_s)
-        kind = self._sentinel.kind_of(request.message, request.kind)
+        asked = Asked(
+            request,
+            self._sentinel.kind_of(request.message, request.kind),
+            stages,
+            request.conversation_id or uuid4(),
+            stages.started_s + (request.deadline_s or self._deadline_s),
+        )
         # What cannot be answered in time is refused here, before it costs the database anything.
-        self._check_room(request, kind, deadline_s)
-        conversation_id = request.conversation_id or uuid4()
-        async with self._turns.hold(conversation_id, deadline_s):
-            # The wait for the turn may have used up what there was.
-            self._check_room(request, kind, deadline_s)
-            opened = await self._open_in_time(request, kind, stages, conversation_id, deadline_s)
-            if isinstance(opened, Reply):
-                yield Accepted(opened.conversation_id, opened.kind)
-                yield TextDelta(opened.answer)
-                yield opened
-                return
-            try:
-                async with aclosing(self._answer(opened, deadline_s)) as events:
-                    async for event in events:
-                        yield event
-            finally:
-                if not opened.is_settled:
-                    self._abandon(opened)
+        try:
+            place = self._reserve(asked)
+        except (FluidoError, SentinelError):
+            if (known := await self._questions.known_answer(asked)) is None:
+                raise
+            for event in _again(known):
+                yield event
+            return
+        try:
+            async with aclosing(self._placed(asked, place)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            place.release()
 
-    def _check_room(self, request: ChatRequest, kind: Kind, deadline_s: float) -> None:
-        with _told_as_ours():
-            self._sentinel.check_room(
-                request.message, kind, deadline_s, request.max_output_tokens, request.user_id
+    async def _placed(self, asked: Asked, place: Reservation) -> AsyncGenerator[ChatEvent, None]:
+        """Answer what has its place: wait for the turn, store the question, answer."""
+        async with self._opened(asked) as opening:
+            is_accepted = False
+            if self._may_begin_early(asked):
+                await asyncio.wait({opening}, timeout=self._accept_after_s)
+                if not opening.done():
+                    is_accepted = True
+                    yield Accepted(asked.conversation_id, asked.kind.value)
+            opened = await opening
+            if isinstance(opened, Reply):
+                for event in _again(opened):
+                    if not (is_accepted and isinstance(event, Accepted)):
+                        yield event
+                return
+            if not is_accepted:
+                yield Accepted(opened.question.conversation_id, opened.kind.value)
+            async with aclosing(self._answer(opened, asked.deadline_s, place)) as events:
+                async for event in events:
+                    yield event
+
+    @staticmethod
+    def _may_begin_early(asked: Asked) -> bool:
+        """Whether the conversation is known before the question is stored: a repeated key may have
+        another.
+        """
+        return asked.request.conversation_id is not None or asked.request.idempotency_key is None
+
+    @asynccontextmanager
+    async def _opened(self, asked: Asked) -> AsyncGenerator["asyncio.Task[OpenTurn | Reply]", None]:
+        """The question on its way into its conversation; what was not answered is abandoned at the end."""
+        key = f"{asked.request.owner.mark}\x1f{asked.conversation_id}"
+        turn = self._turns.line_up(key)
+        opening = asyncio.create_task(self._open_in_turn(asked, turn), name="open-turn")
+        try:
+            yield opening
+        finally:
+            if not opening.done():
+                opening.cancel()
+                await asyncio.wait({opening})
+            if not opening.cancelled() and opening.exception() is None:
+                opened = opening.result()
+                if isinstance(opened, OpenTurn) and not opened.is_settled:
+                    self._abandon(opened)
+            turn.leave()
+
+    async def _open_in_turn(self, asked: Asked, turn: Place) -> "OpenTurn | Reply":
+        """Cache and database have what is left of the request's one deadline, whatever their own bounds."""
+        await turn.comes(asked.deadline_s)
+        left_s = max(0.0, asked.deadline_s - self._clock())
+        try:
+            async with asyncio.timeout(left_s) as patience:
+                return await self._open(asked)
+        except TimeoutError as error:
+            if not patience.expired():
+                raise
+            raise WaitTimeout(
+                "The deadline passed while the message was being stored: nothing was answered.",
+                waited_s=asked.stages.elapsed_ms() / 1e3,
+            ) from error
+
+    def _reserve(self, asked: Asked) -> Reservation:
+        request = asked.request
+        with told_as_ours():
+            return self._sentinel.reserve(
+                request.message,
+                asked.kind,
+                asked.deadline_s,
+                request.max_output_tokens,
+                request.user_id,
+                tenant=request.tenant,
             )
 
-    async def conversation(self, conversation_id: UUID, user_id: str | None, limit: int) -> Conversation:
-        return await self._store.conversation(conversation_id, user_id, limit)
+    async def conversation(
+        self, conversation_id: UUID, owner: Owner, limit: int, before: int | None = None
+    ) -> Conversation:
+        return await self._store.conversation(conversation_id, owner, limit, before)
 
-    async def conversations(self, user_id: str, limit: int) -> Sequence[ConversationSummary]:
-        return await self._store.of_user(user_id, limit)
+    async def conversations(
+        self, owner: Owner, limit: int, after: Cursor | None = None
+    ) -> Sequence[ConversationSummary]:
+        return await self._store.of_user(owner, limit, after)
 
-    async def delete(self, conversation_id: UUID, user_id: str | None) -> None:
-        await self._store.delete(conversation_id, user_id)
+    async def delete(self, conversation_id: UUID, owner: Owner) -> None:
+        await self._store.delete(conversation_id, owner)
         await self.history.forget(conversation_id)
 
     async def drain(self) -> None:
@@ -126,131 +205,101 @@ class ConversationService:
         while self._closing:
             await asyncio.wait(self._closing)
 
-    async def _open_in_time(
-        self, request: ChatRequest, kind: Kind, stages: Stages, conversation_id: UUID, deadline_s: float
-    ) -> "_Turn | Reply":
-        """Cache and database have what is left of the request's one deadline, whatever their own bounds."""
-        left_s = max(0.0, deadline_s - self._clock())
-        try:
-            async with asyncio.timeout(left_s) as patience:
-                return await self._open(request, kind, stages, conversation_id)
-        except TimeoutError as error:
-            if not patience.expired():
-                raise
-            raise WaitTimeout(
-                "The deadline passed while the message was being stored: nothing was answered.",
-                waited_s=stages.elapsed_ms() / 1e3,
-            ) from error
-
-    async def _open(
-        self, request: ChatRequest, kind: Kind, stages: Stages, conversation_id: UUID
-    ) -> "_Turn | Reply":
+    async def _open(self, asked: Asked) -> "OpenTurn | Reply":
         """Find what was said before and store the question behind it."""
+        request, stages = asked.request, asked.stages
+        until_s = self._questions.until_s(asked.deadline_s)
+        mark = request.owner.mark
         known: Transcript | None = None
         if request.conversation_id is not None:
             with stages.timed("cache"):
-                known = await self.history.known(request.conversation_id, request.user_id)
+                known = await self.history.known(request.conversation_id, mark)
         with stages.timed("store"):
             try:
-                question, answered, lease = await self._store_question(request, kind, conversation_id, known)
+                turn = await self._questions.store(asked, known, until_s)
             except NotFound:
                 if known is not None:  # it was this user's, so it has been deleted, perhaps elsewhere
-                    await self.history.forget(conversation_id)
+                    await self.history.forget(asked.conversation_id)
                 raise
-        if answered is not None:
-            return _replayed(answered, question, stages, self._sentinel.model)
-        turn = _Turn(request, kind, stages, question, Transcript(None, ()), [], lease)
+        if isinstance(turn, Reply):
+            return turn
         try:
-            turn.before = await self._before(turn, known)
+            with stages.timed("cache"):
+                before = await self.history.proven(turn.question, known, mark)
+            if before is None:
+                question = turn.question
+                with stages.timed("store"):
+                    before = await patiently(
+                        lambda _: self.history.read(question, mark), until_s, clock=self._clock
+                    )
         except BaseException:
             self._abandon(turn)
             raise
+        turn.before = before
         return turn
 
-    async def _before(self, turn: _Turn, known: Transcript | None) -> Transcript:
-        """What was said before the question, which is stored."""
-        with turn.stages.timed("cache"):
-            before = await self.history.proven(turn.question, known, turn.request.user_id)
-        if before is None:
-            with turn.stages.timed("store"):
-                before = await self.history.read(turn.question, turn.request.user_id)
-        return before
-
-    async def _store_question(
-        self,
-        request: ChatRequest,
-        kind: Kind,
-        conversation_id: UUID,
-        known: Transcript | None,
-    ) -> tuple[Question, Answer | None, Lease | None]:
-        if request.idempotency_key is None:
-            question = await self._store.add_question(
-                user_id=request.user_id,
-                conversation_id=conversation_id,
-                content=request.message,
-                kind=kind.value,
-                is_new=request.conversation_id is None,
-                follows=known.last_id if known is not None else None,
-            )
-            return question, None, None
-        claim = await self._ledger.claim(
-            user_id=request.user_id,
-            key=request.idempotency_key,
-            message=request.message,
-            kind=kind.value,
-            conversation_id=request.conversation_id,
-            fresh_id=conversation_id,
-        )
-        return claim.question, claim.answer, claim.lease
-
-    async def _answer(self, turn: _Turn, deadline_s: float) -> AsyncGenerator[ChatEvent, None]:
-        yield Accepted(turn.question.conversation_id, turn.kind.value)
+    async def _answer(
+        self, turn: OpenTurn, deadline_s: float, place: Reservation
+    ) -> AsyncGenerator[ChatEvent, None]:
+        request = turn.request
         timings: Timings | None = None
         stream = self._sentinel.stream(
             turn.before.turns,
-            turn.request.message,
+            request.message,
             kind=turn.kind,
             conversation=str(turn.question.conversation_id),
-            key=turn.request.user_id,
-            max_output_tokens=turn.request.max_output_tokens,
+            key=request.user_id,
+            max_output_tokens=request.max_output_tokens,
             deadline_s=deadline_s,
+            tenant=request.tenant,
+            place=place,
         )
-        with _told_as_ours():
+        end = replace(self._end, max_tokens=request.max_output_tokens)
+        cut: str | None = None
+        with turn.told():
             async with aclosing(stream) as events:
                 async for event in events:
                     if isinstance(event, Timings):
                         timings = event
-                    elif event.text:
-                        turn.ttft_ms = turn.ttft_ms or turn.stages.elapsed_ms()
-                        turn.pieces.append(event.text)
-                        yield TextDelta(event.text)
-        if timings is None:
-            raise EngineFailed("The engine ended without saying how. Your message is stored: ask again.")
+                    elif text := turn.cleaner.feed(event.text):
+                        turn.say(text)
+                        yield TextDelta(text)
+                        age_s = (turn.stages.elapsed_ms() - turn.ttft_ms) / 1e3
+                        cut = end.reason(chars=turn.chars, pieces=len(turn.pieces), age_s=age_s)
+                        if cut is not None:
+                            break
+            if timings is None and cut is None:
+                raise EngineFailed("The engine ended without saying how. Ask again.")
+        if text := turn.cleaner.end():
+            turn.say(text)
+            yield TextDelta(text)
+        if turn.cleaner.cleaned:
+            incidents.note(Incident.ANSWER_CLEANED, characters=turn.cleaner.cleaned)
+        if cut is not None:
+            turn.reason = cut
+            incidents.note(Incident.ANSWER_CUT, reason=cut, characters=turn.chars)
         yield await self._settle(turn, timings)
 
-    async def _settle(self, turn: _Turn, timings: Timings) -> Reply:
+    async def _settle(self, turn: OpenTurn, timings: Timings | None) -> Reply:
         """Store the answer, then the transcript; only what is stored is said to be done."""
         stages = turn.stages
-        for name in ("queue", "load", "prefill", "decode"):
-            stages.ms[name] = getattr(timings, f"{name}_s") * 1e3
-        answer = Answer(
-            content=turn.text,
-            kind=turn.kind.value,
-            model=timings.model or self._sentinel.model,
-            finish_reason=timings.finish_reason,
-            ttft_ms=turn.ttft_ms,
-            total_ms=stages.elapsed_ms(),
-            output_tokens=timings.output_tokens,
-        )
+        answer = turn.partial(self._sentinel.model)
+        if timings is not None:
+            for name in ("queue", "load", "prefill", "decode"):
+                stages.ms[name] = getattr(timings, f"{name}_s") * 1e3
+            answer = replace(
+                answer,
+                model=cleaned(timings.model) or self._sentinel.model,
+                finish_reason=cleaned(timings.finish_reason),
+                output_tokens=counted(timings.output_tokens),
+            )
+        turn.reason = answer.finish_reason
         with stages.timed("store"):
-            if turn.lease is None:
-                stored = await self._store.add_answer(turn.question, answer)
-            else:
-                stored = await self._ledger.settle(turn.lease, turn.question, answer)
+            stored = await self._questions.settle(turn, answer)
         turn.is_settled = True
         with stages.timed("cache"):
             self._remember(turn, stored)
-        if self._telemetry is not None:
+        if self._telemetry is not None and timings is not None:
             await self._telemetry.record(stored.id, timings, stages.ms)
         return Reply(
             answer=answer.content,
@@ -259,15 +308,15 @@ class ConversationService:
             model=answer.model,
             ttft_ms=turn.ttft_ms,
             total_ms=stages.elapsed_ms(),
-            cached=timings.replayed,
-            output_tokens=timings.output_tokens,
-            prompt_tokens=timings.prompt_tokens,
-            cached_tokens=timings.cached_tokens or 0,
-            finish_reason=timings.finish_reason,
+            cached=timings is not None and timings.replayed,
+            output_tokens=answer.output_tokens,
+            prompt_tokens=counted(timings.prompt_tokens) if timings is not None else 0,
+            cached_tokens=counted(timings.cached_tokens or 0) if timings is not None else 0,
+            finish_reason=answer.finish_reason,
             stages_ms=stages.ms,
         )
 
-    def _remember(self, turn: _Turn, stored: StoredAnswer) -> None:
+    def _remember(self, turn: OpenTurn, stored: StoredAnswer) -> None:
         conversation_id = turn.question.conversation_id
         if not stored.is_next:
             # Somebody else's message lies between: what is known here would claim to be whole.
@@ -276,59 +325,25 @@ class ConversationService:
         said = (Turn("user", turn.request.message), Turn("assistant", turn.text))
         self.history.remember(conversation_id, turn.before.followed_by(stored.id, *said))
 
-    def _abandon(self, turn: _Turn) -> None:
+    def _abandon(self, turn: OpenTurn) -> None:
         """The client left or the engine failed: keep what was said, give the claim back, hold nobody up."""
-        # The question stays stored: what is known from before it has been overtaken by it.
+        # The question stays stored, or is taken back: what is known from before it is believed no more.
         self.history.overlook(turn.question.conversation_id)
         task = asyncio.ensure_future(self._keep_partial(turn))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    async def _keep_partial(self, turn: _Turn) -> None:
+    async def _keep_partial(self, turn: OpenTurn) -> None:
         try:
-            if turn.lease is not None:
-                await self._ledger.release(turn.lease)
-            elif turn.pieces:
-                answer = Answer(
-                    content=turn.text,
-                    kind=turn.kind.value,
-                    model=self._sentinel.model,
-                    finish_reason="cancelled",
-                    ttft_ms=turn.ttft_ms,
-                    total_ms=turn.stages.elapsed_ms(),
-                    output_tokens=len(turn.pieces),
-                )
-                self._remember(turn, await self._store.add_answer(turn.question, answer))
+            stored = await self._questions.give_up(turn)
+            if stored is not None:
+                self._remember(turn, stored)
         except NotFound:
             log.info("conversation deleted while it was answered")
         except SentinelError as error:
-            log.warning("partial answer not stored", reason=str(error))
+            log.warning("partial answer not stored", finish_reason=turn.reason, reason=str(error))
 
 
-@contextmanager
-def _told_as_ours() -> Iterator[None]:
-    """What a client has to be told in Sentinel's own words."""
-    try:
-        yield
-    except PromptOverWindow as error:
-        raise PromptTooLong(str(error), tokens=error.prompt_tokens, window=error.context_tokens) from error
-    except StreamBroken as error:
-        raise EngineFailed(
-            "The engine broke off while it was answering. Your message is stored: ask again."
-        ) from error
-
-
-def _replayed(answer: Answer, question: Question, stages: Stages, model: str) -> Reply:
-    elapsed = stages.elapsed_ms()
-    return Reply(
-        answer=answer.content,
-        conversation_id=question.conversation_id,
-        kind=answer.kind,
-        model=answer.model or model,
-        ttft_ms=elapsed,
-        total_ms=elapsed,
-        cached=True,
-        output_tokens=answer.output_tokens,
-        finish_reason=answer.finish_reason,
-        stages_ms=dict(stages.ms),
-    )
+def _again(reply: Reply) -> tuple[ChatEvent, ...]:
+    """What a repeated request is told."""
+    return Accepted(reply.conversation_id, reply.kind), TextDelta(reply.answer), reply

@@ -190,11 +190,8 @@ class History:
         return found if found is not None and found.user_id == user_id else None
 
     async def _shared(self, conversation_id: UUID, user_id: str) -> Transcript | None:
-        found = await self._cache.get(_key(conversation_id))
-        if not isinstance(found, dict) or found["user_id"] != user_id:
-            return None
-        turns = tuple(Turn(role, content) for role, content in found["turns"])
-        return Transcript(found["last_id"], turns, user_id)
+        found: Transcript | None = await self._cache.get(_key(conversation_id), parse=_parsed)
+        return found if found is not None and found.user_id == user_id else None
 
 
 def _key(conversation_id: UUID) -> str:
@@ -207,3 +204,18 @@ def _plain(transcript: Transcript) -> Mapping[str, Any]:
         "last_id": transcript.last_id,
         "turns": [[turn.role, turn.content] for turn in transcript.turns],
     }
+
+
+def _parsed(found: object) -> Transcript:
+    """What `_plain` wrote. Raises ValueError for everything else."""
+    match found:
+        case {"user_id": str(user_id), "last_id": int(last_id), "turns": list(turns)} if all(
+            _is_turn(turn) for turn in turns
+        ):
+            return Transcript(last_id, tuple(Turn(role, content) for role, content in turns), user_id)
+        case _:
+            raise ValueError("not a history")
+
+
+def _is_turn(turn: object) -> bool:
+    return isinstance(turn, list) and len(turn) == 2 and all(isinstance(part, str) for part in turn)

@@ -21,6 +21,7 @@ from fluido.llm import (
     detect,
 )
 from fluido.llm.knee import Knee
+from fluido.llm.queue import Reservation
 
 from .recall import Recall
 from .transcript import Transcript, Turn
@@ -109,26 +110,29 @@ class SentinelFluidoV2:
         """The queue in front of the engines."""
         return self._dispatcher
 
-    def check_room(
+    def reserve(
         self,
         message: str,
         kind: Kind,
         deadline_s: float,
         max_output_tokens: int | None = None,
         key: str = "",
-    ) -> None:
-        """Raise what a question would meet now: see `Dispatcher.check_room`.
+        *,
+        tenant: str = "",
+    ) -> Reservation:
+        """Take a question's place in the queue, or raise what it would meet now: see `Dispatcher.reserve`.
 
-        Asked before anything is stored, so that a refusal costs next to nothing. Only what is certain
-        is refused here: the history is not known yet, the dispatcher looks again with it.
+        Asked before anything is stored, so that a refusal costs next to nothing and leaves nothing. The
+        history is not known yet: the call itself is composed when it is streamed with this place.
         """
-        self._dispatcher.check_room(
+        return self._dispatcher.reserve(
             Call(
                 (self._system, Message("user", message)),
                 model=self.model,
                 options=Options(num_predict=max_output_tokens),
                 kind=kind,
                 key=key,
+                tenant=tenant,
                 deadline_s=deadline_s,
             )
         )
@@ -156,6 +160,8 @@ class SentinelFluidoV2:
         key: str = "",
         max_output_tokens: int | None = None,
         deadline_s: float | None = None,
+        tenant: str = "",
+        place: Reservation | None = None,
     ) -> AsyncGenerator[Delta | Timings, None]:
         """Answer `message` after `history`: deltas, then one `Timings`. Closing it stops the engine.
 
@@ -169,10 +175,11 @@ class SentinelFluidoV2:
             options=Options(num_predict=max_output_tokens),
             kind=kind,
             key=key,
+            tenant=tenant,
             conversation=conversation,
             deadline_s=deadline_s,
         )
-        async with aclosing(self._dispatcher.stream(call)) as events:
+        async with aclosing(self._dispatcher.stream(call, place=place)) as events:
             async for event in events:
                 yield event
 

@@ -10,16 +10,20 @@ from app.cache.dynamic_redis import DynamicRedisCache
 from app.core.adaptive_buffers import AdaptiveBufferManager, DataFlowType, Flow
 from app.core.failures import StorageUnavailable
 from app.core.ports import DependencyHealth
+from app.core.settings import Settings
 from app.db.conversations import ConversationStore
 from app.db.dynamic_session import DynamicPostgreSQLSession
 from app.db.failures import storage
 from app.db.ledger import RequestLedger
 from app.db.migrate import migrate
+from app.db.retention import Retention
 from app.db.telemetry import Telemetry
+from app.db.upkeep import Upkeep
 
 from .conversation import ConversationService
 from .history import History
 from .sentinel_fluido_v2 import SentinelFluidoV2
+from .watch import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -38,10 +42,10 @@ class SentinelSystem:
         buffers: AdaptiveBufferManager,
         *,
         redis_url: str | None,
-        deadline_s: float,
-        should_migrate: bool = True,
+        settings: Settings,
     ) -> None:
         self._redis_url = redis_url
+        should_migrate = settings.migrate
         self._sentinel = sentinel
         self._db = db
         self._cache = cache
@@ -58,9 +62,19 @@ class SentinelSystem:
             self._store,
             self._ledger,
             self._history,
-            deadline_s=deadline_s,
+            deadline_s=settings.deadline_s,
             telemetry=self._telemetry,
+            max_answer_chars=settings.max_answer_chars,
+            max_answer_s=settings.max_answer_s,
+            storage_wait_s=settings.storage_wait_s,
         )
+        self._retention = Retention(
+            db.engine, requests_days=settings.keep_requests_days, timings_days=settings.keep_timings_days
+        )
+        self._upkeep = Upkeep(db.engine)
+        self._watch = Watch(self.health)
+        tenants = set(settings.keys().values())
+        self._heirless = len(tenants) > 1
 
     async def open(self) -> None:
         """Open every part. A dependency that is away now is waited for in the background."""
@@ -74,9 +88,15 @@ class SentinelSystem:
         await self._sentinel.open()
         if self._should_migrate and not await self._migrate():
             self._migrating = asyncio.create_task(self._migrate_until_done())
+        self._retention.open()
+        self._watch.open()
+        if self._heirless and self._schema_fault is None:
+            await self._tell_of_ownerless()
 
     async def close(self) -> None:
         """End what runs, store what was said, close every part."""
+        await self._watch.close()
+        await self._retention.close()
         if self._migrating is not None:
             self._migrating.cancel()
             with suppress(asyncio.CancelledError):
@@ -132,6 +152,17 @@ class SentinelSystem:
                 break
         log.info("PostgreSQL is back; the schema is current")
 
+    async def _tell_of_ownerless(self) -> None:
+        """Conversations from before there were several keys are seen by nobody until somebody owns them."""
+        try:
+            count = await self._upkeep.ownerless()
+        except StorageUnavailable:
+            return
+        if count:
+            log.warning(
+                "conversations of no tenant: give them to one with `python -m app adopt NAME`", count=count
+            )
+
     async def _postgres(self) -> DependencyHealth:
         fault = self._schema_fault
         if fault is None:
@@ -139,6 +170,7 @@ class SentinelSystem:
                 async with asyncio.timeout(HEALTH_TIMEOUT_S):
                     with storage():
                         await self._db.check()
+                        await self._upkeep.check()
             except (StorageUnavailable, TimeoutError) as error:
                 fault = str(error) or f"no answer within {HEALTH_TIMEOUT_S:g} s"
         return DependencyHealth("postgresql", fault is None, True, fault or "answers")

@@ -1,9 +1,7 @@
 """One turn of a conversation at a time, in the order of arrival."""
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from uuid import UUID
+from collections.abc import Callable
 
 from fluido.flow.gate import Gate
 
@@ -20,30 +18,41 @@ class Turns:
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
-        self._gates: dict[UUID, Gate] = {}
+        self._gates: dict[str, Gate] = {}
 
-    @asynccontextmanager
-    async def hold(self, conversation_id: UUID, deadline_s: float) -> AsyncIterator[None]:
-        """Wait for the turn; `LimitReached` when too many wait, `WaitTimeout` at the deadline."""
-        gate = self._gates.get(conversation_id)
+    def line_up(self, key: str) -> "Turn":
+        """Stand in line for `key`, a conversation of one owner; `leave` it in any case."""
+        gate = self._gates.get(key)
         if gate is None:
             gate = Gate(1, max_waiting=MAX_WAITING_PER_CONVERSATION, clock=self._clock, name="turn")
-            self._gates[conversation_id] = gate
-        try:
-            await gate.acquire(deadline_s=deadline_s)
-        except BaseException:
-            self._forget(conversation_id, gate)
-            raise
-        try:
-            yield
-        finally:
-            gate.release()
-            self._forget(conversation_id, gate)
+            self._gates[key] = gate
+        return Turn(gate, lambda: self._forget(key, gate))
 
     def __len__(self) -> int:
         """How many conversations have a turn in progress."""
         return len(self._gates)
 
-    def _forget(self, conversation_id: UUID, gate: Gate) -> None:
-        if gate.inflight == 0 and gate.waiting == 0 and self._gates.get(conversation_id) is gate:
-            del self._gates[conversation_id]
+    def _forget(self, key: str, gate: Gate) -> None:
+        if gate.inflight == 0 and gate.waiting == 0 and self._gates.get(key) is gate:
+            del self._gates[key]
+
+
+class Turn:
+    """One message's turn in its conversation."""
+
+    def __init__(self, gate: Gate, left: Callable[[], None]) -> None:
+        self._gate = gate
+        self._left = left
+        self._has_come = False
+
+    async def comes(self, deadline_s: float) -> None:
+        """Wait for it; `LimitReached` when too many wait, `WaitTimeout` at the deadline."""
+        await self._gate.acquire(deadline_s=deadline_s)
+        self._has_come = True
+
+    def leave(self) -> None:
+        """Let the next one begin. Idempotent."""
+        if self._has_come:
+            self._has_come = False
+            self._gate.release()
+        self._left()

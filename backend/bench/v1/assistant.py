@@ -13,6 +13,8 @@ from app.core.ports import (
     ChatRequest,
     Conversation,
     ConversationSummary,
+    Cursor,
+    Owner,
     Reply,
     TextDelta,
 )
@@ -92,14 +94,19 @@ class StaticAssistant:
             stages_ms=stages,
         )
 
-    async def conversation(self, conversation_id: UUID, user_id: str | None, limit: int) -> Conversation:
-        return await self._store.conversation(conversation_id, user_id, limit)
+    async def conversation(
+        self, conversation_id: UUID, owner: Owner, limit: int, before: int | None = None
+    ) -> Conversation:
+        del before  # V1 knows no pages
+        return await self._store.conversation(conversation_id, owner.user_id, limit)
 
-    async def conversations(self, user_id: str, limit: int) -> Sequence[ConversationSummary]:
-        return await self._store.of_user(user_id, limit)
+    async def conversations(
+        self, owner: Owner, limit: int, after: Cursor | None = None
+    ) -> Sequence[ConversationSummary]:
+        return [] if after is not None else await self._store.of_user(owner.user_id, limit)
 
-    async def delete(self, conversation_id: UUID, user_id: str | None) -> None:
-        await self._store.delete(conversation_id, user_id)
+    async def delete(self, conversation_id: UUID, owner: Owner) -> None:
+        await self._store.delete(conversation_id, owner.user_id)
         await self._cache.forget(conversation_id)
 
     async def _fragments(self, conversation_id: UUID, stages: dict[str, float]) -> list[Fragment]:

@@ -210,10 +210,14 @@ async def test_the_key_of_idempotency_reaches_the_assistant(
 
 
 async def test_conversations(client: httpx.AsyncClient, system: ScriptedSystem) -> None:
-    mine = await client.get(f"/conversations/{system.conversation_id}")
+    whose = {"user_id": "ana"}
+    mine = await client.get(f"/conversations/{system.conversation_id}", params=whose)
     assert mine.json()["title"] == "Hello"
-    assert (await client.get(f"/conversations/{uuid4()}")).status_code == 404
-    assert (await client.get("/conversations/nonsense")).status_code == 422
+    assert (await client.get(f"/conversations/{uuid4()}", params=whose)).status_code == 404
+    assert (await client.get("/conversations/nonsense", params=whose)).status_code == 422
     assert (await client.get("/conversations")).status_code == 422
-    assert (await client.get("/conversations", params={"user_id": "ana"})).json() == []
-    assert (await client.delete(f"/conversations/{system.conversation_id}")).status_code == 204
+    assert (await client.get("/conversations", params=whose)).json() == []
+    assert (await client.get(f"/conversations/{system.conversation_id}")).status_code == 422
+    assert (await client.delete(f"/conversations/{system.conversation_id}")).status_code == 422
+    gone = await client.delete(f"/conversations/{system.conversation_id}", params=whose)
+    assert gone.status_code == 204

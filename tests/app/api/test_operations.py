@@ -86,13 +86,13 @@ def test_a_public_address_without_a_key_is_refused() -> None:
 
 def test_the_quota_refills_evenly() -> None:
     now = 0.0
-    door = Door(["k"], requests_per_minute=2, clock=lambda: now)
-    door._take(0)
-    door._take(0)
+    door = Door({"k": "t"}, requests_per_minute=2, clock=lambda: now)
+    door._take("t")
+    door._take("t")
     with pytest.raises(QuotaExceeded) as refused:
-        door._take(0)
+        door._take("t")
     assert refused.value.retry_after_s == pytest.approx(30.0)
     now = 30.0
-    door._take(0)
+    door._take("t")
     with pytest.raises(QuotaExceeded):
-        door._take(0)
+        door._take("t")

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.anyio
 
 NOBODY = "postgresql+asyncpg://nobody@127.0.0.1:1/nothing"
 NO_REDIS = "redis://127.0.0.1:1"
-SETTINGS = Settings(database_url=NOBODY, redis_url=NO_REDIS, openai_url="http://127.0.0.1:1", deadline_s=7.0)
+SETTINGS = Settings(
+    database_url=NOBODY, redis_url=NO_REDIS, openai_url="http://127.0.0.1:1", deadline_s=7.0, migrate=False
+)
 
 
 def smaller(kind: DataFlowType) -> DynamicBufferConfig:
@@ -46,9 +48,7 @@ async def manager() -> AsyncIterator[AdaptiveBufferManager]:
     policy = buffers.policy(DataFlowType.DATABASE_QUERY)
     db = DynamicPostgreSQLSession(NOBODY, policy=policy)
     sentinel = SentinelFluidoV2(settings=SETTINGS)
-    system = SentinelSystem(
-        sentinel, db, DynamicRedisCache(), buffers, redis_url=NO_REDIS, deadline_s=7.0, should_migrate=False
-    )
+    system = SentinelSystem(sentinel, db, DynamicRedisCache(), buffers, redis_url=NO_REDIS, settings=SETTINGS)
     await system.open()
     pace = Pace(law=StreamGap())
     buffers.attach(DataFlowType.NETWORK_PACKET, pace.flows, pace.live)

@@ -1,7 +1,8 @@
 """One turn of a conversation at a time."""
 
 import asyncio
-from uuid import uuid4
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -12,11 +13,21 @@ from fluido.errors import LimitReached, WaitTimeout
 pytestmark = pytest.mark.anyio
 
 
+@asynccontextmanager
+async def hold(turns: Turns, conversation: str, deadline_s: float) -> AsyncIterator[None]:
+    turn = turns.line_up(conversation)
+    try:
+        await turn.comes(deadline_s)
+        yield
+    finally:
+        turn.leave()
+
+
 async def test_turns_are_taken_in_the_order_of_arrival() -> None:
-    turns, conversation, order = Turns(), uuid4(), []
+    turns, conversation, order = Turns(), "a", []
 
     async def turn(number: int) -> None:
-        async with turns.hold(conversation, deadline_s=1e9):
+        async with hold(turns, conversation, 1e9):
             order.append(number)
             await asyncio.sleep(0)
             order.append(number)
@@ -28,20 +39,20 @@ async def test_turns_are_taken_in_the_order_of_arrival() -> None:
 
 async def test_conversations_do_not_wait_for_each_other() -> None:
     turns = Turns()
-    async with turns.hold(uuid4(), deadline_s=1e9), turns.hold(uuid4(), deadline_s=1e9):
+    async with hold(turns, "a", 1e9), hold(turns, "b", 1e9):
         assert len(turns) == 2
 
 
 async def test_a_flood_in_one_conversation_is_refused_and_leaks_nothing() -> None:
-    turns, conversation = Turns(), uuid4()
-    async with turns.hold(conversation, deadline_s=1e9):
+    turns, conversation = Turns(), "a"
+    async with hold(turns, conversation, 1e9):
         waiting = [
-            asyncio.create_task(turns.hold(conversation, deadline_s=1e9).__aenter__())
+            asyncio.create_task(hold(turns, conversation, 1e9).__aenter__())
             for _ in range(MAX_WAITING_PER_CONVERSATION)
         ]
         await asyncio.sleep(0)
         with pytest.raises(LimitReached):
-            await turns.hold(conversation, deadline_s=1e9).__aenter__()
+            await hold(turns, conversation, 1e9).__aenter__()
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
@@ -49,10 +60,10 @@ async def test_a_flood_in_one_conversation_is_refused_and_leaks_nothing() -> Non
 
 
 async def test_a_turn_that_comes_too_late_is_given_up() -> None:
-    turns, conversation = Turns(clock=lambda: 5.0), uuid4()
-    async with turns.hold(conversation, deadline_s=1e9):
+    turns, conversation = Turns(clock=lambda: 5.0), "a"
+    async with hold(turns, conversation, 1e9):
         with pytest.raises((WaitTimeout, LimitReached)):
-            await turns.hold(conversation, deadline_s=4.0).__aenter__()
+            await hold(turns, conversation, 4.0).__aenter__()
     assert len(turns) == 0
 
 

@@ -43,7 +43,12 @@ async def sentinel(ground: embedded.Stack, listener: socket.socket, **values: st
     service = SentinelFluidoV2(settings=settings)
     db = DynamicPostgreSQLSession(settings.required_database_url())
     system = SentinelSystem(
-        service, db, DynamicRedisCache(), adaptive_buffer_manager, redis_url=ground.redis_url, deadline_s=60
+        service,
+        db,
+        DynamicRedisCache(),
+        adaptive_buffer_manager,
+        redis_url=ground.redis_url,
+        settings=settings,
     )
     config = uvicorn.Config(create_app(system, settings), log_level="critical", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from app.api.origins import check_own_page
 from app.api.pages import HEADERS, WEB
 
 from .feed import Feed
@@ -80,8 +81,9 @@ def panel_router(feed: Feed, door: Callable[..., object], slow_client_s: float) 
             }
         },
     )
-    async def events(_: Request) -> Response:
+    async def events(request: Request) -> Response:
         """Server-sent events of the live page. At most 16 may listen; nobody listens, nothing is computed."""
+        check_own_page(request.scope["headers"])
         feed.check_room()
         return PanelStream(feed.watch(), slow_client_s)
 
