@@ -15,30 +15,30 @@ import redis.asyncio.utils
 
 if os.environ.get("FLUIDO_CLIENT") == "ours":
     from fluido.redis import Redis, client
-    from fluido.redis.mux import Mux
+    from fluido.redis.muxes import Muxes
 
     for module in (redis.asyncio, redis.asyncio.client, redis.asyncio.sentinel, redis.asyncio.utils):
         module.Redis = Redis  # type: ignore[assignment,misc,attr-defined]  # the replacement is the point
     redis.asyncio.StrictRedis = Redis  # type: ignore[assignment,misc]
 
-    MUXES: list[Mux] = []
-    made = client.mux_of
+    MUXES: list[Muxes] = []
+    made = client.muxes_of
 
-    def remember(*args: object) -> Mux:
-        mux = made(*args)  # type: ignore[arg-type]
-        if mux not in MUXES:
-            MUXES.append(mux)
-        return mux
+    def remember(*args: object) -> Muxes:
+        muxes = made(*args)  # type: ignore[arg-type]
+        if muxes not in MUXES:
+            MUXES.append(muxes)
+        return muxes
 
-    client.mux_of = remember  # type: ignore[assignment]
+    client.muxes_of = remember  # type: ignore[assignment]
 
     def pytest_sessionfinish(session: pytest.Session) -> None:
         """Tell how much of the suite took the shared way."""
         counts = {
-            "shared": sum(mux.tally.flushed for mux in MUXES),
-            "opened": sum(mux.tally.opened for mux in MUXES),
-            "ordinary": sum(mux.tally.ordinary for mux in MUXES),
-            "blocking": sum(mux.tally.blocking for mux in MUXES),
+            "shared": sum(muxes.state.tally.flushed for muxes in MUXES),
+            "opened": sum(muxes.state.tally.opened for muxes in MUXES),
+            "ordinary": sum(muxes.state.tally.ordinary for muxes in MUXES),
+            "blocking": sum(muxes.state.tally.blocking for muxes in MUXES),
         }
         if target := os.environ.get("FLUIDO_COUNTS"):
             Path(target).write_text(json.dumps(counts))

@@ -257,8 +257,8 @@ class Play:
             wrong.append("more links than were asked for")
         for link in links:
             left = link.granted + len(link._futures)
-            if left or link.inflight != len(link._pending):
-                return [*wrong, f"{left} left over, {link.inflight} in flight of {len(link._pending)}"]
+            if left or link.inflight != len(link.pending):
+                return [*wrong, f"{left} left over, {link.inflight} in flight of {len(link.pending)}"]
         return wrong
 
 

@@ -185,10 +185,15 @@ async def test_a_blocking_pool_works_too(redis_url: str, links: int) -> None:
     await client.aclose()
 
 
-async def test_a_pool_too_small_to_share_is_left_as_it_is(redis_url: str) -> None:
+async def test_a_pool_of_one_connection_has_room_for_the_shared_one(redis_url: str) -> None:
     async with Redis.from_url(redis_url, max_connections=1) as client:
-        await client.set("k", 1)
-        assert client.counts().shared == 0
+        await asyncio.gather(*[client.set("k", n) for n in range(10)])
+        waiting = asyncio.create_task(client.blpop(["list"], timeout=5))  # takes the one of the pool
+        await client.rpush("list", "x")
+        assert await waiting == (b"list", b"x")
+        assert client.counts().shared == 11
+        assert client.connection_pool.max_connections == 2  # until the shared one is closed
+    assert client.connection_pool.max_connections == 1
 
 
 async def test_a_full_window_makes_callers_wait_in_order(redis_url: str) -> None:

@@ -7,17 +7,28 @@ maintenance notifications stay redis-py's work, then hands its transport and its
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
+from types import FunctionType
 from typing import Any, Final, cast
 
+import redis
+import redis.asyncio.client
 import redis.asyncio.sentinel
 from redis._parsers.encoders import Encoder
 from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.observability.providers import get_observability_instance
+
+from fluido.redis.routing import PLAIN
+
+get_observability_instance: Any
+try:
+    from redis.observability.providers import get_observability_instance
+except ImportError:  # before redis-py 7.2
+    get_observability_instance = None
 
 hiredis: Any
 try:
@@ -30,14 +41,48 @@ except ImportError:  # hiredis is absent, or redis-py has moved its parser
     _AsyncHiredisParser = None  # type: ignore[assignment,misc]  # owed to the import that may fail
     SERVER_CLOSED_CONNECTION_ERROR = "Connection closed by server."
 
-__all__ = ["NOT_ENOUGH_DATA", "Reply", "Unfit", "Wire", "hiredis", "observed", "obstacle", "take"]
+__all__ = [
+    "NOT_ENOUGH_DATA",
+    "Reply",
+    "Unfit",
+    "Wire",
+    "contiguous",
+    "hiredis",
+    "observed",
+    "obstacle",
+    "plain",
+    "take",
+]
 
 Reply = Any
+_USUAL_TYPES: Final = frozenset({str, bytes, int, float})
+OLDEST: Final = (6, 4)  # of redis-py whose connections are shared
 _CONNECTION_PARTS: Final = (
-    "_reader", "_writer", "_parser", "_re_auth_token", "socket_timeout", "should_reconnect", "retry",
-    "encoder", "_host_error", "pack_command", "disconnect",
+    "_reader", "_writer", "_parser", "_re_auth_token", "socket_timeout", "retry", "encoder", "_host_error",
+    "pack_command", "disconnect",
 )  # fmt: skip
-_POOL_PARTS: Final = ("get_connection", "release", "max_connections", "connection_kwargs")
+_POOL_PARTS: Final = (
+    "make_connection", "ensure_connection", "get_connection", "can_get_connection", "release",
+    "max_connections", "connection_kwargs", "_in_use_connections",
+)  # fmt: skip
+_Client: Any = redis.asyncio.client.Redis
+_Pipeline: Any = redis.asyncio.client.Pipeline
+# What we call or put in the place of redis-py's own, with so many arguments after `self`.
+_CALLS: Final[tuple[tuple[Any, str, int], ...]] = (
+    (_Client, "parse_response", 2),
+    (_Client, "_send_command_parse_response", 3),
+    (_Pipeline, "_execute_transaction", 3),
+    (_Pipeline, "_execute_pipeline", 3),
+    (_Pipeline, "reset", 0),
+    (ConnectionPool, "make_connection", 0),
+    (ConnectionPool, "ensure_connection", 1),
+    (AbstractConnection, "disconnect", 1),
+)
+# What redis-py's own code is believed to call on itself, so that a stand-in can answer there.
+_INNER: Final[tuple[tuple[Any, str, tuple[str, ...]], ...]] = (
+    (_Client, "execute_command", ("connection", "_send_command_parse_response", "get_connection")),
+    (_Pipeline, "execute", ("connection", "_execute_transaction", "_execute_pipeline", "reset")),
+)
 
 
 class Unfit(Exception):
@@ -47,15 +92,52 @@ class Unfit(Exception):
 @cache
 def obstacle() -> str | None:
     """Why no connection of the installed redis-py can be shared; None when nothing stands in the way."""
+    version = tuple(int(part) for part in redis.__version__.split(".")[:2] if part.isdigit())
+    if version < OLDEST:
+        return f"redis-py {redis.__version__} is older than 6.4"
     if hiredis is None or not hasattr(hiredis, "PushNotification"):
         return "hiredis 3.2 or newer is not installed"
-    inert = Connection()
+    inert, pool = Connection(), ConnectionPool()
     missing: list[str] = [part for part in _CONNECTION_PARTS if not hasattr(inert, part)]
-    missing += [part for part in _POOL_PARTS if not hasattr(ConnectionPool(), part)]
+    missing += [part for part in _POOL_PARTS if not hasattr(pool, part)]
     missing += [
         part for part in ("_reader", "handle_push_response") if not hasattr(_AsyncHiredisParser(1), part)
     ]
+    missing += [name for owner, name, count in _CALLS if not _takes(getattr(owner, name, None), count)]
+    missing += [
+        f"{name} in {caller}"
+        for owner, caller, names in _INNER
+        if plain(owner, caller)  # of what is wrapped, the inside cannot be seen
+        for name in set(names) - _names_in(getattr(owner, caller).__code__)
+    ]
     return f"redis-py has moved {', '.join(missing)}" if missing else None
+
+
+def _takes(function: Any, count: int) -> bool:
+    """Whether it can be called with so many positional arguments after `self`."""
+    if function is None:
+        return False
+    try:
+        inspect.signature(function).bind(*[None] * (count + 1))
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _names_in(code: Any) -> set[str]:
+    """The names that a function uses, also inside its inner functions."""
+    inner = [_names_in(each) for each in code.co_consts if inspect.iscode(each)]
+    return {*code.co_names}.union(*inner)
+
+
+def plain(owner: Any, name: str) -> bool:
+    """Whether a method of redis-py's client module is what redis-py wrote, and no tracer's wrapper."""
+    function = getattr(owner, name)
+    return (
+        type(function) is FunctionType
+        and function.__globals__ is vars(redis.asyncio.client)
+        and function.__code__.co_name == name
+    )
 
 
 def unfit(connection: AbstractConnection) -> str | None:
@@ -83,14 +165,18 @@ def unfit(connection: AbstractConnection) -> str | None:
 
 def observed() -> bool:
     """Whether redis-py's OpenTelemetry recorder is on."""
-    return get_observability_instance().get_provider_manager() is not None
+    return (
+        get_observability_instance is not None
+        and get_observability_instance().get_provider_manager() is not None
+    )
 
 
 class Wire:
     """A borrowed connection: its transport and reader for a link, everything else still redis-py's."""
 
-    def __init__(self, pool: ConnectionPool, connection: AbstractConnection) -> None:
+    def __init__(self, pool: ConnectionPool, connection: AbstractConnection, *, alone: bool) -> None:
         self.pool = pool
+        self.alone = alone  # its pool never gives it to another loop
         self.connection = connection
         private = cast("Any", connection)
         self.transport: asyncio.Transport = private._writer.transport
@@ -105,6 +191,7 @@ class Wire:
         )
         sentinel_pool = getattr(connection, "connection_pool", None)
         self._of_primary = bool(getattr(sentinel_pool, "is_master", False))
+        self._counted = True
 
     def take_over(self, protocol: asyncio.BufferedProtocol) -> bytes:
         """Let `protocol` have the transport; returns what the stream had read ahead."""
@@ -120,27 +207,23 @@ class Wire:
         return ahead
 
     def packer(self) -> Callable[[tuple[Any, ...]], bytes]:
-        """Packs a command whose name is one word; raises what redis-py raises for arguments it refuses."""
-        pack_in_python = self.pack_in_python
-        if not self._c_packer:
-            return pack_in_python
+        """Packs a command as redis-py would; raises what redis-py raises for arguments it refuses."""
         pack_in_c = hiredis.pack_command
+        usual = _USUAL_TYPES.issuperset if self._c_packer else frozenset[type]().issuperset
+        pack_in_python = cast("Any", self.connection).pack_command
 
         def pack(args: tuple[Any, ...]) -> bytes:
-            # hiredis ignores the stride of a memoryview, and refuses bytearray, bool and None.
-            if memoryview in map(type, args):
-                args = tuple(arg.tobytes() if type(arg) is memoryview else arg for arg in args)
-            try:
-                packed: bytes = pack_in_c(args)
-            except (TypeError, ValueError):
-                return pack_in_python(args)
-            return packed
+            # hiredis knows neither names of two words nor what a class makes of its value.
+            if usual(map(type, args)) and args[0] in PLAIN:
+                try:
+                    packed: bytes = pack_in_c(args)
+                except (TypeError, ValueError):
+                    pass
+                else:
+                    return packed
+            return b"".join(pack_in_python(*contiguous(args)))
 
         return pack
-
-    def pack_in_python(self, args: tuple[Any, ...]) -> bytes:
-        """redis-py's own packer."""
-        return b"".join(cast("Any", self.connection).pack_command(*args))
 
     @property
     def timeout_s(self) -> float | None:
@@ -151,7 +234,8 @@ class Wire:
     @property
     def marked_for_reconnect(self) -> bool:
         """Whether redis-py wants this connection replaced after what is in flight."""
-        return bool(cast("Any", self.connection).should_reconnect())
+        should_reconnect = getattr(self.connection, "should_reconnect", None)  # since redis-py 7.1
+        return should_reconnect is not None and bool(should_reconnect())
 
     def take_credentials(self) -> tuple[Any, ...] | None:
         """The AUTH command a rotated credential asks for, once."""
@@ -183,30 +267,60 @@ class Wire:
             return RedisConnectionError("The previous master is now a slave")
         return error
 
+    def may_retry(self, error: Exception) -> bool:
+        """Whether the user's Retry names this class of error."""
+        named = getattr(self.connection.retry, "_supported_errors", (RedisConnectionError,))
+        return isinstance(error, named)
+
     async def give_back(self) -> None:
         """Close the connection and return it to its pool, which will open it again when it is needed."""
         try:
             await self.connection.disconnect(nowait=True)
         finally:
-            with contextlib.suppress(KeyError, ValueError):  # the pool was reset and has forgotten it
-                await self.pool.release(self.connection)
+            if self._counted and not self.alone:
+                with contextlib.suppress(KeyError, ValueError):  # the pool was reset and has forgotten it
+                    await self.pool.release(self.connection)
+            self.leave_pool()
 
     def forget(self) -> None:
         """Drop a connection whose loop is closed; nothing of it may be awaited any more."""
         private = cast("Any", self.connection)
         private._reader = private._writer = None
         private._parser.on_disconnect()
-        cast("Any", self.pool)._in_use_connections.discard(self.connection)
+        self.leave_pool()
+
+    def leave_pool(self) -> None:
+        """Take the connection off the pool's books."""
+        if self._counted:
+            self._counted = False
+            _uncount(self.pool, self.connection)
 
 
-async def take(pool: ConnectionPool) -> Wire:
-    """Borrow a connection for sharing.
+def contiguous(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments with every memoryview as the bytes it shows: redis-py refuses one with a stride."""
+    if memoryview in map(type, args):
+        return tuple(arg.tobytes() if type(arg) is memoryview else arg for arg in args)
+    return args
 
+
+def _uncount(pool: ConnectionPool, connection: AbstractConnection) -> None:
+    cast("Any", pool)._in_use_connections.discard(connection)
+    pool.max_connections -= 1
+
+
+async def take(pool: ConnectionPool, *, alone: bool) -> Wire:
+    """Borrow a connection for sharing, or, for `alone`, make one as the pool makes its own.
+
+    `alone` is for a pool that several loops use: what is idle in it may belong to another one. The pool
+    knows the connection as one in use, so that it is closed, told about credentials and marked for
+    maintenance with the others, and has room for one more meanwhile: `max_connections` stays the user's.
     Raises what `pool.get_connection` raises, or `Unfit`. A connection whose end of stream has already been
     delivered would wait in vain for the next event (redis-py 8.1.0 may hand one out): it is opened again.
     """
-    connection = await _connected(pool)
+    pool.max_connections += 1
+    connection: AbstractConnection | None = None
     try:
+        connection = await _connected(pool, alone=alone)
         stream = getattr(connection, "_reader", None)
         if isinstance(stream, asyncio.StreamReader) and stream.at_eof():
             await connection.disconnect()
@@ -214,18 +328,38 @@ async def take(pool: ConnectionPool) -> Wire:
         reason = unfit(connection)
         if reason is not None:
             raise Unfit(reason)
-        return Wire(pool, connection)
+        return Wire(pool, connection, alone=alone)
     except BaseException:
-        await pool.release(connection)
+        if connection is None:
+            pool.max_connections -= 1
+        elif alone:
+            _uncount(pool, connection)
+            await connection.disconnect(nowait=True)
+        else:
+            pool.max_connections -= 1
+            await pool.release(connection)
         raise
 
 
-async def _connected(pool: ConnectionPool) -> AbstractConnection:
-    untyped: Any = pool
+async def _connected(pool: ConnectionPool, *, alone: bool) -> AbstractConnection:
+    connect: Any = partial(_made, pool) if alone else pool.get_connection
     try:
-        return cast("AbstractConnection", await untyped.get_connection())
+        return cast("AbstractConnection", await connect())
     except RuntimeError:  # uvloop's transport was closed in the middle of the handshake (redis-py#4287)
         try:
-            return cast("AbstractConnection", await untyped.get_connection())
+            return cast("AbstractConnection", await connect())
         except RuntimeError as error:
             raise RedisConnectionError(SERVER_CLOSED_CONNECTION_ERROR) from error
+
+
+async def _made(pool: ConnectionPool) -> AbstractConnection:
+    untyped: Any = pool
+    connection: AbstractConnection = untyped.make_connection()
+    untyped._in_use_connections.add(connection)
+    try:
+        await untyped.ensure_connection(connection)
+    except BaseException:
+        untyped._in_use_connections.discard(connection)
+        await connection.disconnect(nowait=True)
+        raise
+    return connection

@@ -15,6 +15,7 @@ class Counts:
     shared: int = 0
     ordinary: int = 0
     blocking: int = 0
+    bulk: int = 0
     moved: int = 0
     retried: int = 0
     opened: int = 0
@@ -29,6 +30,7 @@ class Tally:
     __slots__ = (
         "batches",
         "blocking",
+        "bulk",
         "cancelled",
         "completed",
         "events",
@@ -44,6 +46,7 @@ class Tally:
         self.batches = [0] * 32  # by bit length of size - 1
         self.events: Counter[str] = Counter()
         self.blocking = 0
+        self.bulk = 0
         self.cancelled = 0
         self.completed = 0
         self.flushed = 0
@@ -59,6 +62,7 @@ class Tally:
             shared=self.flushed,
             ordinary=self.ordinary,
             blocking=self.blocking,
+            bulk=self.bulk,
             moved=self.moved,
             retried=self.retried,
             opened=self.opened,

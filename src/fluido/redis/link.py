@@ -3,21 +3,29 @@
 import asyncio
 import operator
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
 
 from fluido.redis.adapter import NOT_ENOUGH_DATA, Reply, Wire, hiredis, observed
+from fluido.redis.bulk import name_and_key
 from fluido.redis.line import Wish
 from fluido.redis.lost import Elsewhere, Lost, copy_of
 from fluido.redis.owner import Owner
 from fluido.redis.pushes import Pushes
+from fluido.redis.watch import Mark, Watch
 
 READ_BYTES = 64 << 10
 # hiredis moves what it has not parsed yet to the front after every reply: the price of a reply grows with
 # the piece it is fed. 0.44 us a reply of 1 KB at 16 KiB, 3.2 us at 256 KiB (hiredis 3.5).
 FEED_BYTES = 16 << 10
+# Packed commands are kept until they are answered, to know whose reply is large and what may move; only
+# their beginnings where they are that many bytes in one write.
+KEEP_BYTES = 256 << 10
+HEAD_BYTES = 256
 _DONE = operator.methodcaller("done")
+_thread = threading.get_ident
 
 
 class Link(asyncio.BufferedProtocol):
@@ -38,6 +46,7 @@ class Link(asyncio.BufferedProtocol):
         window: int,
         max_bytes: int,
         early: int,
+        bulk_bytes: int,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.wire = wire
@@ -46,6 +55,7 @@ class Link(asyncio.BufferedProtocol):
         self.clock = clock
         self.window = window
         self.max_bytes = max_bytes
+        self.bulk_bytes = bulk_bytes
         self.open = True
         self.alive = True
         self.retired: str | None = None
@@ -53,6 +63,7 @@ class Link(asyncio.BufferedProtocol):
         self.granted = 0  # commands of waiters that were woken and have not submitted yet
         self.pack = wire.packer()
         self.observed = observed()
+        self._thread = _thread()
         self._create_future = self.loop.create_future
         self._gets = wire.reader.gets
         self._feed = wire.reader.feed
@@ -64,15 +75,16 @@ class Link(asyncio.BufferedProtocol):
         self._granted_bytes = 0
         self._runs: list[list[asyncio.Future[Reply]]] = []
         self._raw_futures: set[asyncio.Future[Reply]] = set()
-        self._pending: deque[asyncio.Future[Reply]] = deque()
+        self.pending: deque[asyncio.Future[Reply]] = deque()
         self._sent = 0
-        self._answered = 0
+        self.answered = 0
         self._raw: deque[int] = deque()  # positions whose replies must stay bytes
-        self._marks: deque[tuple[int, int, float]] = deque()  # (position after a write, its commands, when)
-        self._heard_s = clock()
-        self._watch: asyncio.TimerHandle | None = None
+        self.marks: deque[Mark] = deque()
+        self.heard_s = self.answered_s = clock()
+        self._partial = 0  # bytes that have come of a reply that is not complete
+        self._watch = Watch(self, owner)
+        self.allow_silence = self._watch.allow_silence
         self._early = self._early_now = early
-        self._extra_s: float | None = 0.0
         self._paused = False
         self._pushes = Pushes(self._handle_push, wire.transport)
         self._closed = self.loop.create_future()
@@ -83,7 +95,7 @@ class Link(asyncio.BufferedProtocol):
         if ahead:
             self._feed(ahead, 0, len(ahead))
         if ahead or self.wire.reader.has_data():
-            self._read_replies()
+            self._read_replies(self.clock())
 
     # -- submitting --
 
@@ -91,15 +103,16 @@ class Link(asyncio.BufferedProtocol):
         """Queue one packed command for this tick's write. The caller has seen `open`, in this very tick.
 
         Raises Elsewhere when another loop runs than the link's. Asking which loop runs costs a system call
-        on CPython 3.11, so it is asked once a write.
+        on CPython 3.11, so it is asked once a write; for the others, the thread and the loop tell.
         """
         if self._chunks:
-            if self.loop.is_closed():
+            if _thread() != self._thread or not self.loop.is_running():
                 raise Elsewhere
         else:
             if asyncio.get_running_loop() is not self.loop:
                 raise Elsewhere
-            self.loop.call_soon(self._flush)
+            self._thread = _thread()
+            self.loop.call_soon(self.flush)
         future: asyncio.Future[Reply] = self._create_future()
         self._chunks.append(packed)
         self._futures.append(future)
@@ -111,7 +124,7 @@ class Link(asyncio.BufferedProtocol):
             self.open = False
         waiting = len(self._futures)
         if waiting >= self._early_now and waiting * 2 >= inflight:
-            self._flush()
+            self.flush()
         return future
 
     def submit_run(
@@ -162,10 +175,6 @@ class Link(asyncio.BufferedProtocol):
             self.open = False
             self._close_when_drained()
 
-    def allow_silence(self, extra_s: float | None) -> None:
-        """Let the server be silent so much longer; None: for ever. Only a link that retires may wait so."""
-        self._extra_s = extra_s
-
     async def wait_closed(self) -> None:
         """Until the connection is closed."""
         await asyncio.shield(self._closed)
@@ -179,16 +188,18 @@ class Link(asyncio.BufferedProtocol):
 
     # -- writing --
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what is queued: the tick ends, or something that must come later goes another way."""
         if self._paused or not self.alive or not self._chunks or self.wire.transport.is_closing():
             return  # a closing transport drops what it is given: what stays here is known to be unsent
-        self._drop_cancelled()
+        fixed = self._drop_cancelled()
         futures, chunks = self._futures, self._chunks
+        kept = chunks if self._unsent_bytes <= KEEP_BYTES else [chunk[:HEAD_BYTES] for chunk in chunks]
         self._futures, self._chunks, self._unsent_bytes = [], [], 0
         credentials = self.wire.take_credentials()
         if credentials is not None:
             futures.insert(0, self._credential_future())
-            chunks.insert(0, self.wire.pack_in_python(credentials))
+            chunks.insert(0, self.pack(credentials))
         if futures:
             if self._raw_futures:
                 self._raw.extend(
@@ -198,12 +209,12 @@ class Link(asyncio.BufferedProtocol):
                 )
                 self._raw_futures.clear()
             now_s = self.clock()
-            if not self._pending:
-                self._heard_s = now_s  # silence counts from the first question
+            if not self.pending:
+                self.heard_s = now_s  # silence counts from the first question
             self._sent += len(futures)
-            self._pending.extend(futures)
-            self._marks.append((self._sent, len(futures), now_s))
-            self._arm()
+            self.pending.extend(futures)
+            self.marks.append((self._sent, len(futures), now_s, kept, fixed))
+            self._watch.arm()
             self.observed = observed()
             self.owner.on_flush(self, len(futures))
             self.wire.transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
@@ -214,11 +225,15 @@ class Link(asyncio.BufferedProtocol):
         if self.retired is not None:
             self._close_when_drained()
 
-    def _drop_cancelled(self) -> None:
+    def _drop_cancelled(self) -> frozenset["asyncio.Future[Reply]"]:
+        """Take out what nobody waits for; returns what belongs to a run of several."""
+        fixed: frozenset[asyncio.Future[Reply]] = frozenset()
         for run in self._runs:
             if run[-1].done():
                 for future in run:
                     future.cancel()
+            elif len(run) > 1:
+                fixed = fixed.union(run)
         self._runs.clear()
         if any(map(_DONE, self._futures)):
             kept = [
@@ -229,6 +244,7 @@ class Link(asyncio.BufferedProtocol):
             self.inflight -= len(self._futures) - len(kept)
             self._futures = [future for future, _ in kept]
             self._chunks = [chunk for _, chunk in kept]
+        return fixed
 
     def _credential_future(self) -> asyncio.Future[Reply]:
         future: asyncio.Future[Reply] = self._create_future()
@@ -247,7 +263,7 @@ class Link(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """The transport can take more."""
         self._paused = False
-        self._flush()
+        self.flush()
 
     # -- reading --
 
@@ -257,18 +273,24 @@ class Link(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """`nbytes` have come."""
-        self._heard_s = self.clock()
+        now_s = self.clock()
         base = self._buffer.obj
         for start in range(0, nbytes, FEED_BYTES):
-            self._feed(base, start, min(FEED_BYTES, nbytes - start))
-            self._read_replies()
+            size = min(FEED_BYTES, nbytes - start)
+            self._feed(base, start, size)
+            if self._read_replies(now_s):
+                self._partial = 0
+            else:
+                self._grow(size, now_s)
             if not self.alive:
                 return
 
-    def _read_replies(self) -> None:
-        gets, pending, raw, push_type = self._gets, self._pending, self._raw, self._push_type
+    def _read_replies(self, now_s: float) -> bool:
+        """Hand out what is complete; whether anything was. A push is no sign of life for who waits."""
+        gets, pending, raw, push_type = self._gets, self.pending, self._raw, self._push_type
         take_next, not_yet = pending.popleft, NOT_ENOUGH_DATA
-        before = answered = self._answered
+        before = answered = self.answered
+        pushed = False
         while True:
             try:
                 if raw and raw[0] == answered:
@@ -280,31 +302,54 @@ class Link(asyncio.BufferedProtocol):
             except UnicodeDecodeError as error:
                 reply = error  # hiredis has taken the reply out: it belongs to its caller
             except Exception as error:  # noqa: BLE001  # whatever hiredis raises, the stream is out of step
-                self._finish_reading(before, answered)
+                self._finish_reading(before, answered, now_s)
                 self.fail(error)
-                return
+                return True
             if reply is not_yet:
                 break
             if reply.__class__ is push_type:
+                pushed = True
                 self._pushes.take(reply)
                 continue
             if not pending:
                 self.fail(self.wire.closed_error(ValueError("a reply without a question")))
-                return
+                return True
             answered += 1
             future = take_next()
             if not future.done():
                 future.set_result(reply)
-        self._finish_reading(before, answered)
+        self._finish_reading(before, answered, now_s)
+        return pushed or answered != before
 
-    def _finish_reading(self, before: int, answered: int) -> None:
+    def _grow(self, size: int, now_s: float) -> None:
+        """A piece of a reply has come: learn whose it is when it becomes large."""
+        self.heard_s = now_s
+        before, self._partial = self._partial, self._partial + size
+        if before <= self.bulk_bytes < self._partial:
+            self.owner.on_large(*name_and_key(self.next_command()))
+
+    def next_command(self) -> bytes:
+        """The packed command whose reply comes next, or the beginning of it; empty if there is none."""
+        if not self.marks:
+            return b""
+        end, count, _, chunks, _ = self.marks[0]
+        return chunks[self.answered - (end - count)]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether a large reply is on its way."""
+        return self._partial > self.bulk_bytes
+
+    def _finish_reading(self, before: int, answered: int, now_s: float) -> None:
         if answered == before:
             return
-        self._answered = answered
+        self.answered = answered
+        self.heard_s = self.answered_s = now_s
         self.inflight -= answered - before
-        marks = self._marks
+        marks = self.marks
         while marks and marks[0][0] <= answered:
-            _, commands, sent_s = marks.popleft()
+            _, commands, sent_s, _, _ = marks.popleft()
+            self._watch.note(now_s - sent_s)
             self.owner.on_batch(self, commands, sent_s)
         if not self.open:
             self._make_room()
@@ -324,70 +369,32 @@ class Link(asyncio.BufferedProtocol):
         self.alive = self.open = False
         self._settle(self.wire.closed_error(exc))
         self.wire.original.connection_lost(exc if isinstance(exc, Exception) else None)
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        self._watch.stop()
         if not self._closed.done():
             self._closed.set_result(None)
         self.owner.on_lost(self)
 
     def _settle(self, error: Exception) -> None:
         # Each waiter gets its own exception: one instance raised by many grows a traceback without bound.
-        for future in self._pending:
+        for future in self.pending:
             if not future.done():
                 future.set_result(Lost(copy_of(error), sent=True))
         for future in self._futures:
             if not future.done():
                 future.set_result(Lost(copy_of(error), sent=False))
         self.inflight = 0
-        self._pending.clear()
+        self.pending.clear()
         self._futures, self._chunks, self._unsent_bytes = [], [], 0
         self._runs.clear()
         self._raw_futures.clear()
         self._raw.clear()
-        self._marks.clear()
+        self.marks.clear()
 
     def _close_when_drained(self) -> None:
-        if not self._pending and not self._futures and not self.granted and self.alive:
+        if not self.pending and not self._futures and not self.granted and self.alive:
             self.wire.transport.close()
 
     async def _handle_push(self, push: Reply) -> None:
         await self.wire.handle_push(push)
         if self.wire.marked_for_reconnect:
             self.retire("maintenance")
-
-    # -- silence --
-
-    def _timeout_s(self) -> float | None:
-        timeout_s = self.wire.timeout_s
-        return None if timeout_s is None or self._extra_s is None else timeout_s + self._extra_s
-
-    def _arm(self) -> None:
-        timeout_s = self._timeout_s()
-        if self._watch is None and timeout_s is not None:
-            self._watch = self.loop.call_later(timeout_s, self._look)
-
-    def _look(self) -> None:
-        """One timer a link: a write older than the timeout is late, a link that says nothing is dead."""
-        self._watch = None
-        timeout_s = self._timeout_s()
-        if not self.alive or not self._pending or timeout_s is None or not self._marks:
-            return
-        now_s = self.clock()
-        oldest_s = self._marks[0][2]
-        if now_s - oldest_s >= timeout_s:
-            if now_s - self._heard_s >= timeout_s:
-                self.fail(self.wire.timeout_error())
-                return
-            self._time_out_late(now_s - timeout_s)
-        later_s = [sent_s for _, _, sent_s in self._marks if sent_s > now_s - timeout_s]
-        due_s = (later_s[0] if later_s else self._heard_s) + timeout_s - now_s
-        self._watch = self.loop.call_later(max(due_s, timeout_s / 16), self._look)
-
-    def _time_out_late(self, before_s: float) -> None:
-        late = max((position for position, _, sent_s in self._marks if sent_s <= before_s), default=0)
-        for position, future in enumerate(self._pending, start=self._answered + 1):
-            if position > late:
-                break
-            if not future.done():
-                future.set_result(Lost(self.wire.timeout_error(), sent=True))

@@ -2,28 +2,28 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from collections.abc import AsyncGenerator
 
-from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
 
 from fluido.flow.label import current_label
 from fluido.metrics import DecisionLog, FlowStats, Histogram
 from fluido.redis.adapter import Unfit, take
-from fluido.redis.counts import Tally
+from fluido.redis.bulk import only_reads_packed
 from fluido.redis.line import Line, Wish
 from fluido.redis.link import Link
-from fluido.redis.lost import copy_of
-from fluido.redis.sharing import Sharing
+from fluido.redis.lost import Elsewhere, copy_of
+from fluido.redis.poolstate import PoolState
+from fluido.redis.split import Split
 from fluido.redis.window import DeliveryWindow
 from fluido.sample import Outcome, Sample
 
 OBSERVE_S = 0.02
 ONE = Wish("", 1, 0)
 SECOND_LINK_PAUSE_S = 1.0
+SPLIT_PAUSE_S = 1.0  # a machine that is too busy shows the same signs as a server that pauses
+MOST_DRAINING = 8  # links that are replaced while a large reply is on its way over them
 INTERRUPTED = "the shared connection was closed while it was opened"
 _log = logging.getLogger("fluido.redis")
 
@@ -37,24 +37,25 @@ class NotOpened(Exception):
 
 
 class Mux:
-    """Inert when built. Belongs to one pool and to one loop at a time; a new loop finds it empty.
+    """The links of one pool in one loop. Inert when built.
 
-    `link` is where the next command goes if it is open; otherwise `ready` waits for one, in order.
+    `link` is where the next command goes if it is open; otherwise `ready` waits for one, in order. While a
+    write is held up by the server, `split` has the link for commands that only read, and `link` is None.
     """
 
-    def __init__(
-        self, pool: ConnectionPool, sharing: Sharing, clock: Callable[[], float] = time.perf_counter
-    ) -> None:
-        self.pool = pool
-        self.sharing = sharing
-        self.clock = clock
+    def __init__(self, state: PoolState, loop: asyncio.AbstractEventLoop) -> None:
+        self.state = state
+        self.loop = loop
+        self.pool = state.pool
+        self.sharing = sharing = state.sharing
+        self.tally = state.tally
+        self.bulk = state.bulk
+        self.clock = state.clock
         self.link: Link | None = None
-        self.tally = Tally()
-        self.fallback: str | None = None
+        self.split: Split | None = None
         self.window = DeliveryWindow(floor=sharing.window_floor or sharing.window, ceiling=sharing.window)
         self.decisions = DecisionLog()
         self._links: list[Link] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters: Line[Link | NotOpened] = Line()
         self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -64,21 +65,31 @@ class Mux:
         self._least_s = float("inf")
         self._answered = 0
         self._observed_s = 0.0
-        self._second_due_s = 0.0
+        self._second_due_s = self._split_due_s = 0.0
         self._serving = False
 
-    async def ready(self, commands: int = 1, size_bytes: int = 0) -> Link:
+    @property
+    def fallback(self) -> str | None:
+        """Why the connections of this pool cannot be shared."""
+        return self.state.fallback
+
+    async def ready(self, commands: int = 1, size_bytes: int = 0, *, reads: bool = False) -> Link:
         """A link with room for so many commands, which must be submitted before anything else is awaited.
 
         `size_bytes` is about what they will take. More than the window holds get a link for themselves.
-        Raises NotOpened, or MaxConnectionsError when too many wait already.
+        `reads`: they only read. Raises NotOpened, MaxConnectionsError when too many wait already, or
+        Elsewhere when another loop runs.
         """
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._move_to(loop)
+        if loop is not self.loop:
+            raise Elsewhere
+        if reads and self.split is not None:
+            other = await self.split.link(commands)
+            if other is not None:
+                return other
         wish = Wish(current_label(), min(commands, int(self.window.floor)), size_bytes)
         while True:
-            link = self.link
+            link = self.link if self.split is None else self.split.stalled
             if link is not None and link.open and (commands == 1 or link.has_room(wish)):
                 return link
             if len(self._waiters) >= self.sharing.max_waiting:
@@ -125,15 +136,16 @@ class Mux:
                 self._waiters.served(waiter, wish)
             # Who comes now must not overtake those who were granted room and have not come back yet.
             link.open = not self._waiters and not link.granted and link.has_room(ONE)
-        self.link = min(usable, key=lambda link: link.inflight, default=None)
+        least = min(usable, key=lambda link: link.inflight, default=None)
+        self.link = least if self.split is None else None
         if self._waiters and not usable:
             self._open()
 
     def _serve_soon(self) -> None:
         """Serve in the next tick, when the caller who has just been given room has used it."""
-        if not self._serving and self._loop is not None:
+        if not self._serving:
             self._serving = True
-            self._loop.call_soon(self._serve_now)
+            self.loop.call_soon(self._serve_now)
 
     def _serve_now(self) -> None:
         self._serving = False
@@ -142,15 +154,15 @@ class Mux:
     # -- opening --
 
     def _open(self) -> None:
-        if self._opening is None and self._loop is not None:
-            self._opening = self._loop.create_task(self._open_one())
+        if self._opening is None:
+            self._opening = self.loop.create_task(self._open_one())
             self._opening.add_done_callback(self._opened)
 
     async def _open_one(self) -> None:
         if self._until_shutdown is None:
-            self._until_shutdown = self._close_at_shutdown(asyncio.get_running_loop())
+            self._until_shutdown = self._close_at_shutdown()
             await anext(self._until_shutdown)
-        await self._connect()
+        self._links.append(await self.connect())
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         """The attempt is over, one way or the other; a task that was cancelled may never have begun."""
@@ -162,27 +174,46 @@ class Mux:
             self._second_due_s = self.clock() + SECOND_LINK_PAUSE_S
             self.tally.events[f"not opened: {type(error).__name__}"] += 1
             if isinstance(error, Unfit):
-                self.fallback = str(error)
-                _log.warning("commands are not multiplexed: %s", error)
+                self.state.give_up(str(error))
             if not any(link.alive and link.retired is None for link in self._links):
                 for waiter in self._waiters.dissolve():
                     if not waiter.done():
                         waiter.set_result(NotOpened(copy_of(error)))
         self._serve()
 
-    async def _connect(self) -> None:
-        wire = await take(self.pool)
+    async def connect(self) -> Link:
+        """Another link. Raises what `take` raises."""
+        wire = await take(self.pool, alone=self.state.several_loops)
         link = Link(
             wire,
             self,
             window=int(self.window.value),
             max_bytes=self.sharing.max_bytes,
             early=self.sharing.early,
+            bulk_bytes=self.sharing.bulk_bytes,
             clock=self.clock,
         )
         link.start()
         self.tally.opened += 1
-        self._links.append(link)
+        return link
+
+    async def prove(self) -> None:
+        """Open the first link, so that it is known whether this pool's connections can be shared."""
+        if not self.tally.opened:
+            try:
+                await self.ready()
+            except NotOpened:
+                return  # whoever asks next meets it too, and tells
+
+    async def settle(self) -> None:
+        """Write what was started before; wait for those who still wait for a link."""
+        if self._waiters or (self._opening is not None and not self._links):
+            try:
+                await self.ready()
+            except (NotOpened, MaxConnectionsError):
+                return
+        for link in self._links:
+            link.flush()
 
     # -- what links tell --
 
@@ -202,8 +233,37 @@ class Mux:
                 if other is not link and other.open:
                     self.link = other
 
+    def on_stall(self, link: Link) -> bool:
+        """A write of `link` is held up: let what only reads go over another link meanwhile."""
+        if self.split is not None or link not in self._links or self.clock() < self._split_due_s:
+            return False
+        if only_reads_packed(link.next_command()):
+            return False  # the server is at work, and no other link is faster
+        self.tally.events["reads apart"] += 1
+        self.split = Split(link, self.connect())
+        self.link = None
+        return True
+
+    def may_replace(self, link: Link) -> bool:
+        """Not for ever more links: each of these drains."""
+        return link in self._links and sum(each.retired is not None for each in self._links) < MOST_DRAINING
+
+    def on_large(self, name: str, key: bytes) -> None:
+        """Its reply is large: the next time it goes over a connection of its own."""
+        if name:
+            self.bulk.large(name, key)
+
+    def _end_split(self, link: Link) -> None:
+        if self.split is not None and self.split.stalled is link:
+            split, self.split = self.split, None
+            self._split_due_s = self.clock() + SPLIT_PAUSE_S
+            split.close()
+            self._serve()
+
     def on_batch(self, link: Link, commands: int, sent_s: float) -> None:
         """Learn from the replies to one write."""
+        if self.split is not None:
+            self._end_split(link)
         now_s = self.clock()
         round_trip_s = now_s - sent_s
         self._service.record(round_trip_s)
@@ -238,6 +298,7 @@ class Mux:
         """A link is closed: return its connection, and open another if somebody waits."""
         if link in self._links:
             self._links.remove(link)
+        self._end_split(link)
         self.tally.events[f"closed: {link.retired or 'lost'}"] += 1
         task = link.loop.create_task(link.wire.give_back())
         self._closing.add(task)
@@ -259,48 +320,42 @@ class Mux:
 
     async def aclose(self) -> None:
         """Close the links now. What is in flight fails as when the server closes the connection."""
-        if self._loop is asyncio.get_running_loop():
-            await self._close_links(self._loop)
-
-    async def _close_links(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait([self._opening])
-        for link in tuple(self._links):
-            if link.loop is loop:
-                link.fail(link.wire.closed_error(None))
-                await link.wait_closed()
+        split = self.split
+        for link in (*self._links, *(split.links() if split is not None else ())):
+            link.fail(link.wire.closed_error(None))
+            await link.wait_closed()
         while self._closing:
             await asyncio.wait(tuple(self._closing))
 
-    async def _close_at_shutdown(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
+    async def _close_at_shutdown(self) -> AsyncGenerator[None, None]:
         """asyncio closes its asynchronous generators before a loop ends: the one hook it offers."""
         try:
             yield
         finally:
-            if self._loop is loop:
-                await self._close_links(loop)
+            await self.aclose()
 
-    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Another loop runs now: what belonged to the last one is gone, or closes itself."""
+    def retire_from_outside(self, reason: str) -> None:
+        """As `retire_all`, from another thread, loop or no loop at all."""
+        if self.loop.is_closed():
+            self.forget()
+        else:
+            self.loop.call_soon_threadsafe(self.retire_all, reason)
+
+    def leave_pool(self) -> None:
+        """Take the connections off the pool's books: it is about to close those of another loop."""
         for link in tuple(self._links):
-            if link.loop.is_closed():
-                link.wire.forget()
-            else:
-                link.loop.call_soon_threadsafe(link.retire, "another loop")
+            link.wire.leave_pool()
+
+    def forget(self) -> None:
+        """The loop is closed, or was our parent process's: nothing of it may be awaited or written."""
+        for link in tuple(self._links):
+            link.wire.forget()
         self._links.clear()
         self._waiters.dissolve()
-        self._closing.clear()
-        self._serving = False
-        self.link = self._opening = self._until_shutdown = None
-        self._loop = loop
-
-    @staticmethod
-    def abandon(mux: "Mux") -> None:
-        """The client was dropped without being closed: close its links when the loop next turns."""
-        loop = mux._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(mux.retire_all, "client dropped")
+        self.link = None
 
     # -- telling --
 
@@ -328,12 +383,3 @@ class Mux:
             decisions=tuple(self.decisions),
             reasons=self.decisions.reasons,
         )
-
-
-def mux_of(pool: ConnectionPool, sharing: Sharing) -> Mux:
-    """The one mux of a pool, whoever asks first: clients made for a request share the links of their pool."""
-    attributes: dict[str, Any] = vars(pool)
-    mux: Mux | None = attributes.get("_fluido_mux")
-    if mux is None:
-        mux = attributes["_fluido_mux"] = Mux(pool, sharing)
-    return mux

@@ -20,3 +20,12 @@ class Owner(Protocol):
 
     def on_lost(self, link: "Link") -> None:
         """The link is closed; its commands have got their results."""
+
+    def on_stall(self, link: "Link") -> bool:
+        """The next reply does not come; whether commands that only read have another way."""
+
+    def may_replace(self, link: "Link") -> bool:
+        """Whether another link may be opened in the place of one that is busy for long."""
+
+    def on_large(self, name: str, key: bytes) -> None:
+        """The reply to this command is large."""

@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from fluido.redis.adapter import Reply
 from fluido.redis.link import Link
-from fluido.redis.lost import Elsewhere, Lost
+from fluido.redis.lost import Lost
 from fluido.redis.mux import Mux, NotOpened
 from fluido.redis.routing import canonical, only_reads
 from fluido.redis.sharing import Sharing
@@ -60,16 +60,10 @@ def failure_in(reply: Reply, link: Link, *, repeatable: bool) -> Failure | None:
     if isinstance(reply, Lost):
         return Failure(reply.error, link, again=repeatable or not reply.sent)
     error = link.wire.translate(reply)
-    if isinstance(error, RedisConnectionError) or may_retry(link, error):
+    if isinstance(error, RedisConnectionError) or link.wire.may_retry(error):
         link.retire(f"refused: {type(reply).__name__}")
         return Failure(error, link, again=repeatable or isinstance(reply, _REFUSALS))
     return None
-
-
-def may_retry(link: Link, error: Exception) -> bool:
-    """Whether the user's Retry names this class of error."""
-    named = getattr(link.wire.connection.retry, "_supported_errors", (RedisConnectionError,))
-    return isinstance(error, named)
 
 
 def repeatable(sharing: Sharing, commands: Sequence[Sequence[object]]) -> bool:
@@ -106,13 +100,11 @@ async def attempt(
     moves = 0
     while True:
         try:
-            link = await mux.ready(len(commands), rough_bytes(commands))
+            reads = mux.split is not None and all(map(only_reads, commands))
+            link = await mux.ready(len(commands), rough_bytes(commands), reads=reads)
         except NotOpened as refusal:
             return Failure(refusal.error, None, again=False)
-        try:
-            futures = link.submit_run(packed(link), raw)
-        except Elsewhere:
-            continue
+        futures = link.submit_run(packed(link), raw)
         await futures[-1]
         replies = [future.result() for future in futures]
         last = replies[-1]
@@ -153,11 +145,11 @@ async def persist(mux: Mux, first: Failure | Answer, again: Attempt) -> Answer:
             return None
         raise result.error
 
-    async def failed(error: Exception, failures: int) -> None:
+    async def failed(_error: Exception) -> None:
         """The link is closed already; there is nothing to disconnect."""
 
     retry: Retry = copy.deepcopy(first.link.wire.connection.retry)
-    answer = await retry.call_with_retry(once, cast("Any", failed), with_failure_count=True)
+    answer = await retry.call_with_retry(once, cast("Any", failed))
     return answer if answer is not None else _raise(refused)
 
 

@@ -6,6 +6,7 @@ slow, never wrong. `tests/servers/test_redis_routing.py` compares the tables wit
 server to COMMAND.
 """
 
+import math
 from collections.abc import Sequence
 from enum import Enum
 
@@ -69,6 +70,11 @@ PAIRS: dict[str, tuple[str, ...]] = {pair: tuple(pair.split()) for pair in READI
 # Where the server's own waiting time stands among the arguments; it counts in seconds.
 _TIMEOUT_LAST = frozenset({"BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BZPOPMIN", "BZPOPMAX"})
 _TIMEOUT_FIRST = frozenset({"BLMPOP", "BZMPOP"})
+# What these set holds for the connection that carries them.
+_STATE = _pairs(
+    "CLIENT SETNAME, CLIENT SETINFO, CLIENT NO-EVICT, CLIENT NO-TOUCH, CLIENT TRACKING, CLIENT CACHING, "
+    "CLIENT REPLY"
+)
 _MAY_BLOCK = frozenset({"XREAD", "XREADGROUP"})
 
 
@@ -80,6 +86,8 @@ class Kind(Enum):
     WAITING = "waiting"
     SELECT = "select"
     AUTH = "auth"
+    HAND = "hand"
+    STATE = "state"
     ORDINARY = "ordinary"
 
 
@@ -104,7 +112,15 @@ def kind_of(args: Sequence[object]) -> Kind:
         "WAITAOF": Kind.WAITING,
         "SELECT": Kind.SELECT,
         "AUTH": Kind.AUTH,
-    }.get(name, Kind.ORDINARY)
+        "MULTI": Kind.HAND,
+        "WATCH": Kind.HAND,
+    }.get(name) or (Kind.STATE if _changes_connection(name, args) else Kind.ORDINARY)
+
+
+def _changes_connection(name: str, args: Sequence[object]) -> bool:
+    if name == "CLIENT" and len(args) > 1:
+        name = f"{name} {canonical(args[1])}"
+    return name in _STATE
 
 
 def only_reads(args: Sequence[object]) -> bool:
@@ -128,6 +144,41 @@ def block_argument(args: Sequence[object]) -> object | None:
         if word == "BLOCK":
             return args[position + 1]
     return None
+
+
+def wait_position(args: Sequence[object]) -> int | None:
+    """Where the server's own waiting time stands in a blocking command; None if it is no number there."""
+    name = canonical(args[0])
+    if name in _MAY_BLOCK:
+        words = [canonical(argument) for argument in args[1:-1]]
+        position = words.index("BLOCK") + 2
+    else:
+        position = len(args) - 1 if name in _TIMEOUT_LAST else 1
+    try:
+        return position if _number(args[position]) >= 0 else None
+    except (TypeError, ValueError, IndexError):
+        return None
+
+
+def with_wait(args: Sequence[object], wait_s: float) -> list[object]:
+    """The command with another waiting time. Whole seconds stay whole: servers before 6.0 know no others."""
+    position = wait_position(args)
+    if position is None:
+        return list(args)
+    number = max(1, math.ceil(wait_s * 1000))
+    if canonical(args[0]) not in _MAY_BLOCK:
+        asked = _number(args[position])
+        number = math.ceil(wait_s) if asked == int(asked) else number / 1000  # type: ignore[assignment]  # seconds
+    return [*args[:position], number, *args[position + 1 :]]
+
+
+def asks_for_what_is_new(args: Sequence[object]) -> bool:
+    """Whether a stream is read from its end on: then the same words mean something else a moment later."""
+    return canonical(args[0]) == "XREAD" and bool({"$", b"$"}.intersection(map(_plain_text, args)))
+
+
+def _plain_text(value: object) -> object:
+    return value if isinstance(value, str | bytes) else None
 
 
 def server_wait_s(args: Sequence[object]) -> float | None:

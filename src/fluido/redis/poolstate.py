@@ -1,0 +1,32 @@
+"""What all loops that use one pool have in common."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from redis.asyncio.connection import ConnectionPool
+
+from fluido.redis.bulk import Bulk
+from fluido.redis.counts import Tally
+from fluido.redis.sharing import Sharing
+
+_log = logging.getLogger("fluido.redis")
+
+
+class PoolState:
+    """A pool, how its links are made, what was learnt and counted. `fallback`: why nothing is shared."""
+
+    def __init__(self, pool: ConnectionPool, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.pool = pool
+        self.clock = clock
+        self.sharing = Sharing()
+        self.tally = Tally()
+        self.bulk = Bulk()
+        self.fallback: str | None = None
+        self.several_loops = False
+
+    def give_up(self, reason: str) -> None:
+        """The pool's connections cannot be shared: say so once."""
+        if self.fallback is None:
+            self.fallback = reason
+            _log.warning("commands are not multiplexed: %s", reason)

@@ -1,0 +1,161 @@
+"""How long a link waits for replies, and whose fault it is when they do not come."""
+
+import asyncio
+import operator
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from fluido.redis.adapter import Reply, Wire
+from fluido.redis.bulk import only_reads_packed
+from fluido.redis.lost import Lost
+
+# (position after a write, its commands, when; the packed commands, which futures are parts of a run)
+Mark = tuple[int, int, float, list[bytes], frozenset["asyncio.Future[Reply]"]]
+
+STALL_S = 0.02  # the first reply is awaited so long: then the others look for another way
+STALL_ROUND_TRIPS = 4.0
+MOST_STALL_S = 0.5
+AGAIN_S = 0.005  # uvloop runs timers before it reads: what waits in the socket is read first
+PATIENCE = 20  # socket timeouts that the callers behind a reply that keeps coming wait at most
+_DONE = operator.methodcaller("done")
+
+
+class Watched(Protocol):
+    """The link, as far as its watch looks at it."""
+
+    wire: Wire
+    loop: asyncio.AbstractEventLoop
+    clock: Callable[[], float]
+    alive: bool
+    retired: str | None
+    granted: int
+    pending: deque["asyncio.Future[Reply]"]
+    marks: deque[Mark]
+    answered: int
+    heard_s: float
+    answered_s: float
+
+    @property
+    def is_large(self) -> bool:
+        """Whether a large reply is on its way."""
+
+    def retire(self, reason: str) -> None:
+        """Take no more commands."""
+
+    def fail(self, error: Exception) -> None:
+        """Close now."""
+
+
+class Owner(Protocol):
+    """Who opened the link."""
+
+    def may_replace(self, link: Any, /) -> bool:
+        """Whether another link may be opened in the place of one that is busy for long."""
+
+    def on_stall(self, link: Any, /) -> bool:
+        """The next reply does not come; whether commands that only read have another way."""
+
+
+class Watch:
+    """One timer a link, and none for a command.
+
+    Nothing heard for the socket timeout: the link is dead. The reply that is next keeps its caller longer
+    than the socket timeout: that caller alone times out, as redis-py's would, and the link takes no new
+    commands. The callers behind are not to blame: their commands did or will run, so they are not sent
+    again; they wait while bytes come. Commands that only read may run twice: as soon as the next reply is
+    held up they move to another link.
+    """
+
+    def __init__(self, link: Watched, owner: Owner) -> None:
+        self._link = link
+        self._owner = owner
+        self._timer: asyncio.TimerHandle | None = None
+        self._extra_s: float | None = 0.0
+        self._usual_s = 0.0
+        self._suspected = False
+
+    def arm(self) -> None:
+        """Commands were sent."""
+        if self._timer is None:
+            self._timer = self._link.loop.call_later(self._stall_s(), self._look)
+
+    def stop(self) -> None:
+        """The link is closed."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def allow_silence(self, extra_s: float | None) -> None:
+        """Let the server be silent so much longer; None: for ever. Only a link that retires may wait so."""
+        self._extra_s = extra_s
+
+    def note(self, round_trip_s: float) -> None:
+        """A write was answered."""
+        self._usual_s += 0.1 * (round_trip_s - self._usual_s)
+
+    def _stall_s(self) -> float:
+        return max(STALL_S, min(STALL_ROUND_TRIPS * self._usual_s, MOST_STALL_S))
+
+    def _look(self) -> None:
+        self._timer = None
+        link = self._link
+        if not link.alive or not link.pending or not link.marks:
+            return
+        now_s = link.clock()
+        timeout_s = link.wire.timeout_s
+        if timeout_s is not None and self._extra_s is not None:
+            self._judge(now_s, timeout_s + self._extra_s)
+        if link.alive:
+            pause_s = self._look_for_stall(now_s) if self._extra_s == 0.0 else self._stall_s()
+            self._timer = link.loop.call_later(pause_s, self._look)
+
+    def _judge(self, now_s: float, timeout_s: float) -> None:
+        link = self._link
+        asked_s = link.marks[0][2]
+        if now_s - asked_s < timeout_s:
+            return
+        if now_s - link.heard_s >= timeout_s:
+            link.fail(link.wire.timeout_error())
+            return
+        head = link.pending[0]
+        if now_s - max(asked_s, link.answered_s) >= timeout_s and not head.done():
+            head.set_result(Lost(link.wire.timeout_error(), sent=True))
+            link.retire("late")
+        if now_s - max(asked_s, link.answered_s) >= PATIENCE * timeout_s:
+            link.fail(link.wire.timeout_error())
+        elif link.retired is not None and not link.granted and all(map(_DONE, link.pending)):
+            link.fail(link.wire.timeout_error())  # nobody waits for what is still to come
+
+    def _look_for_stall(self, now_s: float) -> float:
+        """Whether the next reply is held up; how long until the next look."""
+        link = self._link
+        stall_s = self._stall_s()
+        left_s = max(link.marks[0][2], link.answered_s) + stall_s - now_s
+        if left_s > 0:
+            self._suspected = False
+            return max(left_s, STALL_S / 4)
+        if not self._suspected:
+            self._suspected = True
+            return AGAIN_S
+        if link.is_large:
+            if link.retired is None and self._owner.may_replace(link):
+                link.retire("a large reply")
+            if link.retired is not None:
+                self._move_reads(1)
+        elif link.retired is None and self._owner.on_stall(link):
+            self._move_reads(0)
+        return stall_s
+
+    def _move_reads(self, first: int) -> None:
+        """Give the callers that only read their commands back, from the `first` on: they go elsewhere."""
+        link = self._link
+        position = link.answered
+        futures = list(link.pending)
+        for end, count, _, chunks, fixed in link.marks:
+            for place, chunk in enumerate(chunks, start=end - count - position):
+                if place < first or place >= len(futures):
+                    continue
+                future = futures[place]
+                if not future.done() and future not in fixed and only_reads_packed(chunk):
+                    future.set_result(Lost(link.wire.timeout_error(), sent=False))
