@@ -79,8 +79,9 @@ conformance-others: $(DEV_READY) ## run the suites of arq, saq, limits, aiocache
 	@PYTHONPATH=src $(PY) tests/conformance/others_suite.py $(if $(ONLY),--only $(ONLY))
 
 .PHONY: conformance-sqlalchemy
-conformance-sqlalchemy: $(DEV_READY) ## run SQLAlchemy's own pool, engine and asyncio tests against our pool and the stock one
+conformance-sqlalchemy: $(DEV_READY) ## run SQLAlchemy's own pool, engine and asyncio tests, of 2.1 and of 2.0, against our pool and the stock one
 	@$(PY) tests/conformance/sqlalchemy_suite.py
+	@$(PY) tests/conformance/sqlalchemy_suite.py --release 2.0
 
 .PHONY: check
 check: $(DEV_READY) ## lint, types, architecture

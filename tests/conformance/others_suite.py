@@ -65,7 +65,7 @@ SUITES = (
     ),
     Suite(
         "limits",
-        ["tests/aio"],
+        ["tests/aio/storage/test_redis.py", "tests/aio/test_strategy.py"],
         options=["-m", "redis"],
         environment={"ASYNC_REDIS_IMPLEMENTATION": "redispy"},
     ),

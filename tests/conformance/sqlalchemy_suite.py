@@ -2,6 +2,7 @@
 
     python tests/conformance/sqlalchemy_suite.py                 # pool, asyncpg, psycopg
     python tests/conformance/sqlalchemy_suite.py --only pool
+    python tests/conformance/sqlalchemy_suite.py --release 2.0   # that release, in an environment of its own
 
 The source archive is fetched once with pip, by its hash, into the user's cache; nothing of it is committed.
 `sqlalchemy_plugin.py` beside this file swaps the pools and names every test that does not apply, with its
@@ -9,12 +10,14 @@ reason; whatever else differs between the two runs is a failure.
 """
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from embedded.folder import DataFolder
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+sys.path.append(str(ROOT / "tests" / "versions"))
 POOL = ("test/engine/test_pool.py",)
 ENGINE = (
     "test/ext/asyncio",
@@ -60,23 +64,43 @@ def _markers() -> str:
     return "".join(f"    {name}:\n" for name in (*names, "sparse_backend", "gc_intensive"))
 
 
-SUITE = SourceArchive(
-    "sqlalchemy",
-    HERE / "sqlalchemy.txt",
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One release of SQLAlchemy: its own tests, and the interpreter that has it."""
+
+    suite: SourceArchive
+    python: Callable[[], Path]
+
+
+def _release(pins: str, python: Callable[[], Path]) -> Release:
     # Not `:all:`: pip builds the archive's metadata, and takes the tools for that as wheels.
-    ("--no-binary", "sqlalchemy"),
-    lambda path: path.startswith(KEPT),
-    _finish,
-)
+    options = ("--no-binary", "sqlalchemy")
+    suite = SourceArchive("sqlalchemy", HERE / pins, options, lambda path: path.startswith(KEPT), _finish)
+    return Release(suite, python)
 
 
-def run(name: str, pool: str) -> Outcome:
+def _corner() -> Path:
+    """The corner of `make test-versions` that has the newest 2.0."""
+    corners = importlib.import_module("corners")
+    found = corners.pythons()
+    corner = next(corner for corner in corners.CORNERS if corner.name == "sharing")
+    python: Path = corners.environment(corner, found[corners.nearest(corner.python, found)])
+    return python
+
+
+RELEASES = {
+    "2.1": _release("sqlalchemy.txt", lambda: Path(sys.executable)),
+    "2.0": _release("sqlalchemy-2.0.txt", _corner),
+}
+
+
+def run(name: str, pool: str, release: Release) -> Outcome:
     """One process of pytest over the tests of one configuration, with a server of its own."""
     data = DataFolder(None)
     folder = data.take()
     server = embedded.Postgres(folder, durable=False, settings={"max_prepared_transactions": "20"})
     report, counts = folder / "report.xml", folder / "counts.json"
-    command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "-q", "-p", "sqlalchemy_plugin"]
+    command = [str(release.python()), "-m", "pytest", "-c", "pytest.ini", "-q", "-p", "sqlalchemy_plugin"]
     command += ["-p", "no:cacheprovider", "-p", "no:anyio", "-p", "no:asyncio", "--junitxml", str(report)]
     environment = {
         **os.environ,
@@ -92,7 +116,9 @@ def run(name: str, pool: str) -> Outcome:
             command += ["--dburi", server.url(driver=DRIVERS[name])]
         command += CONFIGURATIONS[name]
         with (folder / "log.txt").open("w") as log:
-            subprocess.run(command, cwd=SUITE.folder(), env=environment, stdout=log, stderr=log, check=False)
+            subprocess.run(
+                command, cwd=release.suite.folder(), env=environment, stdout=log, stderr=log, check=False
+            )
         if not report.exists():
             raise SystemExit((folder / "log.txt").read_text()[-4000:])
         return Outcome(_results(report), json.loads(counts.read_text()) if counts.exists() else {})
@@ -116,9 +142,9 @@ def _results(report: Path) -> dict[str, str]:
     return results
 
 
-def compare(name: str) -> bool:
+def compare(name: str, release: Release) -> bool:
     """Run one configuration and print what differs; whether nothing does but the stated exceptions."""
-    stock, ours = run(name, "stock"), run(name, "ours")
+    stock, ours = run(name, "stock", release), run(name, "ours", release)
     print(
         f"{name}: stock {dict(Counter(stock.results.values()))}, ours {dict(Counter(ours.results.values()))}"
     )
@@ -136,8 +162,10 @@ def compare(name: str) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", choices=CONFIGURATIONS, action="append")
+    parser.add_argument("--release", choices=RELEASES, default="2.1")
     arguments = parser.parse_args()
-    same = [compare(name) for name in arguments.only or CONFIGURATIONS]
+    release = RELEASES[arguments.release]
+    same = [compare(name, release) for name in arguments.only or CONFIGURATIONS]
     return 0 if all(same) else 1
 
 

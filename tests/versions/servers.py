@@ -143,9 +143,10 @@ def run(name: str, ground: Ground) -> tuple[bool, str]:
     ) as done:
         lines = [line for line in done.stdout or () if print(line, end="", flush=True) is None]
     sums = next(
-        (line for line in reversed(lines) if re.search(r"\d+ (passed|failed|error)", line)), "no test ran"
+        (line for line in reversed(lines) if re.search(r"\d+ (passed|failed|error)", line)), "no tests"
     )
-    return done.returncode == 0, f"{name} ({said}): {sums.strip(' =\n')} ({time.monotonic() - began:.0f} s)"
+    took_s = time.monotonic() - began
+    return done.returncode == 0, f"{name} ({said}): {sums.strip()} ({took_s:.0f} s)"
 
 
 def main() -> int:
