@@ -22,11 +22,16 @@ class BlockCursor:
         adapter: Any = real.cursor
         self._adapter = adapter if hasattr(adapter, "_rowbuffer") else None
 
+    @property
+    def statement(self) -> str:
+        """The text that was sent: what the engine's own dialect made of the statement."""
+        context: Any = self._result.context
+        return str(context.statement or "")
+
     async def primed(self) -> Sequence[Row[Any]]:
-        """The rows that came with the result: SQLAlchemy looks at the first, and its adapter asked for 50."""
-        if self._adapter is None:
-            return ()
-        return await greenlet_spawn(self._result.fetchmany, 1 + len(self._adapter._rowbuffer))
+        """The rows that came with the result: the first, and with asyncpg the 50 of SQLAlchemy's adapter."""
+        more = 0 if self._adapter is None else len(self._adapter._rowbuffer)
+        return await greenlet_spawn(self._result.fetchmany, 1 + more)
 
     async def fetch(self, rows: int) -> Sequence[Row[Any]]:
         """The next `rows` rows; fewer at the end, none after it."""

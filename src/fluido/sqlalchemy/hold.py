@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import math
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
 from types import CodeType, FrameType
 from typing import Any
@@ -58,6 +59,17 @@ class Hold:
         """Seconds in which the connection was held and the database had nothing to do for the holder."""
         working_s = 0.0 if self.working_since_s is None else now_s - self.working_since_s
         return now_s - self.taken_s - self.database_s - working_s
+
+    def begin_untimed(self) -> None:
+        """The holder asks the server for something that is no sample, and that ends with `end_untimed()`."""
+        if self.lent:
+            self.lent = False
+            self.gate.recall(self.label)
+        self.idle_since_s = math.inf
+
+    def end_untimed(self) -> None:
+        """From now on it is idle again."""
+        self.idle_since_s = self.limiter.clock()
 
     def places(self) -> list[str]:
         """Where the holder is now: `file:line in function`, from the outermost call to the innermost."""

@@ -72,7 +72,7 @@ class Limits:
 
 
 def stock_limits(pool_size: int, max_overflow: int) -> Limits:
-    """What SQLAlchemy's arguments mean: a fixed size, and connections opened as fast as they are asked for."""
+    """What SQLAlchemy's arguments mean: a fixed size, and no pause between connections that are opened."""
     if pool_size < 0 or max_overflow < -1:
         raise exc.ArgumentError(f"pool_size={pool_size} and max_overflow={max_overflow} must not be negative")
     unbounded = pool_size == 0 or max_overflow == -1

@@ -1,6 +1,5 @@
 """Times every statement of an engine and hands it, as a sample, to the pool's law."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -80,11 +79,11 @@ class Statements:
         if hold is None:
             self._do_rollback(proxy)
             return
-        hold.idle_since_s = math.inf
+        hold.begin_untimed()
         try:
             self._do_rollback(proxy)
         finally:
-            hold.idle_since_s = hold.limiter.clock()
+            hold.end_untimed()
 
 
 def _hold_in(context: Any) -> Hold | None:

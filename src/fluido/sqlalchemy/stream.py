@@ -1,35 +1,48 @@
 """Reads a large result through a server-side cursor, in blocks of as many rows as are worth it."""
 
 import asyncio
+import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Executable, Row
+from sqlalchemy import Executable, Row, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from fluido.laws.fetch import Block, Fetch
 from fluido.sqlalchemy.cursor import BlockCursor
 from fluido.sqlalchemy.entry import hold_of
 from fluido.sqlalchemy.fingerprint import fingerprint
+from fluido.sqlalchemy.hold import Hold
+from fluido.sqlalchemy.sizes import size_of_row
 from fluido.sqlalchemy.transfer import Transfer
 
 REMEMBERED = 256
 FORGET_S = 600.0
-# A consumer that stops early waits so long for the block under way; then its connection is given up.
-STOP_WAIT_S = 0.25
-SAMPLED_ROWS = 16
+# A consumer that stops early waits so long for the block under way; then its connection is given up, which
+# the driver may take another while for.
+STOP_WAIT_S, GIVE_UP_S = 0.25, 2.0
+# Rows whose size is looked at in each block; wide rows take longer to look at, and there are fewer of them.
+SAMPLED_ROWS, SAMPLED_WIDE_ROWS, WIDE_BYTES = 16, 5, 4096
 # Two blocks are in memory at a time, the one that is read and the one that comes: 1 MiB a cursor.
 BLOCK_BYTES = 2.0**19
+# The first blocks of a statement that is not known yet grow like those of SQLAlchemy's own buffer: the rows
+# of a slow query come as soon, and a row wider than expected costs little.
+FIRST_ROWS, FASTER = 5, 5
+# The rows of a slow query are not kept waiting for each other longer than this.
+BLOCK_S = 0.1
+
+_logger = logging.getLogger("fluido.sqlalchemy")
 
 
 class RowStreams:
     """Streams of one engine; what was learned about a statement is kept for ten minutes.
 
-    Holds about two blocks of `target_bytes` in memory, whatever the width of the rows: the next block is
-    asked for while the last one is consumed.
+    Holds about two blocks of `target_bytes` in memory, whatever the width and the type of the rows: the next
+    block is asked for while the last one is consumed.
     """
 
     def __init__(
@@ -39,22 +52,23 @@ class RowStreams:
         target_bytes: float = BLOCK_BYTES,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._engine = engine
+        self.engine = engine
+        self.clock = clock
         self._target_bytes = target_bytes
-        self._clock = clock
         self._known: OrderedDict[str, tuple[float, Fetch, Transfer]] = OrderedDict()
 
     def stream(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> "RowStream":
         """`async with streams.stream(select) as rows: async for row in rows: ...`
 
         The stream has a connection of its own, in a transaction of its own, until the block ends. Give it a
-        statement that reads. Errors are those of `AsyncConnection.stream`.
+        statement that reads. Rows and errors are those of `AsyncConnection.stream`: `select(Model)` gives
+        the columns of the model.
         """
-        law, transfer = self._of(fingerprint(str(statement)))
-        return RowStream(self._engine, statement, parameters, law=law, transfer=transfer, clock=self._clock)
+        return RowStream(self, statement, parameters)
 
-    def _of(self, label: str) -> tuple[Fetch, Transfer]:
-        now_s = self._clock()
+    def known(self, label: str) -> tuple[Fetch, Transfer]:
+        """What was learned about a statement, or what there is to learn it with."""
+        now_s = self.clock()
         known = self._known.pop(label, None)
         if known is None or now_s - known[0] > FORGET_S:
             law, transfer = Fetch(target_bytes=self._target_bytes), Transfer()
@@ -69,49 +83,49 @@ class RowStreams:
 class RowStream:
     """One result, read in blocks. Iterate over rows, or over `blocks()` where every microsecond counts.
 
-    `pending` is the block that is on its way.
+    Whoever stops iterating goes on where it was when it iterates again. `pending` is the block that is on
+    its way.
     """
 
     def __init__(
-        self,
-        engine: AsyncEngine,
-        statement: Executable,
-        parameters: Mapping[str, Any] | None,
-        *,
-        law: Fetch,
-        transfer: Transfer,
-        clock: Callable[[], float],
+        self, streams: RowStreams, statement: Executable, parameters: Mapping[str, Any] | None
     ) -> None:
-        self._engine = engine
+        self._streams = streams
+        self._clock = streams.clock
         self._statement = statement
         self._parameters = parameters
-        self._law = law
-        self._transfer = transfer
-        self._clock = clock
+        self._law, self._transfer = Fetch(), Transfer()
         self._connection: AsyncConnection | None = None
         self._cursor: BlockCursor | None = None
+        self._hold: Hold | None = None
         self.pending: asyncio.Task[tuple[Sequence[Row[Any]], float]] | None = None
-        self._first: Sequence[Row[Any]] = ()
         self._block: Sequence[Row[Any]] = ()
-        self._given = 0
-        self._took_s = 0.0
+        self._sizes: list[int] = []  # bytes of some of its rows
+        self._position = 0
+        self._most = math.inf  # rows of the next block, while too little is known
+        self._took_s = self._given_s = 0.0
+        self._exhausted = False
 
     async def __aenter__(self) -> Self:
-        self._connection = await self._engine.connect().start()
+        engine = self._streams.engine
+        self._connection = await engine.connect().start()
         try:
             raw = await self._connection.get_raw_connection()
-            hold = hold_of(raw)
-            if hold is not None:
-                hold.reported = True  # a stream is held for long by design
-            if getattr(raw.dbapi_connection, "autocommit", False):  # the dialect's own question is not in 2.0
+            self._hold = hold_of(raw)
+            if self._hold is not None:
+                self._hold.reported = True  # a stream is held for long by design
+            if raw.dbapi_connection and engine.dialect.detect_autocommit_setting(raw.dbapi_connection):
                 # A cursor lives in a transaction.
                 await self._connection.execution_options(isolation_level="READ COMMITTED")
             result = await self._connection.stream(self._statement, self._parameters)
             self._cursor = BlockCursor(result)
-            self._first = await self._cursor.primed()
+            self._law, self._transfer = self._streams.known(fingerprint(self._cursor.statement))
+            self._block = await self._cursor.primed()
+            if not self._transfer.known:
+                self._most = max(FIRST_ROWS, len(self._block))
             self._ask()
         except BaseException:
-            await self._connection.close()
+            await asyncio.shield(self._connection.close())
             raise
         return self
 
@@ -119,77 +133,132 @@ class RowStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         connection, self._connection = self._connection, None
+        pending, self.pending = self.pending, None
+        sound = False
         try:
-            if self.pending is not None:
-                if self._block:
-                    self._learn(0.0)
-                await self._stop(self.pending)
+            if pending is not None:
+                self._learn()
+            sound = pending is None or await self._stopped(pending)
         finally:
-            self.pending = None
             if connection is not None:
-                await asyncio.shield(connection.close())
+                await asyncio.shield(_closed(connection, sound=sound))
 
     async def __aiter__(self) -> AsyncIterator[Row[Any]]:
-        async for block in self.blocks():
-            for row in block:
-                self._given += 1
-                yield row
+        while True:
+            block = self._block
+            while (position := self._position) < len(block):
+                self._position = position + 1
+                yield block[position]
+            if not await self._advance():
+                return
+
+    async def __anext__(self) -> Row[Any]:
+        """The next row."""
+        while self._position >= len(self._block):
+            if not await self._advance():
+                raise StopAsyncIteration
+        self._position += 1
+        return self._block[self._position - 1]
 
     async def blocks(self) -> AsyncIterator[Sequence[Row[Any]]]:
         """Lists of rows, as they were fetched."""
-        if self._first:
-            first, self._first = self._first, ()
-            yield first
-        while self.pending is not None:
-            self._block, self._took_s = await self.pending
-            self.pending = None
-            if not self._block:
+        while True:
+            rest = self._block[self._position :] if self._position else self._block
+            self._position = len(self._block)
+            if rest:
+                yield rest
+            if not await self._advance():
                 return
-            self._ask()
-            self._given = 0
-            started_s = self._clock()
-            yield self._block
-            # Who takes blocks has consumed one when it asks for the next; who takes rows has counted them.
-            self._given = len(self._block)
-            self._learn(self._clock() - started_s)
+
+    async def _advance(self) -> bool:
+        """Take the next block; whether there is one. Who is cancelled here may go on later."""
+        if self._exhausted:
+            return False
+        if self.pending is None:
+            raise exc.ResourceClosedError("This stream is closed: it is read inside of its `async with`.")
+        self._learn()
+        self._block, self._position = (), 0
+        await asyncio.wait((self.pending,))
+        pending, self.pending = self.pending, None
+        self._block, self._took_s = pending.result()
+        if not self._block:
+            self._exhausted = True
+            return False
+        self._most *= FASTER
+        self._ask()
+        self._given_s = self._clock()
+        return True
 
     def _ask(self) -> None:
-        if self._cursor is None:
-            raise RuntimeError("a stream is read inside of `async with`")
-        rows = max(1, int(min(self._law.value, self._law.hard_rows)))
-        self.pending = asyncio.get_running_loop().create_task(self._fetch(self._cursor, rows))
+        assert self._cursor is not None  # noqa: S101  (only called inside)
+        law, per_row_s = self._law, self._transfer.per_row_s
+        rows = min(law.value, law.hard_rows, self._most)
+        self._sizes = _sizes(self._block)
+        if self._sizes:
+            rows = min(rows, law.target_bytes * len(self._sizes) / sum(self._sizes))
+        if per_row_s > 0.0:
+            rows = min(rows, BLOCK_S / per_row_s)
+        self.pending = asyncio.get_running_loop().create_task(self._fetch(self._cursor, max(1, int(rows))))
 
     async def _fetch(self, cursor: BlockCursor, rows: int) -> tuple[Sequence[Row[Any]], float]:
-        started_s = self._clock()
-        block = await cursor.fetch(rows)
+        hold, started_s = self._hold, self._clock()
+        if hold is not None:
+            hold.begin_untimed()
+        try:
+            block = await cursor.fetch(rows)
+        finally:
+            if hold is not None:
+                hold.end_untimed()
         took_s = self._clock() - started_s
         if len(block) == rows:
             self._transfer.add(rows, took_s)
         return block, took_s
 
-    def _learn(self, consume_s: float) -> None:
+    def _learn(self) -> None:
+        """Tell the law of the block that was consumed, if it was fetched by its word."""
         rows = len(self._block)
-        sizes = sorted(_bytes_of(row) for row in self._block[:: max(1, rows // SAMPLED_ROWS)])
+        if not rows or not self._took_s:
+            return
+        sizes = sorted(self._sizes)
         self._law.observe_block(
             Block(
                 rows=rows,
                 bytes=rows * sum(sizes) / len(sizes),
                 round_trip_s=self._transfer.round_trip_s or self._took_s,
                 server_s=rows * self._transfer.per_row_s,
-                consume_s=consume_s,
-                consumed=self._given,
+                consume_s=self._clock() - self._given_s,
+                consumed=self._position,
                 row_bytes_p95=sizes[int(0.95 * (len(sizes) - 1))],
             )
         )
-        self._block = ()
 
     @staticmethod
-    async def _stop(task: asyncio.Task[Any]) -> None:
-        """Let the block under way arrive, so that the connection stays good; not for long."""
+    async def _stopped(task: asyncio.Task[Any]) -> bool:
+        """Let the block under way arrive, so that the connection stays good; not for long. Whether it did."""
         await asyncio.wait((task,), timeout=STOP_WAIT_S)
-        if not task.cancel() and not task.cancelled():
-            task.exception()
+        if task.cancel():
+            await asyncio.wait((task,), timeout=GIVE_UP_S)
+            return False
+        if not task.cancelled():
+            task.exception()  # what lies beyond the last row that was read is nobody's error
+        return True
 
 
-def _bytes_of(row: Row[Any]) -> int:
-    return sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
+async def _closed(connection: AsyncConnection, *, sound: bool) -> None:
+    """Give the connection back. One that was left in the middle of a fetch is closed: nobody's concern."""
+    if sound:
+        await connection.close()
+        return
+    try:
+        await connection.invalidate()
+        await connection.close()
+    except (exc.SQLAlchemyError, OSError) as error:
+        _logger.debug("A stream was left early and its connection given up: %s", error)
+
+
+def _sizes(block: Sequence[Row[Any]]) -> list[int]:
+    if not block:
+        return []
+    first = size_of_row(block[0])
+    most = SAMPLED_ROWS if first < WIDE_BYTES else SAMPLED_WIDE_ROWS
+    return [size_of_row(row) for row in block[:: -(-len(block) // most)]]

@@ -22,6 +22,11 @@ class Transfer:
         self._nt = FORGET * self._nt + rows * took_s
 
     @property
+    def known(self) -> bool:
+        """Whether any block was seen."""
+        return self._w > 0.0
+
+    @property
     def per_row_s(self) -> float:
         """Seconds a row takes on its way; 0 until blocks of different sizes were seen."""
         spread = self._w * self._nn - self._n * self._n
