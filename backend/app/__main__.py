@@ -115,14 +115,17 @@ async def _serve(settings: Settings, *, is_fresh: bool) -> None:
         fresh=is_fresh,
         database_url=settings.database_url,
         redis_url=settings.redis_url,
-        engine_url=given_engines.split(",")[0] or None,
+        engine_url=given_engines.split(",")[0].strip() or None,
+        engine_speaks_openai=settings.openai_url is not None,
         model=settings.model,
         detect_ollama=True,
         say=console.print,
     ) as ground:
+        # What OPENAI_URL says is taken as said. An OLLAMA_URL may be a llama.cpp server; else it is ours.
         engine = {}
-        if "," not in given_engines:
-            engine = {f"{'openai' if ground.engine_kind == 'llamacpp' else 'ollama'}_url": ground.engine_url}
+        if settings.openai_url is None and "," not in given_engines:
+            is_ollama = ground.engine_kind == "ollama"
+            engine = {"ollama_url": None, f"{'ollama' if is_ollama else 'openai'}_url": ground.engine_url}
         ready = settings.model_copy(
             update={
                 "database_url": settings.database_url or ground.database_url,

@@ -42,9 +42,10 @@ def silent(line: str) -> None:
 class Stack:
     """What runs and where. Inert when built; `async with` starts and stops it, or `with` where one may block.
 
-    A service whose URL is given is only named. `engine=None`, `postgres=False` or `redis=False` leaves that
-    one out. With `supervise` a server that dies is started again on its port, with its data. `say` receives
-    one line for each thing that people may want to know; it is called from any thread.
+    A service whose URL is given is only named; with `engine_speaks_openai` its dialect is not looked for.
+    `engine=None`, `postgres=False` or `redis=False` leaves that one out. With `supervise` a server that dies
+    is started again on its port, with its data. `say` receives one line for each thing that people may want
+    to know; it is called from any thread.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Stack:
         database_url: str | None = None,
         redis_url: str | None = None,
         engine_url: str | None = None,
+        engine_speaks_openai: bool = False,
         model: str | None = None,
         detect_ollama: bool = False,
         engine_options: EngineOptions | None = None,
@@ -72,6 +74,7 @@ class Stack:
         self.outside_engine: outside.OutsideEngine | None = None
         self._wants = (postgres and not database_url, redis and not redis_url, engine)
         self._given = (database_url, redis_url, engine_url)
+        self._find_engine = outside.find_openai if engine_speaks_openai else outside.find_engine
         self._model = model
         self._detect_ollama = detect_ollama
         self._options = engine_options
@@ -211,7 +214,7 @@ class Stack:
         need_space(folder, 64, "the ground")
         postgres, redis, engine = self._wants
         if self._given[2]:
-            self.outside_engine = outside.find_engine(self._given[2], model=self._model)
+            self.outside_engine = self._find_engine(self._given[2], model=self._model)
         elif self._detect_ollama and engine is not None:
             self.outside_engine = self._listening_ollama()
         self.postgres = Postgres(folder, durable=self._durable) if postgres else None

@@ -51,6 +51,9 @@ class ChatAnswer(BaseModel):
     prompt_tokens: int
     cached_tokens: int
     finish_reason: str
+    cut: bool = Field(
+        description="The answer was cut at its bound. To read on, ask to continue in the same conversation."
+    )
     stages_ms: dict[str, float]
 
     @classmethod
@@ -67,6 +70,7 @@ class ChatAnswer(BaseModel):
             prompt_tokens=reply.prompt_tokens,
             cached_tokens=reply.cached_tokens,
             finish_reason=reply.finish_reason,
+            cut=reply.is_cut,
             stages_ms={name: round(value, 3) for name, value in (reply.stages_ms or {}).items()},
         )
 

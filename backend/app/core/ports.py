@@ -104,6 +104,11 @@ class Reply:
     finish_reason: str = "stop"
     stages_ms: Mapping[str, float] | None = None
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether a bound ended the answer before the model did: the next message may ask to go on."""
+        return self.finish_reason == "length"
+
 
 ChatEvent = Accepted | TextDelta | Reply
 

@@ -11,6 +11,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.adaptive_buffers import FIRST_TOKEN_S, SLOW_CLIENT_S
+from fluido.llm.modelfile import keep_alive_of
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,32}")
@@ -38,6 +39,14 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(default=None, validation_alias=_env("REDIS_URL"))
     ollama_url: str | None = Field(default=None, validation_alias=_env("OLLAMA_URL"))
     openai_url: str | None = Field(default=None, validation_alias=_env("OPENAI_URL"))
+    # Sent to every engine of OPENAI_URL or OLLAMA_URL; one that wants another has it in its address, as in
+    # http://:key@host or http://user:password@host.
+    openai_api_key: SecretStr = Field(default=SecretStr(""), validation_alias=_env("OPENAI_API_KEY"))
+    ollama_api_key: SecretStr = Field(default=SecretStr(""), validation_alias=_env("OLLAMA_API_KEY"))
+    engine_headers: dict[str, SecretStr] = Field(default_factory=dict)
+    # The window of an engine that does not tell it; how long Ollama keeps the model (unset: as it is set up).
+    engine_window: int | None = Field(default=None, ge=1)
+    keep_alive: str | None = None
     model: str | None = None
     data_dir: Path | None = None
     migrate: bool = True
@@ -99,6 +108,13 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return value.upper()
 
+    @field_validator("keep_alive", mode="after")
+    @classmethod
+    def _span(cls, value: str | None) -> str | None:
+        if value is not None:
+            keep_alive_of(value)
+        return value
+
     @field_validator("database_url", mode="after")
     @classmethod
     def _async_driver(cls, value: str | None) -> str | None:
@@ -152,8 +168,11 @@ class Settings(BaseSettings):
     def publish(self) -> None:
         """Write the addresses to the environment, for `app.main` to read when a server imports it."""
         for name in ("database_url", "redis_url", "ollama_url", "openai_url"):
-            if (value := getattr(self, name)) is not None:
+            value = getattr(self, name)
+            if value is not None:
                 os.environ[name.upper()] = value
+            else:
+                os.environ.pop(name.upper(), None)
         if self.model:
             os.environ["SENTINEL_MODEL"] = self.model
 

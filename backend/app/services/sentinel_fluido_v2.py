@@ -3,13 +3,16 @@
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from app.core.adaptive_buffers import DataFlowType, adaptive_buffer_manager
 from app.core.settings import Settings
 from fluido.llm import (
     Call,
+    CallRejected,
     Delta,
     Dispatcher,
+    EmptyAnswer,
     Engine,
     Kind,
     Message,
@@ -21,6 +24,7 @@ from fluido.llm import (
     detect,
 )
 from fluido.llm.knee import Knee
+from fluido.llm.presets import thinking_bound
 from fluido.llm.queue import Reservation
 
 from .recall import Recall
@@ -32,7 +36,8 @@ SYSTEM_PROMPT = (
 )
 DEFAULT_OLLAMA_URL = "http://127.0.0.1:11434"
 
-# Request-level parameters by kind of query; a caller's and the model author's own values win. The
+# Request-level parameters by kind of query: Sentinel's policy, the library has none. A caller's and the
+# model author's own values win; for a model that thinks the bounds are four times as high. The
 # temperatures are low because Sentinel answers questions, it does not invent stories unless asked. A
 # small model repeats itself to the bound without a penalty; 1.1 is Ollama's own default.
 REPEAT_PENALTY = 1.1
@@ -179,8 +184,47 @@ class SentinelFluidoV2:
             conversation=conversation,
             deadline_s=deadline_s,
         )
+        async with aclosing(self._thought_through(call, place)) as events:
+            async for event in events:
+                yield event
+
+    async def _thought_through(
+        self, call: Call, place: Reservation | None
+    ) -> AsyncGenerator[Delta | Timings, None]:
+        """Answer with words: a model whose bound went into thoughts is asked once more, with a larger one.
+
+        Only where the bound is our policy's. Raises EmptyAnswer when no word comes.
+        """
+        try:
+            async with aclosing(self._worded(call, place)) as events:
+                async for event in events:
+                    yield event
+            return
+        except EmptyAnswer as error:
+            if not error.thought_tokens or call.options.num_predict is not None:
+                raise
+            empty = error
+        # A first token has come, in time; what it takes until the next is what a question has.
+        deadline_s = None if call.deadline_s is None else self._clock() + self._deadline_s
+        larger = Options(num_predict=thinking_bound(empty.thought_tokens))
+        try:
+            again = replace(call, options=larger, deadline_s=deadline_s)
+            async with aclosing(self._worded(again)) as events:
+                async for event in events:
+                    yield event
+        except CallRejected:  # such a bound does not fit the window
+            raise empty from None
+
+    async def _worded(
+        self, call: Call, place: Reservation | None = None
+    ) -> AsyncGenerator[Delta | Timings, None]:
+        is_empty = True
         async with aclosing(self._dispatcher.stream(call, place=place)) as events:
             async for event in events:
+                if isinstance(event, Delta):
+                    is_empty = is_empty and not event.text.strip()
+                elif is_empty:
+                    raise EmptyAnswer("the model ended without a word: ask again", thought_tokens=0)
                 yield event
 
     async def responder(self, user_id: str, mensaje: str) -> AsyncGenerator[tuple[str, float], None]:
@@ -213,13 +257,33 @@ class SentinelFluidoV2:
 
 
 def _engines(ollama_url: str | None, model: str, settings: Settings) -> list[Engine]:
-    """One engine for each URL, which a comma separates."""
-    if ollama_url is None and settings.ollama_url is None and settings.openai_url is not None:
-        return [OpenAIEngine(url, model=model) for url in _each(settings.openai_url)]
-    return [
-        OllamaEngine(url, model=model)
-        for url in _each(ollama_url or settings.ollama_url or DEFAULT_OLLAMA_URL)
+    """One engine for each URL, which a comma separates; both kinds where both are set."""
+    headers = {name: value.get_secret_value() for name, value in settings.engine_headers.items()}
+    ollama_urls = _each(ollama_url or settings.ollama_url or "")
+    openai_urls = [] if ollama_url else _each(settings.openai_url or "")
+    if not ollama_urls and not openai_urls:
+        ollama_urls = [DEFAULT_OLLAMA_URL]
+    speak_openai = [
+        OpenAIEngine(
+            url,
+            model=model,
+            window=settings.engine_window,
+            api_key=settings.openai_api_key.get_secret_value(),
+            headers=headers,
+        )
+        for url in openai_urls
     ]
+    speak_ollama = [
+        OllamaEngine(
+            url,
+            model=model,
+            keep_alive=settings.keep_alive,
+            api_key=settings.ollama_api_key.get_secret_value(),
+            headers=headers,
+        )
+        for url in ollama_urls
+    ]
+    return [*speak_openai, *speak_ollama]
 
 
 def _each(urls: str) -> list[str]:

@@ -45,4 +45,6 @@ def bounded(turns: Sequence[Turn], max_messages: int, max_chars: int) -> Sequenc
             break
         kept.append(turn)
     kept.reverse()
+    while len(kept) > 1 and kept[0].role != "user":
+        del kept[0]  # templates want a user first
     return kept

@@ -91,9 +91,9 @@ class Answers:
         return answer
 
     def put(self, key: bytes, delta: Delta, timings: Timings) -> None:
-        """Keep an answer that ended by itself; the least used make room."""
+        """Keep an answer that ended by itself and says something; the least used make room."""
         size = _size(delta)
-        if timings.finish_reason not in REPEATABLE_ENDS or size > self._max_chars:
+        if timings.finish_reason not in REPEATABLE_ENDS or size > self._max_chars or not delta.text.strip():
             return
         self._forget(key)
         self._answers[key] = Answer(delta, timings, self._clock() + self._ttl_s)
