@@ -107,7 +107,7 @@ class Reply:
     @property
     def is_cut(self) -> bool:
         """Whether a bound ended the answer before the model did: the next message may ask to go on."""
-        return self.finish_reason == "length"
+        return self.finish_reason in {"length", "time", "max_tokens"}
 
 
 ChatEvent = Accepted | TextDelta | Reply
