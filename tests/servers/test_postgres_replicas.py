@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -72,7 +73,7 @@ async def replicas(engines: list[AsyncEngine], clock: Clock) -> AsyncIterator[Re
         yield replicas
 
 
-async def on_a_standby(replicas: ReadReplicas, *, after: int | None = None) -> bool:
+async def on_a_standby(replicas: ReadReplicas, *, after: int | str | None = None) -> bool:
     async with replicas.connect(after=after) as connection:
         return bool((await connection.execute(IS_STANDBY)).scalar_one())
 
@@ -178,3 +179,46 @@ async def test_a_promoted_standby_is_not_read_any_more(engines: list[AsyncEngine
 async def test_a_bound_of_nothing_is_refused(engines: list[AsyncEngine]) -> None:
     with pytest.raises(ValueError, match="max_lag_s"):
         ReadReplicas(engines[0], engines[1:], max_lag_s=0.0)
+
+
+async def test_what_was_just_written_is_read_on_the_standby_that_has_it(
+    replicas: ReadReplicas, engines: list[AsyncEngine], servers: tuple[Postgres, Standby]
+) -> None:
+    _, standby = servers
+    await replicas.look()
+    for form in ("ours", "PostgreSQL's"):
+        await write(engines[0])
+        position: int | str = await replicas.position()
+        standby.wait_for_all()
+        # Nobody has looked since; the standby is asked before the primary is read.
+        if form == "PostgreSQL's":
+            async with engines[0].connect() as connection:
+                position = (
+                    await connection.execute(sa.text("SELECT pg_current_wal_flush_lsn()::text"))
+                ).scalar_one()
+            standby.wait_for_all()
+        assert await on_a_standby(replicas, after=position)
+    asked = await asyncio.gather(*(on_a_standby(replicas, after=position) for _ in range(20)))
+    assert all(asked)
+
+
+@pytest.mark.parametrize(("after", "error"), [("yesterday", ValueError), (3.5, TypeError)])
+async def test_what_is_no_position_is_refused_in_words(
+    replicas: ReadReplicas, after: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="0/16B3748"):
+        await on_a_standby(replicas, after=after)
+
+
+async def test_replicas_that_are_not_open_do_not_read_the_primary_in_silence(
+    engines: list[AsyncEngine],
+) -> None:
+    replicas = ReadReplicas(engines[0], engines[1])  # one engine will do
+    with pytest.raises(Closed, match="were not opened"):
+        await on_a_standby(replicas)
+    with pytest.raises(Closed, match="were not opened"):
+        replicas.engine()
+    async with replicas:
+        await on_a_standby(replicas)
+    with pytest.raises(Closed, match="were closed"):
+        await on_a_standby(replicas)

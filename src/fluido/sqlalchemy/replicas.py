@@ -36,7 +36,8 @@ class ReadReplicas:
     refused, the primary is read. Either way the transaction is read only.
 
     What a caller has just written may be missing for up to `max_lag_s`: pass `after=await
-    replicas.position()`, taken after the commit, and only standbys that have replayed so much are used.
+    replicas.position()`, taken after the commit, and only standbys that have replayed so much are used; they
+    are asked where the last look is too old to tell. PostgreSQL's own form, "0/16B3748", will do as well.
     (Commits that do not wait for the disk, synchronous_commit=off, may be missing from a position for
     another 0.6 s.) A long read on a standby may be cancelled by what it replays (SQLSTATE 40001, 40P01):
     repeat it.
@@ -48,7 +49,7 @@ class ReadReplicas:
     def __init__(
         self,
         primary: AsyncEngine,
-        standbys: Sequence[AsyncEngine],
+        standbys: AsyncEngine | Sequence[AsyncEngine],
         *,
         max_lag_s: float = 1.0,
         clock: Callable[[], float] = time.perf_counter,
@@ -59,11 +60,12 @@ class ReadReplicas:
         self.max_lag_s = max_lag_s
         self._clock = clock
         self._source = Watch(primary, _PRIMARY)
-        self._standbys = [Standby(Watch(engine, _STANDBY)) for engine in standbys]
+        engines = [standbys] if isinstance(standbys, AsyncEngine) else standbys
+        self._standbys = [Standby(Watch(engine, _STANDBY)) for engine in engines]
         self._marks: deque[tuple[float, int]] = deque(maxlen=MARKS)
         self._turns = itertools.count()
         self._task: asyncio.Task[None] | None = None
-        self._closed = False
+        self._opened = self._closed = False
 
     async def open(self) -> Self:
         """Look once at every server, then from time to time until `close()`. Idempotent."""
@@ -72,6 +74,7 @@ class ReadReplicas:
         if self._task is None and self._standbys:
             self._task = asyncio.get_running_loop().create_task(self._watch())
             await self.look()
+        self._opened = True
         return self
 
     async def close(self) -> None:
@@ -92,9 +95,17 @@ class ReadReplicas:
         await self.close()
 
     @asynccontextmanager
-    async def connect(self, *, after: int | None = None) -> AsyncIterator[AsyncConnection]:
-        """A connection whose transactions only read, on a standby where one qualifies."""
-        standby = self._choose(after)
+    async def connect(self, *, after: int | str | None = None) -> AsyncIterator[AsyncConnection]:
+        """A connection whose transactions only read, on a standby where one qualifies.
+
+        Raises Closed before `open()` and after `close()`: every read would go to the primary.
+        """
+        self._check_open()
+        position = None if after is None else position_of(after)
+        if position is not None and self._choose(position) is None:
+            # It was replayed since we looked, more often than not.
+            await asyncio.gather(*(self._look_for(position, standby) for standby in self._recent()))
+        standby = self._choose(position)
         connection = None if standby is None else await self._try(standby)
         if connection is None:
             connection = await self.primary.connect().start()
@@ -104,9 +115,10 @@ class ReadReplicas:
         finally:
             await asyncio.shield(connection.close())
 
-    def engine(self, *, after: int | None = None) -> AsyncEngine:
-        """The engine that `connect` would use now."""
-        standby = self._choose(after)
+    def engine(self, *, after: int | str | None = None) -> AsyncEngine:
+        """The engine that `connect` would use now, by what is known of the standbys."""
+        self._check_open()
+        standby = self._choose(None if after is None else position_of(after))
         return self.primary if standby is None else standby.watch.engine
 
     async def position(self) -> int:
@@ -130,6 +142,11 @@ class ReadReplicas:
             self._source.complain(error)
         await asyncio.gather(*(self._look_at(standby) for standby in self._standbys))
 
+    async def _look_for(self, position: int, standby: "Standby") -> None:
+        async with standby.looking:
+            if standby.replayed < position:  # else whoever asked before us learned enough
+                await self._look_at(standby)
+
     async def _look_at(self, standby: "Standby") -> None:
         try:
             replayed = await standby.watch.ask()
@@ -145,13 +162,20 @@ class ReadReplicas:
             await asyncio.sleep(min(self.max_lag_s / CHECKS_PER_LAG, LONGEST_PAUSE_S))
             await self.look()
 
-    def _choose(self, after: int | None) -> "Standby | None":
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed("the replicas were closed")
+        if not self._opened:
+            raise Closed(
+                "the replicas were not opened: `async with ReadReplicas(...) as replicas`, or `await open()`"
+            )
+
+    def _recent(self) -> "list[Standby]":
         oldest_s = self._clock() - self.max_lag_s
-        fit = [
-            standby
-            for standby in self._standbys
-            if standby.recent_s >= oldest_s and (after is None or standby.replayed >= after)
-        ]
+        return [standby for standby in self._standbys if standby.recent_s >= oldest_s]
+
+    def _choose(self, after: int | None) -> "Standby | None":
+        fit = [standby for standby in self._recent() if after is None or standby.replayed >= after]
         if not fit:
             return None
         # The one with the least to do; equals take turns.
@@ -177,8 +201,29 @@ class Standby:
         self.watch = watch
         self.replayed = -1
         self.recent_s = float("-inf")
+        self.looking = asyncio.Lock()
 
     def busy(self) -> int:
         """How many callers it has."""
         pool = self.watch.engine.pool
         return pool.gate.inflight + pool.gate.waiting if isinstance(pool, AdaptivePool) else 0
+
+
+def position_of(after: int | str) -> int:
+    """A position of the log: as `position()` answers it, or in PostgreSQL's own form, "0/16B3748".
+
+    Raises TypeError or ValueError for anything else.
+    """
+    if isinstance(after, int):
+        return after
+    if not isinstance(after, str):
+        raise TypeError(
+            f"after takes what `await replicas.position()` answered, or '0/16B3748', not {after!r}"
+        )
+    high, _, low = after.partition("/")
+    try:
+        return (int(high, 16) << 32) + int(low, 16)
+    except ValueError:
+        raise ValueError(
+            f"{after!r} is no position of the log: '0/16B3748', or what `await replicas.position()` answered"
+        ) from None
