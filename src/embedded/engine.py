@@ -63,6 +63,8 @@ class Engine(ModelServer):
             "cors_origins": "",
             "verbosity": 2,
         }
+        if options.chat_template:
+            fields.update(chat_template=options.chat_template, use_jinja=True)
         return Command(
             name=self.name,
             argv=(sys.executable, str(SCRIPT), json.dumps(fields)),

@@ -14,6 +14,7 @@ class EngineOptions:
     `slots` requests are answered at once, each with `slot_tokens` of context. `prompt_cache_mib` bounds the
     memory in which prompts that lost their slot are kept (0: none). `threads=None`: llama.cpp chooses.
     A prompt is read `batch_tokens` at a time: between two of them the engine notices who has left.
+    `chat_template` (Jinja) stands in for the model's own.
     """
 
     slots: int = 4
@@ -22,6 +23,7 @@ class EngineOptions:
     threads: int | None = None
     batch_tokens: int = 512
     micro_batch_tokens: int = 512
+    chat_template: str = ""
 
 
 class ModelServer(Server):
