@@ -35,10 +35,11 @@ class Settings(BaseSettings):
     port: int = Field(
         default=8000, ge=1, le=65535, validation_alias=AliasChoices("port", "SENTINEL_PORT", "PORT")
     )
-    database_url: str | None = Field(default=None, validation_alias=_env("DATABASE_URL"))
-    redis_url: str | None = Field(default=None, validation_alias=_env("REDIS_URL"))
-    ollama_url: str | None = Field(default=None, validation_alias=_env("OLLAMA_URL"))
-    openai_url: str | None = Field(default=None, validation_alias=_env("OPENAI_URL"))
+    # An address may hold a password, so none is shown with the settings.
+    database_url: str | None = Field(default=None, repr=False, validation_alias=_env("DATABASE_URL"))
+    redis_url: str | None = Field(default=None, repr=False, validation_alias=_env("REDIS_URL"))
+    ollama_url: str | None = Field(default=None, repr=False, validation_alias=_env("OLLAMA_URL"))
+    openai_url: str | None = Field(default=None, repr=False, validation_alias=_env("OPENAI_URL"))
     # Sent to every engine of OPENAI_URL or OLLAMA_URL; one that wants another has it in its address, as in
     # http://:key@host or http://user:password@host.
     openai_api_key: SecretStr = Field(default=SecretStr(""), validation_alias=_env("OPENAI_API_KEY"))
