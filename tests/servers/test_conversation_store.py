@@ -59,7 +59,9 @@ async def test_questions_and_answers_that_meet_are_one_statement(db: DynamicPost
     ]
     await asyncio.gather(*writes)
     assert len([text for text in statements if text.startswith("INSERT")]) <= 2
-    assert [text for text in statements if not text.startswith("INSERT")] == []
+    # All around it is a transaction that bounds the waits for locks.
+    others = [text for text in statements if not text.startswith("INSERT")]
+    assert all(text == "COMMIT" or "lock_timeout" in text for text in others)
     await store.close()
 
 

@@ -71,11 +71,17 @@ async def test_many_tasks_in_transactions(engine: AsyncEngine) -> None:
 
 
 async def test_group_writes_and_streams_pass(engine: AsyncEngine) -> None:
-    if engine.dialect.driver == "asyncpg":
-        pytest.skip("asyncpg in autocommit prepares and executes in two round trips: see docs/postgres.md")
     writer = GroupWriter(engine, ROWS)
-    await asyncio.gather(*(writer.add({"n": n}) for n in range(100)))
+    single = GroupWriter(engine, ROWS)
+
+    async def one_after_the_other(start: int) -> None:
+        for n in range(start, start + 10):
+            await single.add({"n": n})
+
+    tasks = [asyncio.create_task(one_after_the_other(start)) for start in range(50, 100, 10)]
+    await asyncio.gather(*(writer.add({"n": n}) for n in range(50)), *tasks)
     await writer.close()
+    await single.close()
     async with engine.connect() as connection:
         rows = await connection.stream(sa.select(ROWS.c.n).order_by(ROWS.c.n))
         assert [row.n async for row in rows] == list(range(100))

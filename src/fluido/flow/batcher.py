@@ -1,14 +1,15 @@
 """One write for many callers: what arrives while a write is under way forms the next one."""
 
 import asyncio
+import contextvars
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 from fluido.errors import BufferFull, Closed
-from fluido.flow.bisect import Bisection, Write, never
+from fluido.flow.bisect import Bisection, Held, Refused, Write, never
 from fluido.flow.obeyed import Obeyed
 from fluido.laws.base import Law
 from fluido.laws.batch_cap import BatchCap
@@ -17,16 +18,35 @@ from fluido.sample import Outcome, Sample
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Context = contextvars.Context
+
+MOST_GROUPS_AT_WORK = 8  # lanes for groups that cannot be written together
+MOST_OVERDUE = 8  # lanes beside those that wait for something
+MOST_ALONE = 4  # lanes for items that were held up
+_NOBODY = object()
 
 
 class _Pending(Generic[Item, Result]):
-    __slots__ = ("added_s", "bytes", "done", "item")
+    __slots__ = ("added_s", "bytes", "context", "done", "group", "item")
 
     def __init__(self, item: Item, size: int, added_s: float, done: "asyncio.Future[Result | None]") -> None:
         self.item = item
         self.bytes = size
         self.added_s = added_s
         self.done = done
+        self.group: Hashable = None
+        self.context: Context | None = None
+
+
+class _Lane:
+    """One writer at work: on which group, since when, and whether it is overdue."""
+
+    __slots__ = ("group", "overdue", "started_s")
+
+    def __init__(self) -> None:
+        self.group: Hashable = None
+        self.started_s = math.inf
+        self.overdue = False
 
 
 def timeouts_overload(error: BaseException, /) -> Outcome:
@@ -42,7 +62,13 @@ class Batcher(Generic[Item, Result]):
     before the item that would take it over `max_bytes` (an item that is larger goes alone).
 
     A caller that is cancelled before its write began takes its item back; later, the write goes on. `write`
-    gets the items in order and answers one result for each, or None for all; what it raises, the callers get.
+    gets the items in order and answers one result for each, or None for all; what it raises, the callers
+    get. In the place of a result it may answer `Refused`, or `Held`: that item is written alone, beside the
+    others.
+    Writes run in the context variables of the batcher's construction, or where `surround` puts them.
+
+    `origin` answers, in the caller's context, a group and a context: only items of one group travel together.
+    A lane that writes longer than `patience_s` is overdue: while somebody waits, another one opens beside it.
     """
 
     kind = "batcher"
@@ -59,25 +85,37 @@ class Batcher(Generic[Item, Result]):
         size: Callable[[Item], int] | None = None,
         poisoned: Callable[[BaseException], bool] = never,
         classify: Callable[[BaseException], Outcome] = timeouts_overload,
+        origin: Callable[[Item], tuple[Hashable, Context | None]] | None = None,
+        surround: Callable[[Context | None], Context] | None = None,
+        patience_s: float = math.inf,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if max_pending < 1 or lanes < 1 or not max_bytes > 0:
-            raise ValueError("max_pending, lanes and max_bytes must be above zero")
+        if max_pending < 1 or lanes < 1 or not max_bytes > 0 or not patience_s > 0:
+            raise ValueError("max_pending, lanes, max_bytes and patience_s must be above zero")
         self.name = name
         self.law = law or BatchCap()
         self.max_pending = max_pending
         self.lanes = lanes
         self.max_bytes = max_bytes
+        self.patience_s = patience_s
         self._obeyed = Obeyed(self.law)
         self.decisions = self._obeyed.log
         self._write = write
         self._size = size
         self._poisoned = poisoned
         self._classify = classify
+        self._origin = origin
+        own = contextvars.copy_context()
+        self._surround = surround or (lambda _caller: own.copy())
         self._clock = clock
-        self._pending: deque[_Pending[Item, Result]] = deque()
+        self._queues: dict[Hashable, deque[_Pending[Item, Result]]] = {}
         self._waiting = 0
-        self._running: set[asyncio.Task[None]] = set()
+        self._gone = 0  # cancelled, still in a queue
+        self._running: dict[asyncio.Task[None], _Lane] = {}
+        self._at_work: dict[Hashable, int] = {}  # lanes of a group that are not overdue
+        self._held: deque[_Pending[Item, Result]] = deque()
+        self._alone: set[asyncio.Task[None]] = set()
+        self._watch: asyncio.TimerHandle | None = None
         self._closed = False
         self._starting: asyncio.Task[None] | None = None
         self._admitted = self._refused = self._cancelled = self._overloads = 0
@@ -96,10 +134,14 @@ class Batcher(Generic[Item, Result]):
         done: asyncio.Future[Result | None] = asyncio.get_running_loop().create_future()
         size = self._size(item) if self._size else 0
         pending = _Pending(item, size, self._clock(), done)
-        self._pending.append(pending)
+        if self._origin is not None:
+            pending.group, pending.context = self._origin(item)
+        queue = self._queues.get(pending.group)
+        if queue is None:
+            queue = self._queues[pending.group] = deque()
+        queue.append(pending)
         self._waiting += 1
-        if self._starting is None and len(self._running) < self.lanes:
-            self._start_lane()
+        self._open()
         try:
             return await done
         except asyncio.CancelledError:
@@ -107,14 +149,15 @@ class Batcher(Generic[Item, Result]):
             if not math.isnan(pending.added_s):
                 self._waiting -= 1
                 self._cancelled += 1
+                self._gone += 1
                 self._forget()
             raise
 
     async def close(self) -> None:
         """Refuse newcomers and return when everything pending was written. Idempotent."""
         self._closed = True
-        while self._running:
-            await asyncio.wait(set(self._running))
+        while tasks := {*self._running, *self._alone}:
+            await asyncio.wait(tasks)
 
     def stats(self) -> FlowStats:
         """The batcher at this moment: `inflight` is lanes at work, `completed` counts batches."""
@@ -125,8 +168,8 @@ class Batcher(Generic[Item, Result]):
             value=self._obeyed.value,
             floor=self.law.floor,
             ceiling=self.law.ceiling,
-            inflight=len(self._running),
-            waiting=self._waiting,
+            inflight=len(self._running) + len(self._alone),
+            waiting=self._waiting + len(self._held),
             admitted=self._admitted,
             refused=self._refused,
             cancelled=self._cancelled,
@@ -142,46 +185,106 @@ class Batcher(Generic[Item, Result]):
 
     # -- lanes --
 
-    def _start_lane(self) -> None:
-        # A task starts on the next tick: everything added during this one travels together.
-        task = asyncio.get_running_loop().create_task(self._run_lane(), name=f"fluido-{self.name}")
-        self._running.add(task)
-        self._starting = task
-        task.add_done_callback(self._lane_ended)
+    def _open(self) -> None:
+        """Start a lane if somebody waits whom none of those at work will take, or look again later."""
+        if self._starting is not None or not self._waiting:
+            return
+        if self._next_group() is not _NOBODY:
+            # A task starts on the next tick: everything added during this one travels together.
+            lane = _Lane()
+            task = asyncio.get_running_loop().create_task(
+                self._run_lane(lane), name=f"fluido-{self.name}", context=self._surround(None)
+            )
+            self._running[task] = lane
+            self._starting = task
+            task.add_done_callback(self._lane_ended)
+        elif self._watch is None and self.patience_s < math.inf:
+            self._watch = asyncio.get_running_loop().call_later(self.patience_s, self._look_after)
+
+    def _next_group(self) -> Hashable:
+        """The group to be served next; _NOBODY when all that wait have a lane, or no more may open."""
+        if len(self._at_work) < MOST_GROUPS_AT_WORK:
+            at_work = self._at_work
+            for group, queue in self._queues.items():
+                if at_work.get(group, 0) < self.lanes and any(not one.done.done() for one in queue):
+                    return group
+            return _NOBODY
+        for group, lanes in self._at_work.items():
+            if lanes < self.lanes and any(not one.done.done() for one in self._queues.get(group, ())):
+                return group
+        return _NOBODY
+
+    def _look_after(self) -> None:
+        self._watch = None
+        latest_s = self._clock() - self.patience_s + 1e-6
+        overdue = sum(lane.overdue for lane in self._running.values())
+        for lane in self._running.values():
+            if not lane.overdue and lane.started_s <= latest_s and overdue < MOST_OVERDUE:
+                overdue += 1
+                lane.overdue = True
+                self._leave(lane)
+        self._open()
+        if self._waiting and self._watch is None:
+            self._watch = asyncio.get_running_loop().call_later(self.patience_s, self._look_after)
+
+    def _leave(self, lane: _Lane) -> None:
+        """The lane no longer counts: others may serve its group."""
+        left = self._at_work[lane.group] - 1
+        if left:
+            self._at_work[lane.group] = left
+        else:
+            del self._at_work[lane.group]
 
     def _lane_ended(self, task: "asyncio.Task[None]") -> None:
-        self._running.discard(task)
+        del self._running[task]
         if self._starting is task:
             self._starting = None
-        if not self._running and any(not pending.done.done() for pending in self._pending):
-            # The lane was killed with callers in the queue: somebody has to write for them.
-            self._start_lane()
+        # The lane may have been killed with callers in the queue: somebody has to write for them.
+        self._open()
 
-    async def _run_lane(self) -> None:
+    async def _run_lane(self, lane: _Lane) -> None:
         self._starting = None
-        while batch := self._take():
-            if self._waiting and len(self._running) < self.lanes:
-                self._start_lane()
-            await self._write_batch(batch)
+        while not lane.overdue and (group := self._next_group()) is not _NOBODY:
+            batch = self._take(group)
+            lane.group = group
+            lane.started_s = self._clock()
+            self._at_work[group] = self._at_work.get(group, 0) + 1
+            try:
+                self._open()
+                if batch[0].context is None:
+                    await self._write_batch(batch)
+                else:
+                    # In the variables of its own callers, which are alike.
+                    await asyncio.get_running_loop().create_task(
+                        self._write_batch(batch), context=self._surround(batch[0].context)
+                    )
+            finally:
+                if not lane.overdue:
+                    lane.started_s = math.inf
+                    self._leave(lane)
 
-    def _take(self) -> list[_Pending[Item, Result]]:
+    def _take(self, group: Hashable) -> list[_Pending[Item, Result]]:
         cap = max(1, math.floor(self._obeyed.value))
         batch: list[_Pending[Item, Result]] = []
         room = self.max_bytes
         now_s = self._clock()
-        while self._pending and len(batch) < cap:
-            pending = self._pending[0]
+        queue = self._queues.pop(group)
+        while queue and len(batch) < cap:
+            pending = queue[0]
             if pending.done.done():
-                self._pending.popleft()
+                queue.popleft()
+                self._gone -= 1
                 continue
             if batch and pending.bytes > room:
                 break
-            self._pending.popleft()
+            queue.popleft()
             room -= pending.bytes
-            self._waiting -= 1
             self._wait.record(now_s - pending.added_s)
             pending.added_s = math.nan
             batch.append(pending)
+        if queue:
+            self._queues[group] = queue  # behind the other groups
+        self._waiting -= len(batch)
         self._admitted += len(batch)
         return batch
 
@@ -193,14 +296,16 @@ class Batcher(Generic[Item, Result]):
         outcome = Outcome.OK
         try:
             async for start, end, results, error in bisection.run([pending.item for pending in batch]):
-                for index in range(start, end):
-                    self._settle(batch[index], results[index - start] if results is not None else None, error)
                 if error is not None:
                     outcome = self._classify(error)
+                    for pending in batch[start:end]:
+                        _fail(pending, error)
+                elif self._settle(batch[start:end], results):
+                    # Its time says something about what was refused, not about its size.
+                    outcome = Outcome.IGNORED
         except BaseException:
             for pending in batch:
-                if not pending.done.done():
-                    pending.done.set_exception(Closed(f"{self.name} was cancelled during the write"))
+                _fail(pending, Closed(f"{self.name} was cancelled during the write"))
             raise
         finally:
             self.batches += 1
@@ -213,14 +318,56 @@ class Batcher(Generic[Item, Result]):
         )
 
     def _settle(
-        self, pending: _Pending[Item, Result], result: Result | None, error: Exception | None
-    ) -> None:
-        if pending.done.done():
-            return
-        if error is not None:
-            pending.done.set_exception(error)
-        else:
-            pending.done.set_result(result)
+        self,
+        batch: list[_Pending[Item, Result]],
+        results: Sequence[Result | Refused | Held | None] | None,
+    ) -> bool:
+        """Give each caller its result; True when some were refused or held up."""
+        if results is None:
+            for pending in batch:
+                if not pending.done.done():
+                    pending.done.set_result(None)
+            return False
+        strange = False
+        for pending, result in zip(batch, results, strict=True):
+            if isinstance(result, Refused):
+                strange = True
+                _fail(pending, result.error)
+            elif isinstance(result, Held):
+                strange = True
+                self._held.append(pending)
+            elif not pending.done.done():
+                pending.done.set_result(result)
+        self._open_alone()
+        return strange
+
+    def _open_alone(self) -> None:
+        while self._held and len(self._alone) < MOST_ALONE:
+            pending = self._held.popleft()
+            if pending.done.done():  # its caller was cancelled
+                continue
+            task = asyncio.get_running_loop().create_task(
+                self._write_alone(pending),
+                name=f"fluido-{self.name}-alone",
+                context=self._surround(pending.context),
+            )
+            self._alone.add(task)
+            task.add_done_callback(self._alone_ended)
+
+    def _alone_ended(self, task: "asyncio.Task[None]") -> None:
+        self._alone.discard(task)
+        self._open_alone()
+
+    async def _write_alone(self, pending: _Pending[Item, Result]) -> None:
+        try:
+            self._settle([pending], await self._write([pending.item]))
+        except Exception as error:  # noqa: BLE001  (whatever the caller's write raises belongs to the item)
+            _fail(pending, error)
+        except BaseException:
+            _fail(pending, Closed(f"{self.name} was cancelled during the write"))
+            raise
+        finally:
+            self.writes += 1
 
     def _learn(self, sample: Sample) -> None:
         self._service.record(sample.service_s)
@@ -229,5 +376,15 @@ class Batcher(Generic[Item, Result]):
         self._obeyed.observe(sample)
 
     def _forget(self) -> None:
-        if len(self._pending) > 2 * self._waiting + 8:
-            self._pending = deque(pending for pending in self._pending if not pending.done.done())
+        if self._gone > self._waiting + 8:
+            self._gone = 0
+            kept = {
+                group: deque(pending for pending in queue if not pending.done.done())
+                for group, queue in self._queues.items()
+            }
+            self._queues = {group: queue for group, queue in kept.items() if queue}
+
+
+def _fail(pending: _Pending[Item, Result], error: Exception) -> None:
+    if not pending.done.done():
+        pending.done.set_exception(error)

@@ -14,12 +14,30 @@ def never(_error: BaseException, /) -> bool:
     return False
 
 
+class Refused:
+    """In the place of an item's result: the others were written, this one was not, for this reason."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class Held:
+    """In the place of an item's result: it was not written, because it waits for something of its own."""
+
+    __slots__ = ()
+
+
+HELD = Held()
+
+
 class Bisection(Generic[Item, Result]):
     """The writes of one batch. A write that fails must have left nothing behind (one statement does that).
 
     `poisoned` tells whether an error is the fault of an item. Only then the batch is halved and written
     again: after a lost connection nobody knows what was stored. One bad item among n costs about 2 log2(n)
-    writes.
+    writes. A write that finds the bad items by itself answers `Refused` in their places instead.
     """
 
     def __init__(self, write: Write[Item, Result], poisoned: Callable[[BaseException], bool]) -> None:

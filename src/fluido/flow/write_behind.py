@@ -1,16 +1,18 @@
 """Writes nobody waits for: collected for a little while, written together, never dropped in silence."""
 
 import asyncio
+import contextvars
 import logging
 import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 from fluido.errors import BufferFull, Closed
-from fluido.flow.bisect import Bisection, Write, never
+from fluido.flow.bisect import Bisection, Held, Refused, Write, never
+from fluido.flow.buffered import Buffered, Context
 from fluido.flow.obeyed import Obeyed
 from fluido.laws.base import Law
 from fluido.laws.batch_cap import BatchCap
@@ -21,6 +23,7 @@ Item = TypeVar("Item")
 
 FIRST_BACK_OFF_S = 0.1
 LONGEST_BACK_OFF_S = 5.0
+SAY_EVERY_S = 60.0
 log = logging.getLogger(__name__)
 
 
@@ -34,9 +37,13 @@ class WriteBehind(Generic[Item]):
 
     A batch is written when its oldest item is `staleness_s` old, the cap of the law is reached, or
     `max_bytes` are buffered; larger is cheaper, so there is no law for the delay. A failed batch stays in
-    front, in order, and is tried again after 0.1 s, doubling to 5 s, with jitter and half the cap. Items that
-    `poisoned` blames go to `rejected`, as does what `close()` could not write in its time (a write that it
-    cut short may have arrived). An empty buffer arms no timer.
+    front, in order, and is tried again after 0.1 s, doubling to 5 s, with jitter and half the cap; the log
+    says so once a minute. Items that `poisoned` blames, or that `write` answers `Refused` for, go to
+    `rejected`, as does what `close()` could not write in its time (a write that it cut short may have
+    arrived). An item answered `Held` waits at the side and is written alone. An empty buffer arms no timer.
+
+    Writes run in the context variables of the construction, or where `surround` puts them. `origin` answers,
+    in the caller's, a group and a context: only items of one group are written together.
     """
 
     kind = "write_behind"
@@ -54,6 +61,8 @@ class WriteBehind(Generic[Item]):
         staleness_s: float = 0.1,
         poisoned: Callable[[BaseException], bool] = never,
         rejected: Callable[[Sequence[Item], BaseException], None] = log_rejected,
+        origin: Callable[[Item], tuple[Hashable, Context | None]] | None = None,
+        surround: Callable[[Context | None], Context] | None = None,
         clock: Callable[[], float] = time.perf_counter,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -72,9 +81,14 @@ class WriteBehind(Generic[Item]):
         self._clock = clock
         self._jitter = jitter
         self._obeyed = Obeyed(self.law)
-        self._items: deque[tuple[Item, int, float]] = deque()
+        self._origin = origin
+        own = contextvars.copy_context()
+        self._surround = surround or (lambda _caller: own.copy())
+        self._items: deque[Buffered[Item]] = deque()
+        self._held: deque[Buffered[Item]] = deque()
+        self._aside: asyncio.Task[None] | None = None
         self._bytes = 0
-        self._blocked: deque[tuple[Item, asyncio.Future[None]]] = deque()
+        self._blocked: deque[tuple[Buffered[Item], asyncio.Future[None]]] = deque()
         self._blocked_count = 0
         self._worker: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
@@ -82,6 +96,8 @@ class WriteBehind(Generic[Item]):
         self._hurry_to = 0
         self._placed = 0
         self._closed = False
+        self._said_s = -math.inf
+        self._failing = False
         self.failures = 0
         self.rejected_items = 0
         self._admitted = self._refused = self._cancelled = self._batches = 0
@@ -90,12 +106,15 @@ class WriteBehind(Generic[Item]):
 
     def offer(self, item: Item) -> None:
         """Buffer an item without waiting; raises BufferFull when there is no room, Closed after `close()`."""
+        self._offer(item)
+
+    def _offer(self, item: Item) -> None:
         if self._closed:
             raise Closed(f"{self.name} is closed")
         if self._blocked_count or not self._has_room():
             self._refused += 1
             raise BufferFull(f"{len(self._items)} items ({self._bytes} bytes) wait in {self.name}")
-        self._accept(item)
+        self._accept(self._entry(item))
 
     async def put(self, item: Item) -> None:
         """Buffer an item, waiting for room in order. BufferFull when `max_waiting` others wait for it too.
@@ -103,13 +122,13 @@ class WriteBehind(Generic[Item]):
         A caller cancelled in the tick in which its item was accepted cannot take it back.
         """
         if self._closed or (self._has_room() and not self._blocked_count):
-            self.offer(item)
+            self._offer(item)
             return
         if self._blocked_count >= self.max_waiting:
             self._refused += 1
             raise BufferFull(f"{self._blocked_count} callers wait for room in {self.name}")
         turn = asyncio.get_running_loop().create_future()
-        self._blocked.append((item, turn))
+        self._blocked.append((self._entry(item), turn))
         self._blocked_count += 1
         try:
             await turn
@@ -125,7 +144,7 @@ class WriteBehind(Generic[Item]):
         goal = self._admitted
         self._hurry_to = max(self._hurry_to, goal)
         self._wake.set()
-        while self._placed < goal and self._worker is not None:
+        while (self._placed < goal and self._worker is not None) or self._aside is not None:
             self._progress.clear()
             await self._progress.wait()
 
@@ -139,8 +158,9 @@ class WriteBehind(Generic[Item]):
         except TimeoutError:
             pass
         finally:
-            if self._worker is not None:
-                self._worker.cancel()
+            for task in (self._worker, self._aside):
+                if task is not None:
+                    task.cancel()
             self._give_up()
 
     def stats(self) -> FlowStats:
@@ -153,7 +173,7 @@ class WriteBehind(Generic[Item]):
             floor=self.law.floor,
             ceiling=self.law.ceiling,
             inflight=int(self._worker is not None),
-            waiting=len(self._items) + self._blocked_count,
+            waiting=len(self._items) + len(self._held) + self._blocked_count,
             admitted=self._admitted,
             refused=self._refused,
             cancelled=self._cancelled,
@@ -174,12 +194,16 @@ class WriteBehind(Generic[Item]):
     # -- the buffer --
 
     def _has_room(self) -> bool:
-        return len(self._items) < self.max_pending and self._bytes < self.max_bytes
+        return len(self._items) + len(self._held) < self.max_pending and self._bytes < self.max_bytes
 
-    def _accept(self, item: Item) -> None:
+    def _entry(self, item: Item) -> Buffered[Item]:
         size = self._size(item) if self._size else 0
-        self._items.append((item, size, self._clock()))
-        self._bytes += size
+        return Buffered(item, size, self._origin(item) if self._origin else (None, None))
+
+    def _accept(self, entry: Buffered[Item]) -> None:
+        entry.added_s = self._clock()
+        self._items.append(entry)
+        self._bytes += entry.bytes
         self._admitted += 1
         if self._worker is None:
             self._start()
@@ -191,10 +215,10 @@ class WriteBehind(Generic[Item]):
 
     def _admit_blocked(self) -> None:
         while self._blocked and self._has_room():
-            item, turn = self._blocked.popleft()
+            entry, turn = self._blocked.popleft()
             if not turn.done():
                 self._blocked_count -= 1
-                self._accept(item)
+                self._accept(entry)
                 turn.set_result(None)
 
     def _fail_blocked(self) -> None:
@@ -205,10 +229,12 @@ class WriteBehind(Generic[Item]):
         self._blocked.clear()
 
     def _give_up(self) -> None:
-        if self._items:
-            self._reject([item for item, _, _ in self._items], Closed(f"{self.name} was closed"))
-            self._items.clear()
-            self._bytes = 0
+        left = [entry.item for entry in (*self._held, *self._items)]
+        self._held.clear()
+        self._items.clear()
+        self._bytes = 0
+        if left:
+            self._reject(left, Closed(f"{self.name} was closed"))
 
     def _reject(self, items: Sequence[Item], error: BaseException) -> None:
         self.rejected_items += len(items)
@@ -220,7 +246,9 @@ class WriteBehind(Generic[Item]):
     # -- the worker: exists while the buffer is not empty --
 
     def _start(self) -> None:
-        self._worker = asyncio.get_running_loop().create_task(self._run(), name=f"fluido-{self.name}")
+        self._worker = asyncio.get_running_loop().create_task(
+            self._run(), name=f"fluido-{self.name}", context=self._surround(None)
+        )
         self._worker.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
@@ -243,7 +271,7 @@ class WriteBehind(Generic[Item]):
             await asyncio.sleep(back_off_s * (0.5 + self._jitter()))
             return
         self._wake.clear()
-        left_s = self._items[0][2] + self.staleness_s - self._clock()
+        left_s = self._items[0].added_s + self.staleness_s - self._clock()
         if self._placed < self._hurry_to or self._is_full() or left_s <= 0:
             return
         timer = asyncio.get_running_loop().call_later(left_s, self._wake.set)
@@ -253,36 +281,120 @@ class WriteBehind(Generic[Item]):
             timer.cancel()
 
     async def _write_one_batch(self) -> bool:
-        """True when every item of it found its place: stored, or rejected as poison."""
+        """True when every item of it found its place: stored, held up at the side, or rejected as poison."""
         cap = self._obeyed.value
-        count = min(len(self._items), max(1, math.floor(cap)))
-        entries = [self._items[index] for index in range(count)]
-        items = [item for item, _, _ in entries]
+        entries = self._next_batch(max(1, math.floor(cap)))
+        if entries[0].context is None:
+            return await self._write_entries(entries, cap)
+        return await asyncio.get_running_loop().create_task(
+            self._write_entries(entries, cap), context=self._surround(entries[0].context)
+        )
+
+    def _next_batch(self, most: int) -> list[Buffered[Item]]:
+        entries: list[Buffered[Item]] = []
+        for entry in self._items:
+            if len(entries) == most or (entries and entry.group != entries[0].group):
+                break
+            entries.append(entry)
+        return entries
+
+    async def _write_entries(self, entries: list[Buffered[Item]], cap: float) -> bool:
+        items = [entry.item for entry in entries]
         started_s = self._clock()
         bisection = Bisection(self._write, self._poisoned)
         outcome = Outcome.OK
-        async for start, end, _, error in bisection.run(items):
+        async for start, end, results, error in bisection.run(items):
             if error is not None and not self._poisoned(error):
                 self.failures += 1
                 outcome = Outcome.OVERLOAD
+                self._say(error)
                 break
-            if error is not None:
-                self._reject(items[start:end], error)
-            self._settled(entries[start:end], started_s)
+            verdicts = [Refused(error)] * (end - start) if error is not None else results
+            if not self._settled(entries[start:end], verdicts, started_s):
+                outcome = Outcome.IGNORED
         finished_s = self._clock()
         self._batches += 1
         self._service.record(finished_s - started_s)
         if bisection.writes == 1:
-            self._obeyed.observe(Sample("", started_s, finished_s, 0.0, 1, cap, outcome, float(count)))
+            self._obeyed.observe(Sample("", started_s, finished_s, 0.0, 1, cap, outcome, float(len(items))))
         self._admit_blocked()
         self._progress.set()
-        return outcome is Outcome.OK
+        return outcome is not Outcome.OVERLOAD
 
-    def _settled(self, entries: Sequence[tuple[Item, int, float]], started_s: float) -> None:
-        for _, size, added_s in entries:
-            if not self._items:  # close() gave up meanwhile
-                return
+    def _settled(
+        self, entries: Sequence[Buffered[Item]], verdicts: Sequence[object] | None, started_s: float
+    ) -> bool:
+        """Take written entries from the front; True when all of them were stored."""
+        if not self._items:  # close() gave up meanwhile
+            return True
+        refused: list[tuple[Item, Exception]] = []
+        held = 0
+        for index, entry in enumerate(entries):
             self._items.popleft()
+            verdict = verdicts[index] if verdicts is not None else None
+            if isinstance(verdict, Held):
+                held += 1
+                self._held.append(entry)
+                continue
             self._placed += 1
-            self._bytes -= size
-            self._wait.record(started_s - added_s)
+            self._bytes -= entry.bytes
+            self._wait.record(started_s - entry.added_s)
+            if isinstance(verdict, Refused):
+                refused.append((entry.item, verdict.error))
+        for item, error in refused:
+            self._reject([item], error)
+        if self._held and self._aside is None:
+            self._aside = asyncio.get_running_loop().create_task(
+                self._write_held(), name=f"fluido-{self.name}-aside", context=self._surround(None)
+            )
+            self._aside.add_done_callback(self._aside_ended)
+        if self._failing:
+            self._failing = False
+            log.info("%s writes again", self.name)
+        return not refused and not held
+
+    def _say(self, error: Exception) -> None:
+        self._failing = True
+        now_s = self._clock()
+        if now_s - self._said_s >= SAY_EVERY_S:
+            self._said_s = now_s
+            waiting, reason = len(self._items) + len(self._held), str(error).partition("\n")[0]
+            says = "%s cannot write, %d items wait and are tried again: %s: %s"
+            log.warning(says, self.name, waiting, type(error).__name__, reason)
+
+    # -- what was held up: written at the side, one after the other --
+
+    def _aside_ended(self, _task: "asyncio.Task[None]") -> None:
+        self._aside = None
+        self._progress.set()
+
+    async def _write_held(self) -> None:
+        back_off_s = 0.0
+        while self._held:
+            if back_off_s:
+                await asyncio.sleep(back_off_s * (0.5 + self._jitter()))
+            entry = self._held[0]
+            try:
+                verdict: object = await asyncio.get_running_loop().create_task(
+                    self._write_alone(entry.item), context=self._surround(entry.context)
+                )
+            except Exception as error:  # noqa: BLE001  (whatever the caller's write raises belongs to the item)
+                if not self._poisoned(error):
+                    self.failures += 1
+                    self._say(error)
+                    back_off_s = min(LONGEST_BACK_OFF_S, max(FIRST_BACK_OFF_S, 2 * back_off_s))
+                    continue
+                verdict = Refused(error)
+            back_off_s = 0.0
+            if not self._held:  # close() gave up meanwhile
+                return
+            self._held.popleft()
+            self._placed += 1
+            self._bytes -= entry.bytes
+            if isinstance(verdict, Refused):
+                self._reject([entry.item], verdict.error)
+            self._admit_blocked()
+
+    async def _write_alone(self, item: Item) -> object:
+        results = await self._write([item])
+        return results[0] if isinstance(results, Sequence) else None

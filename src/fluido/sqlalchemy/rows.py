@@ -1,37 +1,68 @@
-"""Stores a batch of rows in one statement, and knows what is certain when that fails."""
+"""Stores a batch of rows in one transaction, finds the rows that are refused, and knows what is certain."""
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from fluido.flow.bisect import HELD, Held, Refused
 from fluido.flow.label import label
 from fluido.sample import Outcome
 from fluido.sqlalchemy.errors import OutcomeUnknown
-from fluido.sqlalchemy.insert import Row, UnnestInsert
-from fluido.sqlalchemy.outcome import sqlstate_of
+from fluido.sqlalchemy.insert import Expressions, Row, RowInsert
+from fluido.sqlalchemy.outcome import concerns_all, sqlstate_of
+from fluido.sqlalchemy.surroundings import Surroundings
+from fluido.sqlalchemy.suspicion import Suspicion, blamed
+
+Answer = Row | None
+Verdict = Answer | Refused | Held
 
 FIRST_BACK_OFF_S = 0.02
 LONGEST_BACK_OFF_S = 0.5
+# How long rows of many callers wait for a lock together, and again once it is known that one of them waits.
+LOCK_PATIENCE_S = 0.25
+NEXT_PATIENCE_S = 0.05
 
-# 22 and 23: a value or a constraint; 44: a view's check; P0: a trigger that refuses.
-_POISON = ("22", "23", "44", "P0")
 # The server undid the whole statement for the sake of another one.
 _UNDONE = ("40001", "40P01")
 # Too large or too slow: 57014 cancelled by a timeout, 53200 out of memory, 54 a program limit.
 _TOO_MUCH = ("57014", "53200", "54")
+_LOCKED = "55P03"
+# "cached plan must not change result type", after a migration: the same again is planned anew.
+_STALE = "0A000"
+# Each number of rows is another statement to prepare: with these few all numbers are made up.
+_SIZES = (1000, 512, 384, 256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
+
+
+def _bound(patience_s: float) -> str:
+    """Bounds the waits for locks in this transaction, unless the user's own bound is tighter."""
+    bound = f"{patience_s * 1e3:.0f}ms"
+    return (
+        f"SELECT set_config('lock_timeout', '{bound}', true)"
+        f" WHERE current_setting('lock_timeout')::interval NOT BETWEEN '1us' AND '{bound}'"
+    )
+
+
+class Unmatched(Exception):
+    """Fewer rows came back than were sent: nobody knows which of them a trigger or a key kept out."""
 
 
 class RowWriter:
-    """`await write(rows)` returns when all rows are committed; it raises when none is, or nobody knows."""
+    """`await write(rows)` returns when the rows are committed; it raises when none is, or nobody knows.
+
+    Rows that are refused are found and named in the answer; all others are stored. A single row is stored,
+    or fails, exactly as one INSERT.
+    """
 
     def __init__(
         self,
         engine: AsyncEngine,
-        insert: UnnestInsert,
+        insert: RowInsert,
+        surroundings: Surroundings,
         *,
         retry_s: float = 5.0,
         clock: Callable[[], float] = time.perf_counter,
@@ -39,11 +70,21 @@ class RowWriter:
         self.insert = insert
         self._engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        options = engine.get_execution_options()
+        # Whose transactions are of a kind of his own gets no other.
+        self._own_isolation = "isolation_level" in options or bool(
+            getattr(engine.sync_engine.dialect, "_on_connect_isolation_level", None)
+        )
+        self._pooled: bool | None = None
+        self._psycopg = engine.dialect.driver.startswith("psycopg")
+        self._surroundings = surroundings
+        self._suspicion = Suspicion(insert.table)
+        self._names = {column.name: column.key for column in insert.table.columns}
         self._label = f"write:{insert.table.name}"
         self._retry_s = retry_s
         self._clock = clock
 
-    async def write(self, rows: Sequence[Row]) -> Sequence[Row | None] | None:
+    async def write(self, rows: Sequence[Row]) -> Sequence[Verdict] | None:
         """Store the rows in order. Answers what was asked to be returned, one for each row, else None."""
         give_up_s = self._clock() + self._retry_s
         back_off_s = FIRST_BACK_OFF_S
@@ -54,7 +95,7 @@ class RowWriter:
                 with label(self._label):
                     return await self._attempt(rows)
             except OutcomeUnknown as error:
-                if not self.insert.key:
+                if not all(map(self.insert.keyed, rows)):
                     raise
                 failed = unknown = error
             except (exc.DBAPIError, OSError) as error:
@@ -66,53 +107,272 @@ class RowWriter:
             await asyncio.sleep(back_off_s)
             back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
 
-    async def _attempt(self, rows: Sequence[Row]) -> Sequence[Row | None] | None:
-        groups = [(names, list(group)) for names, group in groupby(rows, self.insert.names_of)]
-        alone = len(groups) == 1
-        async with (self._autocommit if alone else self._engine).connect() as connection:
-            try:
-                answers: list[Row | None] = []
-                for names, group in groups:
-                    answers += await self._store(connection, names, group)
-                if not alone:
-                    await connection.commit()
-            except exc.DBAPIError as error:
-                if error.connection_invalidated and not _never_sent(error):
-                    raise _unknown(rows) from error
-                raise
-            except (OSError, TimeoutError) as error:
+    async def _attempt(self, rows: Sequence[Row]) -> Sequence[Verdict] | None:
+        alone = len(rows) == 1
+        engine = self._autocommit if alone and not self._in_transaction() else self._engine
+        connected = False
+        try:
+            async with engine.connect() as connection:
+                connected = True
+                if self._pooled is None:
+                    self._pooled = _is_pooled(connection)
+                if alone:
+                    answer = await self._alone(connection, rows[0])
+                    return [answer] if self.insert.returning else None
+                verdicts = await self._together(connection, rows)
+        except exc.DBAPIError as error:
+            if connected and error.connection_invalidated and not _never_sent(error):
                 raise _unknown(rows) from error
-        return answers if self.insert.returning else None
+            raise
+        except (OSError, TimeoutError) as error:
+            if connected:
+                raise _unknown(rows) from error
+            raise
+        if verdicts is None:
+            return await self._halves(rows)
+        return verdicts if self.insert.returning or any(verdicts) else None
 
-    async def _store(
-        self, connection: AsyncConnection, names: tuple[str, ...], rows: Sequence[Row]
-    ) -> Sequence[Row | None]:
+    def _in_transaction(self) -> bool:
+        """Whether a single row needs one: hooks may expect it, and a pooler would part its messages."""
+        return bool(self._pooled) or self._own_isolation or self._surroundings.hooked
+
+    # -- one row --
+
+    async def _alone(self, connection: AsyncConnection, row: Row) -> Answer:
+        if self._pooled and _is_autocommit(connection):
+            connection = await connection.execution_options(isolation_level="READ COMMITTED")
+        for again in (True, False):
+            try:
+                answer = await self._store_one(connection, row)
+                await connection.commit()
+            except exc.DBAPIError as error:
+                if not again or sqlstate_of(error) != _STALE:
+                    raise
+                await connection.rollback()
+                if self._psycopg and _is_autocommit(connection):
+                    # It forgets its prepared statements at a ROLLBACK, which never comes here.
+                    await connection.exec_driver_sql("DEALLOCATE ALL")
+            else:
+                return answer
+        raise AssertionError("the second turn returns or raises")
+
+    async def _store_one(self, connection: AsyncConnection, row: Row) -> Answer:
         insert = self.insert
-        result = await connection.execute(insert.statement(names), insert.parameters(names, rows))
+        statement, parameters = insert.one(row)
+        result = await connection.execute(statement, parameters)
         if not insert.returning:
+            return None
+        found = result.first()
+        if found is not None:
+            return insert.answer(found)
+        # Kept out by a trigger, or by a row with the same key.
+        return await self._find(connection, row) if insert.key else None
+
+    async def _find(self, connection: AsyncConnection, row: Row) -> Answer:
+        if not isinstance(row, Expressions):
+            statement, parameters = self.insert.lookup(row)
+            found = (await connection.execute(statement, parameters)).first()
+            if found is not None:
+                return self.insert.answer(found)
+        found = (await connection.execute(self.insert.touching(row))).first()
+        return None if found is None else self.insert.answer(found)
+
+    # -- many rows, in one transaction --
+
+    async def _together(self, connection: AsyncConnection, rows: Sequence[Row]) -> list[Verdict] | None:
+        """Store what can be stored. None, with nothing stored, if only the COMMIT showed a refusal."""
+        suspects = self._suspicion.of(rows)
+        doubted = set(suspects)
+        trusted = (
+            [index for index in range(len(rows)) if index not in doubted] if suspects else range(len(rows))
+        )
+        verdicts: list[Verdict] = [None] * len(rows)
+        for again in (True, False):
+            await self._begin(connection, LOCK_PATIENCE_S)
+            try:
+                answers = await self._store(connection, [rows[index] for index in trusted])
+            except Exception as error:
+                if _concerns_all(error, connection):
+                    raise
+                await connection.rollback()
+                if again and sqlstate_of(error) == _STALE:
+                    continue
+                await self._begin(connection, NEXT_PATIENCE_S)
+                await self._isolate(connection, rows, trusted, verdicts, error)
+            else:
+                for index, answer in zip(trusted, answers, strict=False):
+                    verdicts[index] = answer
+            break
+        await self._one_by_one(connection, rows, suspects, verdicts)
+        try:
+            await connection.commit()
+        except exc.DBAPIError as error:
+            if concerns_all(error):
+                raise
+            await connection.rollback()
+            return None  # a deferred constraint
+        return verdicts
+
+    async def _halves(self, rows: Sequence[Row]) -> list[Verdict]:
+        middle = len(rows) // 2
+        verdicts: list[Verdict] = []
+        for half in (rows[:middle], rows[middle:]):
+            try:
+                answers = await self._attempt(half)
+            except Exception as error:
+                if not verdicts and len(half) > 1:
+                    raise
+                answers = [Refused(error)] * len(half)  # what was stored before stays stored
+            verdicts += [None] * len(half) if answers is None else answers
+        return verdicts
+
+    async def _begin(self, connection: AsyncConnection, patience_s: float) -> None:
+        if _is_autocommit(connection):
+            await connection.execution_options(isolation_level="READ COMMITTED")
+        await connection.exec_driver_sql(_bound(patience_s))
+
+    async def _store(self, connection: AsyncConnection, rows: Sequence[Row]) -> list[Answer]:
+        answers: list[Answer] = []
+        for group in self._alike(rows):
+            if len(group) == 1:
+                answers.append(await self._store_one(connection, group[0]))
+            else:
+                answers += await self._store_alike(connection, group)
+        return answers
+
+    def _alike(self, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+        """Runs of rows for one statement each, in order."""
+        start = 0
+        one_text = self._psycopg or bool(self.insert.returning)
+        while start < len(rows):
+            first = rows[start]
+            names = first.keys()
+            end = start + 1
+            if not isinstance(first, Expressions) and names:
+                while end < len(rows) and rows[end].keys() == names and type(rows[end]) is type(first):
+                    end += 1
+            if one_text:
+                count = end - start
+                end = start + next(size for size in _SIZES if size <= count)
+            yield rows[start:end]
+            start = end
+
+    async def _store_alike(self, connection: AsyncConnection, rows: Sequence[Row]) -> list[Answer]:
+        insert = self.insert
+        if not insert.returning:
+            # asyncpg sends the rows of an executemany in one go; psycopg is faster with one statement.
+            statement = insert.many(rows[0]) if self._psycopg else insert.plain
+            await connection.execute(statement, rows)
             return []
-        stored = [dict(row) for row in result.mappings()]
-        if not insert.key:
-            # One plan node inserts and returns: in the order of the ordinality it was fed by.
-            return stored
-        by_key = {tuple(row[name] for name in insert.key): row for row in stored}
-        if len(by_key) < len(rows):
-            found = await connection.execute(insert.lookup(), insert.parameters(insert.key, rows))
-            for row in found.mappings():
-                by_key.setdefault(tuple(row[name] for name in insert.key), dict(row))
-        return [by_key.get(tuple(row[name] for name in insert.key)) for row in rows]
+        found = (await connection.execute(insert.plain, rows)).all()
+        if len(found) == len(rows):
+            return [insert.answer(row) for row in found]
+        if insert.key and not found:
+            return [await self._find(connection, row) for row in rows]
+        raise Unmatched(f"{len(rows)} rows were sent and {len(found)} came back")
 
+    # -- finding the rows that are refused --
 
-def is_poison(error: BaseException) -> bool:
-    """Whether one row is to blame, and the others can be stored without it."""
-    if isinstance(error, exc.StatementError) and not isinstance(error, exc.DBAPIError):
-        return True
-    return sqlstate_of(error).startswith(_POISON)
+    async def _isolate(
+        self,
+        connection: AsyncConnection,
+        rows: Sequence[Row],
+        indices: Sequence[int],
+        verdicts: list[Verdict],
+        error: Exception,
+    ) -> None:
+        """Store the rows piece by piece, each behind a savepoint, as long as the rows before went well."""
+        await connection.exec_driver_sql("SAVEPOINT fluido")
+        at, failed, size, refused = 0, len(indices), len(indices), 0
+        guess, named = self._guess(error, rows, indices, at, failed)
+        while at < len(indices):
+            end = min(len(indices), at + size) if failed <= at else guess
+            piece = [rows[index] for index in indices[at:end]]
+            try:
+                answers = await self._store(connection, piece)
+            except Exception as caught:
+                if _concerns_all(caught, connection):
+                    raise
+                await connection.exec_driver_sql("ROLLBACK TO SAVEPOINT fluido")
+                if len(piece) > 1:
+                    failed = end
+                    guess, named = self._guess(caught, rows, indices, at, failed)
+                    continue
+                verdicts[indices[at]] = _verdict(caught)
+                refused += 1
+                failed = at = end
+                size = max(1, at // refused)
+            else:
+                for index, answer in zip(indices[at:end], answers, strict=False):
+                    verdicts[index] = answer
+                at = end
+                size *= 2
+                guess = at + 1 if at == named else at + max(1, (failed - at) // 2)
+                if at < len(indices):
+                    await connection.exec_driver_sql("SAVEPOINT fluido")
+
+    def _guess(
+        self, error: Exception, rows: Sequence[Row], indices: Sequence[int], at: int, failed: int
+    ) -> tuple[int, int | None]:
+        """Where to cut a piece that failed: before or behind the row that the error names, else in halves."""
+        named = blamed(error, [rows[index] for index in indices[at:failed]], self._names)
+        if named is None:
+            return at + max(1, (failed - at) // 2), None
+        return at + max(1, named), at + named
+
+    async def _one_by_one(
+        self,
+        connection: AsyncConnection,
+        rows: Sequence[Row],
+        indices: Sequence[int],
+        verdicts: list[Verdict],
+    ) -> None:
+        guarded = False
+        for index in indices:
+            if not guarded:
+                await connection.exec_driver_sql("SAVEPOINT fluido")
+            try:
+                verdicts[index] = await self._store_one(connection, rows[index])
+                guarded = False
+                self._suspicion.refuted(rows[index])
+            except Exception as error:
+                if _concerns_all(error, connection):
+                    raise
+                guarded = True
+                await connection.exec_driver_sql("ROLLBACK TO SAVEPOINT fluido")
+                verdicts[index] = _verdict(error)
 
 
 def outcome_of_batch(error: BaseException) -> Outcome:
     """What a failed batch says about its size."""
     return Outcome.OVERLOAD if sqlstate_of(error).startswith(_TOO_MUCH) else Outcome.IGNORED
+
+
+def _concerns_all(error: Exception, connection: AsyncConnection) -> bool:
+    if type(error) is TimeoutError and not connection.invalidated:
+        return False  # the driver's own timeout for one statement, which it cancelled
+    return concerns_all(error)
+
+
+def _verdict(error: Exception) -> Verdict:
+    return HELD if sqlstate_of(error) == _LOCKED else Refused(error)
+
+
+def _driver(connection: AsyncConnection) -> Any:
+    sync: sa.Connection = connection.sync_connection  # type: ignore[assignment]
+    return sync.connection.dbapi_connection
+
+
+def _is_autocommit(connection: AsyncConnection) -> bool:
+    return bool(_driver(connection).autocommit)
+
+
+def _is_pooled(connection: AsyncConnection) -> bool:
+    """Whether asyncpg was told to keep no statements, as one does behind a transaction pooler.
+
+    It prepares and executes in two round trips, and only a transaction makes both reach the same server.
+    """
+    return getattr(_driver(connection), "_prepared_statement_cache", connection) is None
 
 
 def _never_sent(error: exc.DBAPIError) -> bool:
