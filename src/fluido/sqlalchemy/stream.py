@@ -114,7 +114,7 @@ class RowStream:
             self._hold = hold_of(raw)
             if self._hold is not None:
                 self._hold.reported = True  # a stream is held for long by design
-            if raw.dbapi_connection and engine.dialect.detect_autocommit_setting(raw.dbapi_connection):
+            if getattr(raw.dbapi_connection, "autocommit", False):  # 2.0's dialects have no question for it
                 # A cursor lives in a transaction.
                 await self._connection.execution_options(isolation_level="READ COMMITTED")
             result = await self._connection.stream(self._statement, self._parameters)
