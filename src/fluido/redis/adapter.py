@@ -272,6 +272,11 @@ class Wire:
         named = getattr(self.connection.retry, "_supported_errors", (RedisConnectionError,))
         return isinstance(error, named)
 
+    @property
+    def retries(self) -> int:
+        """How often the user's Retry tries again; below 0: for ever."""
+        return int(getattr(self.connection.retry, "_retries", 0))
+
     async def give_back(self) -> None:
         """Close the connection and return it to its pool, which will open it again when it is needed."""
         try:
@@ -346,6 +351,7 @@ async def _connected(pool: ConnectionPool, *, alone: bool) -> AbstractConnection
     try:
         return cast("AbstractConnection", await connect())
     except RuntimeError:  # uvloop's transport was closed in the middle of the handshake (redis-py#4287)
+        asyncio.get_running_loop()  # raises when it is the loop that has ended
         try:
             return cast("AbstractConnection", await connect())
         except RuntimeError as error:

@@ -33,7 +33,7 @@ from fluido.redis.retrying import (
     repeatable,
     rough_bytes,
 )
-from fluido.redis.routing import PLAIN, Kind, canonical, kind_of, server_wait_s
+from fluido.redis.routing import PLAIN, Kind, canonical, kind_of, only_reads, server_wait_s
 from fluido.redis.sharing import Sharing
 from fluido.redis.standin import WRAPPING, Inert, Once, Standin, execute_command
 
@@ -291,6 +291,18 @@ class Redis(redis.asyncio.Redis):
                 return reply
         return await self._enclosed(mux, args, options)
 
+    def _goes_apart(self, mux: Mux, args: tuple[Any, ...], failure: Failure) -> bool:
+        link = failure.link
+        return (
+            link is not None
+            and failure.again
+            and only_reads(args)
+            and mux.bulk.expects(args)
+            and link.wire.may_retry(failure.error)
+            and link.wire.retries != 0
+            and bool(self.connection_pool.can_get_connection())
+        )
+
     async def _once_or_ordinary(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         if repeatable(self.sharing, (args,)):
             return await self._ordinary(args, options)
@@ -332,7 +344,11 @@ class Redis(redis.asyncio.Redis):
         async def send() -> Answer | Failure:
             return await attempt(mux, (args,), packed, raw, repeatable=again)
 
-        answer = await persist(mux, first or await send(), send)
+        result = first or await send()
+        if isinstance(result, Failure) and self._goes_apart(mux, args, result):
+            # Its reply is large and did not come in time: again, but in nobody's way.
+            return await self._ordinary(contiguous(args), options)
+        answer = await persist(mux, result, send)
         return await self._finish(args[0], answer.replies[0], options)
 
     async def _wait_for_replicas(self, mux: Mux, args: tuple[Any, ...], options: dict[str, Any]) -> Any:

@@ -350,7 +350,7 @@ class Mux:
             link.wire.leave_pool()
 
     def forget(self) -> None:
-        """The loop is closed, or was our parent process's: nothing of it may be awaited or written."""
+        """The loop is closed: nothing of it may be awaited any more."""
         for link in tuple(self._links):
             link.wire.forget()
         self._links.clear()

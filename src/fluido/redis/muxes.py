@@ -13,6 +13,10 @@ from fluido.redis.mux import Mux
 from fluido.redis.poolstate import PoolState
 from fluido.redis.sharing import Sharing
 
+# Of the process that forked this one. Their transports watch our parent's sockets with our parent's epoll:
+# closing one here, or letting it be collected, would make the parent deaf.
+_INHERITED: list[Mux] = []
+
 
 class Muxes:
     """The muxes of one pool, one a running loop, and what they have in common.
@@ -53,7 +57,11 @@ class Muxes:
                 forked = self._pid != os.getpid()
                 self._pid = os.getpid()
                 for other in [each for each in self._by_loop if forked or each.is_closed()]:
-                    self._by_loop.pop(other).forget()
+                    mux = self._by_loop.pop(other)
+                    if forked:
+                        _INHERITED.append(mux)
+                    else:
+                        mux.forget()
                 mux = self._by_loop[loop] = Mux(self.state, loop)
         return mux
 

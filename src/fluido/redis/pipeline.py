@@ -55,7 +55,7 @@ class Pipeline(StockPipeline):
         mux = None if self.watching or self.connection is not None else self._multiplexer()
         stack = self.command_stack
         if not stack or mux is None:
-            return await super().execute(raise_on_error)
+            return await execute(self, raise_on_error)
         run = [args for args, _ in stack]
         # Loading scripts takes a connection: the rest goes over it.
         if self.scripts or not self._may_share(mux, run):
@@ -103,7 +103,7 @@ class Pipeline(StockPipeline):
         for place, (args, options) in enumerate(self.command_stack):
             self.command_stack[place] = (contiguous(args), options)
         if self.watching or self.scripts or repeatable(self._sharing, run):
-            return await super().execute(raise_on_error)
+            return await execute(self, raise_on_error)
         block, pieces = Once(StockPipeline._execute_transaction), Once(StockPipeline._execute_pipeline)
         standin = Standin(self, _execute_transaction=block.bound(self), _execute_pipeline=pieces.bound(self))
         result: list[Any] = await Once.run(execute(standin, raise_on_error))

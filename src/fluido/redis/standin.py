@@ -54,9 +54,10 @@ async def execute_command(standin: Standin, args: tuple[Any, ...], options: dict
     return await vars(_client)["execute_command"].__get__(standin, _client)(*args, **options)
 
 
-async def execute(standin: Standin, raise_on_error: bool) -> list[Any]:
+async def execute(standin: Any, raise_on_error: bool) -> list[Any]:
     """redis-py's `Pipeline.execute`, or what wraps it, with `standin` as self."""
-    result: list[Any] = await vars(_pipeline)["execute"].__get__(standin, _pipeline)(raise_on_error)
+    arguments = () if raise_on_error else (False,)  # tracers see what their users write
+    result: list[Any] = await vars(_pipeline)["execute"].__get__(standin, _pipeline)(*arguments)
     return result
 
 
