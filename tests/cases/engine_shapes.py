@@ -219,6 +219,22 @@ class LiteLLM(OpenAIShape):
     last_words = (b"data: [DONE] \n\n",)
 
 
+class Gemma(VLLM):
+    """vLLM with the template of Gemma 2: no system role, and turns that alternate."""
+
+    words = "System role not supported"
+
+    def check(self, body: Body) -> None:
+        super().check(body)
+        roles = [message["role"] for message in body["messages"]]
+        if "system" in roles:
+            raise Refused(400, self.error(self.words))
+        if any((role == "user") != (place % 2 == 0) for place, role in enumerate(roles)):
+            raise Refused(
+                400, self.error("Conversation roles must alternate user/assistant/user/assistant/...")
+            )
+
+
 class Strict(OpenAIShape):
     """A server that refuses fields it does not know, `stream_options` among them."""
 

@@ -25,6 +25,7 @@ from fluido.llm import (
 )
 from tests.cases.engine_shapes import (
     VLLM,
+    Gemma,
     KeepsOpen,
     LiteLLM,
     LMStudio,
@@ -293,6 +294,29 @@ async def test_a_policys_bound_that_does_not_fit_is_not_sent() -> None:
         async with Dispatcher([OpenAIEngine(server.url)], presets=policy) as dispatcher:
             assert (await answer(dispatcher, ask("x" * 800)))[0]
     assert "max_tokens" not in server.bodies[-1]
+
+
+@pytest.mark.parametrize("refusal", ["System role not supported", "Conversation roles must alternate"])
+async def test_a_template_without_a_system_role_is_told_by_the_user(refusal: str) -> None:
+    """Case 3, its other half: Gemma and the first Mistral refuse the system prompt itself."""
+    async with running(Gemma()) as server, Dispatcher([OpenAIEngine(server.url)]) as dispatcher:
+        server.words = refusal
+        talk = (Message("system", "Be brief."), Message("user", "a"))
+        for _ in range(3):
+            assert (await answer(dispatcher, Call(talk)))[0]
+            talk = (*talk, Message("assistant", "b"), Message("user", "c"))
+        roles = [[message["role"] for message in body["messages"]] for body in server.bodies]
+        assert roles == [
+            ["system", "user"],
+            ["user"],
+            ["user", "assistant", "user"],
+            ["user", "assistant"] * 2 + ["user"],
+        ]
+        assert server.bodies[-1]["messages"][0]["content"] == "Be brief.\n\na"
+        with pytest.raises(CallRejected, match="alternate") as caught:
+            await answer(dispatcher, Call((Message("assistant", "a"), Message("user", "b"))))
+        assert caught.value.status == 400
+        assert dispatcher.stats().up == (True,)
 
 
 # ends and errors

@@ -113,3 +113,25 @@ def test_the_estimate_follows_what_is_measured_in_steps() -> None:
 def test_a_budget_checks_its_marks() -> None:
     with pytest.raises(ValueError, match="low"):
         Budget(high=0.5, low=0.6)
+
+
+def test_a_script_is_guessed_by_its_bytes_and_learned_apart() -> None:
+    estimate = TokenEstimate()
+    english, chinese = (Message("user", "x" * 1000),), (Message("user", "\u4f60" * 1000),)
+    assert estimate.of_all(chinese) == pytest.approx(1500, rel=0.01)
+    for _ in range(60):
+        estimate.learn(chinese, 705)
+        estimate.learn(english, 250)
+    assert estimate.of_all(chinese) == pytest.approx(705, rel=0.1)
+    assert estimate.of_all(english) == pytest.approx(250, rel=0.1)
+
+
+def test_the_first_measurement_replaces_the_guess() -> None:
+    estimate = TokenEstimate()
+    messages = (Message("user", "x" * 1000),)
+    estimate.learn(messages, 155)
+    assert estimate.tokens_per_char == pytest.approx(0.15)
+
+
+def test_half_a_character_is_weighed_too() -> None:
+    assert TokenEstimate().of(Message("user", "\ud83d")) > 5

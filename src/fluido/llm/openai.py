@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 
 from fluido.errors import EngineUnavailable
 from fluido.llm.address import address, shown
-from fluido.llm.call import Call, Delta, Options, Timings
+from fluido.llm.call import Call, Delta, Message, Options, Timings
 from fluido.llm.catalog import Listed, first_for_chat, listed, near, told_window
 from fluido.llm.engine import EngineFacts, Pulse, SlotState
 from fluido.llm.errors import (
@@ -20,7 +20,8 @@ from fluido.llm.errors import (
     StreamBroken,
 )
 from fluido.llm.openai_answer import Reader
-from fluido.llm.refusals import bound_too_large, is_error, status_of, text_of, too_long
+from fluido.llm.refusals import bound_too_large, is_error, no_system_role, status_of, text_of, too_long
+from fluido.llm.spoken import without_system
 from fluido.llm.transport import ASK_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport, error_of
 from fluido.llm.wire import decoded, events, mapping, number, text
 
@@ -93,6 +94,7 @@ class OpenAIEngine:
         self._is_llamacpp = False
         self._is_lm_studio = False
         self._takes_stream_options: bool | None = None
+        self._takes_system = True
 
     async def open(self) -> None:
         """Make the connections' session."""
@@ -214,10 +216,8 @@ class OpenAIEngine:
 
     def body(self, call: Call, slot: int | None) -> dict[str, object]:
         """The request for one call: only what is set, and llama.cpp's own fields only to llama.cpp."""
-        body: dict[str, object] = {
-            "messages": [{"role": m.role, "content": m.content} for m in call.messages],
-            "stream": True,
-        }
+        messages = call.messages if self._takes_system else without_system(call.messages)
+        body: dict[str, object] = {"messages": _plain(messages), "stream": True}
         if self._takes_stream_options is not False:
             body["stream_options"] = {"include_usage": True}
         if model := call.model or self._model or self._found:
@@ -249,16 +249,20 @@ class OpenAIEngine:
 
     async def stream(self, call: Call, *, slot: int | None = None) -> AsyncGenerator[Delta | Timings, None]:
         """Answer one call; see `Engine.stream`."""
-        body = self.body(call, slot)
+        body, is_folded = self.body(call, slot), False
         while True:
             async with self._transport.post(CHAT, body) as (status, pieces):
                 if status == 200:
                     self._takes_stream_options = "stream_options" in body
+                    self._takes_system = self._takes_system and not is_folded
                     async with aclosing(self._answer(pieces, call, slot)) as answer:
                         async for item in answer:
                             yield item
                     return
                 reply = await error_of(pieces)
+            if no_system_role(text_of(reply)) and self._takes_system and not is_folded:
+                body["messages"], is_folded = _plain(without_system(call.messages)), True
+                continue
             is_unsure = self._takes_stream_options is None and "stream_options" in body
             if not is_unsure or status not in {400, 422} or too_long(reply):
                 raise await self._refusal(status, reply, call)
@@ -359,6 +363,10 @@ def _format(wanted: str | Mapping[str, object]) -> object:
     if wanted.get("type") in {"json_object", "json_schema", "text"}:
         return dict(wanted)
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted}}
+
+
+def _plain(messages: tuple[Message, ...]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in messages]
 
 
 def _slot(entry: dict[str, object]) -> SlotState:

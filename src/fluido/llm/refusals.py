@@ -62,6 +62,8 @@ _TOO_LONG = (
 )
 _TOO_LONG_PATTERNS = tuple(re.compile(pattern, re.IGNORECASE | re.DOTALL) for pattern in _TOO_LONG)
 _BOUND_PATTERNS = tuple(re.compile(pattern, re.IGNORECASE | re.DOTALL) for pattern in _BOUND_TOO_LARGE)
+# Templates of Gemma 1 and 2 and of Mistral's first models.
+_NO_SYSTEM = ("system role not supported", "roles must alternate", "only user and assistant roles")
 # Said by llama.cpp when slots that share one memory have filled it together: no single prompt is to blame.
 _SHARED_MEMORY = "context size has been exceeded"
 
@@ -146,6 +148,11 @@ def bound_too_large(said: str) -> bool:
             bound, window = _whole(told.get("bound")), _whole(told.get("window"))
             return not window or bound >= window
     return False
+
+
+def no_system_role(said: str) -> bool:
+    """Whether a template refused the system prompt: by name, or because a user has to begin."""
+    return any(sign in said.lower() for sign in _NO_SYSTEM)
 
 
 def _all_text(reply: object) -> str:

@@ -37,6 +37,13 @@ def spoken(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return messages if _same(sent, messages) else tuple(sent)
 
 
+def without_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The leading system messages said by the user, for templates without that role (Gemma, Mistral)."""
+    head = next((place for place, message in enumerate(messages) if message.role != "system"), len(messages))
+    told = Message("user", BETWEEN.join(message.content for message in messages[:head]))
+    return spoken((told, *messages[head:])) if head else messages
+
+
 def _last_part(before: Message, messages: tuple[Message, ...], place: int) -> str:
     """What was said last in a message that may be several by now."""
     earlier = messages[place - 1]
