@@ -252,9 +252,8 @@ class Redis(redis.asyncio.Redis):
     def _warn(self, kind: Kind, args: tuple[Any, ...]) -> None:
         if kind not in self._warned:
             self._warned.add(kind)
-            text = _WARNINGS[kind].format(
-                " ".join(map(canonical, args[:2])) if kind is Kind.STATE else args[0]
-            )
+            what = " ".join(map(canonical, args[:2])).split()
+            text = _WARNINGS[kind].format(" ".join(what[: 2 if kind is Kind.STATE else 1]))
             warnings.warn(text, RuntimeWarning, stacklevel=5)
 
     async def _by_hand(self, mux: Mux, kind: Kind, args: tuple[Any, ...], options: dict[str, Any]) -> Any:

@@ -16,7 +16,9 @@ Mark = tuple[int, int, float, list[bytes], frozenset["asyncio.Future[Reply]"]]
 STALL_S = 0.02  # the first reply is awaited so long: then the others look for another way
 STALL_ROUND_TRIPS = 4.0
 MOST_STALL_S = 0.5
-AGAIN_S = 0.005  # uvloop runs timers before it reads: what waits in the socket is read first
+# uvloop runs timers before it reads: after the loop was held, what waits in the socket is read first.
+AGAIN_S = 0.005
+HELD_S = 0.01
 PATIENCE = 20  # socket timeouts that the callers behind a reply that keeps coming wait at most
 _DONE = operator.methodcaller("done")
 
@@ -74,11 +76,17 @@ class Watch:
         self._extra_s: float | None = 0.0
         self._usual_s = 0.0
         self._suspected = False
+        self._due_s = 0.0
+        self._was_held = False
 
     def arm(self) -> None:
         """Commands were sent."""
         if self._timer is None:
-            self._timer = self._link.loop.call_later(self._stall_s(), self._look)
+            self._again(self._stall_s())
+
+    def _again(self, pause_s: float) -> None:
+        self._due_s = self._link.clock() + pause_s
+        self._timer = self._link.loop.call_later(pause_s, self._look)
 
     def stop(self) -> None:
         """The link is closed."""
@@ -103,12 +111,17 @@ class Watch:
         if not link.alive or not link.pending or not link.marks:
             return
         now_s = link.clock()
+        if now_s - self._due_s > HELD_S and not self._was_held:
+            self._was_held = True
+            self._again(AGAIN_S)
+            return
+        self._was_held = False
         timeout_s = link.wire.timeout_s
         if timeout_s is not None and self._extra_s is not None:
             self._judge(now_s, timeout_s + self._extra_s)
         if link.alive:
             pause_s = self._look_for_stall(now_s) if self._extra_s == 0.0 else self._stall_s()
-            self._timer = link.loop.call_later(pause_s, self._look)
+            self._again(pause_s)
 
     def _judge(self, now_s: float, timeout_s: float) -> None:
         link = self._link
