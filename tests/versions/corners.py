@@ -22,27 +22,25 @@ PINS = ROOT / "requirements" / "versions"
 PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 SHOWN = ("redis", "hiredis", "SQLAlchemy", "asyncpg", "psycopg")
 
-# What runs everywhere; `bench` is no drop-in, so its tests stay out.
-TESTS = (
+POSTGRES = (
     "tests/sqlalchemy",
-    "tests/redis",
     "tests/cases/test_postgres_*.py",
-    "tests/cases/test_redis_*.py",
     "tests/servers/test_pool_statements.py",
     "tests/servers/test_postgres_*.py",
-    "tests/servers/test_redis_*.py",
 )
+REDIS = ("tests/redis", "tests/cases/test_redis_*.py", "tests/servers/test_redis_*.py")
+# Where no connection can be shared: the same answers as the stock client, and nothing else to test.
+STOCK_PATH = ("tests/versions/test_stock_path.py",)
+# `bench` is no drop-in, so its tests stay out.
 LEFT_OUT = ("test_postgres_bench.py", "test_redis_benchmark.py")
 # The part for CI: what depends most on the private and the newer parts of both libraries.
-SHORT = (
+SHORT_POSTGRES = (
     "tests/sqlalchemy",
-    "tests/redis",
-    "tests/cases/test_postgres_*.py",
-    "tests/cases/test_redis_*.py",
     "tests/servers/test_postgres_writer.py",
     "tests/servers/test_postgres_stream.py",
-    "tests/servers/test_redis_client.py",
+    "tests/servers/test_postgres_pool.py",
 )
+SHORT_REDIS = ("tests/redis", "tests/servers/test_redis_client.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +49,21 @@ class Corner:
 
     name: str
     python: tuple[int, int]
+    shares: bool = True
 
     @property
     def pins(self) -> Path:
         return PINS / f"{self.name}.txt"
 
+    def files(self, short: bool) -> list[str]:
+        patterns = SHORT_POSTGRES if short else POSTGRES
+        patterns += STOCK_PATH if not self.shares else SHORT_REDIS if short else REDIS
+        found = [path for pattern in patterns for path in sorted(ROOT.glob(pattern))]
+        return [str(path.relative_to(ROOT)) for path in found if path.name not in LEFT_OUT]
+
 
 CORNERS = (
-    Corner("lowest", (3, 11)),
+    Corner("lowest", (3, 11), shares=False),
     Corner("sharing", (3, 12)),
     Corner("middle", (3, 13)),
     Corner("newest", (3, 14)),
@@ -103,15 +108,6 @@ def environment(corner: Corner, python: str) -> Path:
     return inside
 
 
-def files(short: bool) -> list[str]:
-    chosen = [
-        str(path.relative_to(ROOT))
-        for pattern in (SHORT if short else TESTS)
-        for path in sorted(ROOT.glob(pattern))
-    ]
-    return [path for path in chosen if Path(path).name not in LEFT_OUT]
-
-
 def versions(python: Path) -> str:
     ask = "import platform; from importlib.metadata import version as v; print('Python', "
     ask += "platform.python_version()" + "".join(f", '{name}', v('{name}')" for name in SHOWN) + ")"
@@ -127,12 +123,14 @@ def run(corner: Corner, found: dict[tuple[int, int], str], short: bool, options:
     if version != corner.python:
         wanted, got = (".".join(map(str, pair)) for pair in (corner.python, version))
         print(f"== {corner.name}: NO PYTHON {wanted} ON THIS MACHINE, this corner runs on {got} instead")
+    if not corner.shares:
+        print(f"== {corner.name}: THIS redis-py SHARES NOTHING, so only its stock path is tested", flush=True)
     if short:
         print(
             f"== {corner.name}: A PART OF THE TESTS ONLY; `make test-versions` runs all of them", flush=True
         )
     made_s = time.monotonic() - began
-    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *files(short)]
+    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *corner.files(short)]
     done = subprocess.run(command, cwd=ROOT, check=False)
     took_s = time.monotonic() - began
     state = "passed" if done.returncode == 0 else "FAILED"
