@@ -126,11 +126,12 @@ def test_a_script_is_guessed_by_its_bytes_and_learned_apart() -> None:
     assert estimate.of_all(english) == pytest.approx(250, rel=0.1)
 
 
-def test_the_first_measurement_replaces_the_guess() -> None:
+def test_a_long_text_corrects_the_guess_at_once_and_a_short_one_little() -> None:
     estimate = TokenEstimate()
-    messages = (Message("user", "x" * 1000),)
-    estimate.learn(messages, 155)
-    assert estimate.tokens_per_char == pytest.approx(0.15)
+    estimate.learn((Message("user", "x" * 50),), 65)  # 1.2 a character
+    assert estimate.tokens_per_char < 0.4
+    estimate.learn((Message("user", "x" * 20_000),), 3005)
+    assert estimate.tokens_per_char == pytest.approx(0.15, rel=0.1)
 
 
 def test_half_a_character_is_weighed_too() -> None:

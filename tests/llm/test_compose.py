@@ -74,9 +74,9 @@ def test_two_models_have_two_tokenizers() -> None:
 
 def test_an_estimate_refuses_nobody_who_may_fit() -> None:
     known = replace(FACTS, context_tokens=1000)
-    call = Call((Message("user", "x" * 4000),))  # 1,205 tokens by the guess
+    call = Call((Message("user", "x" * 6000),))  # 1,805 tokens by the guess
     assert composer().compose(call, Kind.SHORT, known).call.messages == call.messages
     with pytest.raises(PromptTooLong):
-        composer().compose(Call((Message("user", "x" * 6000),)), Kind.SHORT, known)
+        composer().compose(Call((Message("user", "x" * 7000),)), Kind.SHORT, known)
     kept = composer().compose(replace(LONG, trim=False), Kind.SHORT, known)
     assert kept.dropped == 0

@@ -90,7 +90,7 @@ async def test_a_reload_that_is_planned_waits_for_the_others_and_serves_all_who_
 
 async def test_what_fits_the_wider_window_is_served_in_it(engine) -> None:
     scripted = engine(**FACTS, wishes=Wishes.PLANNED)
-    long = "many words " * 500
+    long = "many words " * 700
     async with Dispatcher([scripted]) as dispatcher:
         with pytest.raises(PromptTooLong):
             await answer(dispatcher, ask(text=long, trim=False))

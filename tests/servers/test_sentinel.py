@@ -154,7 +154,7 @@ async def test_two_hundred_clients_are_answered_or_refused_at_once(sentinel: Run
 
 
 async def test_a_message_over_the_window_is_refused_with_both_numbers(sentinel: Running) -> None:
-    answer = await sentinel.chat("word " * 1590)
+    answer = await sentinel.chat("\u00f1" * 7900)
     assert answer.status_code == 422
     detail = answer.json()["error"]["detail"]
     assert detail["tokens"] > detail["window"]

@@ -26,25 +26,26 @@ MOST_TOKENS_PER_UNIT = 2.0
 RATIO_STEP = 0.05
 LEARN_SHARE = 0.1
 LEAST_CHARS = 40
+GUESS_UNITS = 500  # so much text is the first guess worth
 # An engine that refused a prompt without a count: by so much more than the window it is taken to be.
 REFUSED_WITHOUT_COUNT = 1.25
 # An estimate refuses nobody unless it is over the window by so much: else the engine counts, in milliseconds.
-SURELY = 1.5
+SURELY = 2.0
 
 
 class Ratio:
     """Tokens a unit of text. `in_force` moves in steps of 5 %, `measured` with every answer."""
 
-    __slots__ = ("_seen", "in_force", "measured")
+    __slots__ = ("_units", "in_force", "measured")
 
     def __init__(self, guess: float) -> None:
         self.in_force = self.measured = guess
-        self._seen = 0
+        self._units = GUESS_UNITS
 
-    def learn(self, ratio: float) -> None:
-        """The first that is measured replaces the guess, later ones correct it."""
-        self._seen += 1
-        self.measured += max(1.0 / self._seen, LEARN_SHARE) * (ratio - self.measured)
+    def learn(self, ratio: float, units: int) -> None:
+        """So it was in a text of `units`: long texts correct the guess at once, short ones little."""
+        self._units += units
+        self.measured += max(units / self._units, LEARN_SHARE) * (ratio - self.measured)
         if abs(self.measured - self.in_force) > RATIO_STEP * self.in_force:
             self.in_force = self.measured
 
@@ -88,26 +89,26 @@ class TokenEstimate:
         """The engine counted `prompt_tokens` in `messages`."""
         measured = self._measured(messages, prompt_tokens)
         if measured is not None:
-            ratio, value = measured
-            ratio.learn(min(value, MOST_TOKENS_PER_UNIT))
+            ratio, value, units = measured
+            ratio.learn(min(value, MOST_TOKENS_PER_UNIT), units)
 
     def outgrown(self, messages: tuple[Message, ...], prompt_tokens: int) -> None:
         """The engine refused `messages` as too long: believe its count at once."""
         measured = self._measured(messages, prompt_tokens)
         if measured is not None:
-            ratio, value = measured
+            ratio, value, _ = measured
             ratio.raise_to(value)
 
-    def _measured(self, messages: tuple[Message, ...], prompt_tokens: int) -> tuple[Ratio, float] | None:
-        """The ratio that most of the text is about, and what it would have to be."""
+    def _measured(self, messages: tuple[Message, ...], prompt_tokens: int) -> tuple[Ratio, float, int] | None:
+        """The ratio that most of the text is about, what it would have to be, and of how much text."""
         units = [_units(message.content) for message in messages]
         plain, wide = sum(unit[0] for unit in units), sum(unit[1] for unit in units)
         tokens = prompt_tokens - MESSAGE_OVERHEAD_TOKENS * len(messages)
         if plain + wide < LEAST_CHARS or tokens <= 0:
             return None
         if plain * self._plain.in_force >= wide * self._wide.in_force:
-            return self._plain, max(0.0, tokens - wide * self._wide.in_force) / plain
-        return self._wide, max(0.0, tokens - plain * self._plain.in_force) / wide
+            return self._plain, max(0.0, tokens - wide * self._wide.in_force) / plain, plain
+        return self._wide, max(0.0, tokens - plain * self._plain.in_force) / wide, wide
 
 
 def _units(content: str) -> tuple[int, int]:
