@@ -24,6 +24,7 @@ from .scripted import Fault, Server
 RETRIES = 3
 PATIENCE_S = 2.0  # a scenario takes some 10 ms; who still waits after this was forgotten
 STALL_TIMEOUT_S = 0.03
+SLOW_TIMEOUT_S = 0.06  # a slow reply takes 0.08 s
 EXPECTED = (RedisConnectionError, RedisTimeoutError, InvalidResponse)
 
 
@@ -40,13 +41,20 @@ class Scenario:
     faults: dict[int, Fault]
     steps: list[tuple[str, int]]
     early: int
+    slow: bool
 
     @classmethod
-    def draw(cls, seed: int) -> "Scenario":
-        """The scenario of a seed. Half of them never break a connection, so that order can be checked."""
+    def draw(cls, seed: int, focus: str) -> "Scenario":
+        """The scenario of a seed: "plain", with replies that are "slow", or with other "loops" beside.
+
+        Half of the plain ones never break a connection, so that order can be checked.
+        """
         chance = random.Random(seed)
         calm = chance.random() < 0.5
-        kinds = [Fault.PUSH, Fault.ERROR] if calm else list(Fault)
+        slow = focus == "slow"
+        calm = calm or slow
+        kinds = [Fault.PUSH, Fault.ERROR] if calm else [fault for fault in Fault if fault is not Fault.SLOW]
+        kinds = [Fault.PUSH, Fault.SLOW, Fault.SLOW] if slow else kinds
         steps = [("burst", chance.randint(1, 12))]  # a warm-up opens the links
         names = [
             "burst",
@@ -60,6 +68,8 @@ class Scenario:
             "cancel late",
             "cancel run",
         ]
+        names += ["other loop"] * 6 if focus == "loops" else []
+        names = [name for name in names if not slow or name not in {"hold", "release"}]
         names += [] if calm else ["kill", "deafen", "retire", "refuse"]
         steps += [(chance.choice(names), chance.randint(1, 20)) for _ in range(chance.randint(3, 10))]
         return cls(
@@ -72,12 +82,13 @@ class Scenario:
             faults={chance.randint(5, 80): chance.choice(kinds) for _ in range(chance.choice([0, 1, 2, 6]))},
             steps=steps,
             early=chance.choice([3, 32]),
+            slow=slow,
         )
 
     @property
     def calm(self) -> bool:
         """Whether no connection breaks."""
-        return {Fault.PUSH, Fault.ERROR}.issuperset(self.faults.values()) and not {
+        return {Fault.PUSH, Fault.ERROR, Fault.SLOW}.issuperset(self.faults.values()) and not {
             "kill", "deafen", "retire", "refuse"
         }.intersection(name for name, _ in self.steps)  # fmt: skip
 
@@ -103,6 +114,7 @@ class Play:
     never_sent: set[str] = field(default_factory=set)
     runs: list[list[str]] = field(default_factory=list)
     submitted: list[str] = field(default_factory=list)
+    elsewhere: list[tuple[list[str], asyncio.Future[list[Any]]]] = field(default_factory=list)
     number: int = 0
 
     def key(self, kind: str) -> str:
@@ -128,10 +140,22 @@ class Play:
         self.tasks["+".join(keys)] = asyncio.ensure_future(pipe.execute(raise_on_error=False))
         self.runs.append(keys)
 
+    def begin_elsewhere(self, count: int) -> None:
+        """The same client in a loop of another thread."""
+        keys = [self.key("r" if self.number % 2 else "w") for _ in range(count)]
+
+        async def work() -> list[Any]:
+            calls = [self.client.get(key) if key[0] == "r" else self.client.append(key, "x") for key in keys]
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+        done = asyncio.get_running_loop().run_in_executor(None, asyncio.run, work())
+        self.elsewhere.append((keys, done))
+
     async def step(self, name: str, size: int, chance: random.Random) -> None:
         server = self.server
         steps: dict[str, Callable[[], object]] = {
             "run": lambda: self.begin_run(size),
+            "other loop": lambda: self.begin_elsewhere(size),
             "cancel late": lambda: self.cancel_late(size, chance),
             "hold": server.hold,
             "release": server.release,
@@ -163,7 +187,7 @@ class Play:
 
     def unsent(self) -> bytes:
         """What the links hold back for the end of this tick."""
-        mux = self.client._mux
+        mux = self.client._mux  # this loop's: a call has just begun in it
         return b"".join(chunk for link in (mux._links if mux else []) for chunk in link._chunks)
 
     def cancel_late(self, count: int, chance: random.Random) -> None:
@@ -175,7 +199,8 @@ class Play:
         """Let everything end and tell what was wrong."""
         self.server.release()
         releasing = asyncio.ensure_future(self._keep_releasing())
-        _, waiting = await asyncio.wait(self.tasks.values(), timeout=PATIENCE_S)
+        others = [done for _, done in self.elsewhere]
+        _, waiting = await asyncio.wait([*self.tasks.values(), *others], timeout=PATIENCE_S)
         releasing.cancel()
         wrong = [f"{len(waiting)} callers wait for ever"] if waiting else []
         for task in waiting:
@@ -183,6 +208,9 @@ class Play:
         if waiting:
             await asyncio.wait(waiting)
             return wrong
+        for keys, done in self.elsewhere:
+            for key, answer in zip(keys, done.result(), strict=True):
+                wrong += self.judge_answer(key, answer)
         for key, task in self.tasks.items():
             wrong += self.judge_call(key, task)
         return wrong + self.judge_order() + self.judge_counts() + self.judge_rest()
@@ -196,7 +224,10 @@ class Play:
     def judge_call(self, key: str, task: asyncio.Task[Any]) -> list[str]:
         if task.cancelled():
             return []
-        error = task.exception()
+        return self.judge_answer(key, task.exception() or task.result())
+
+    def judge_answer(self, key: str, answer: Any) -> list[str]:
+        error = answer if isinstance(answer, BaseException) else None
         if error is not None:
             about = str(error).rpartition("about ")
             if isinstance(error, ResponseError) and about[2] == key:
@@ -204,11 +235,12 @@ class Play:
             if about[1] and about[2] not in key.split("+"):
                 return [f"{key} got an error {error!r} {error} about another"]
             return [] if isinstance(error, EXPECTED) else [f"{key} got {error!r} {error}"]
-        value = task.result()
+        value = answer.rstrip(b".") if isinstance(answer, bytes) else answer
         if isinstance(value, list):
             wanted = [name.encode() for name in key.split("+")]
+            bare = [got.rstrip(b".") if isinstance(got, bytes) else got for got in value]
             odd = [
-                got for got, want in zip(value, wanted, strict=True)
+                got for got, want in zip(bare, wanted, strict=True)
                 if got != want and not str(got).endswith(f"about {want.decode()}")
             ]  # fmt: skip
             return [f"the run {key} got {odd}"] if odd else []
@@ -241,16 +273,19 @@ class Play:
         ]
         for key, times in Counter(key for _, key in self.server.executed).items():
             most = 1 if self.scenario.safe and key[0] == "w" else 1 + RETRIES
+            if self.scenario.slow and self.scenario.calm and key[0] == "w" and key not in self.server.slow:
+                most = 1  # others were late, and it did or will run
             if times > most:
                 wrong.append(f"{key} ran {times} times")
         longest = max((len(run) for run in self.runs), default=0)
-        if self.server.most_inflight > max(self.scenario.window, longest):
+        if not self.elsewhere and self.server.most_inflight > max(self.scenario.window, longest):
             wrong.append(f"{self.server.most_inflight} in flight, the window is {self.scenario.window}")
         return wrong
 
     def judge_rest(self) -> list[str]:
-        mux = self.client._mux
-        stats = self.client.stats()
+        muxes = self.client._muxes
+        mux = muxes.here() if muxes is not None else None
+        stats = mux.stats() if mux is not None else self.client.stats()
         wrong = [f"{stats.waiting} waiters are left"] if stats.waiting else []
         links = mux._links if mux is not None else []
         if len([link for link in links if link.alive and link.retired is None]) > self.scenario.links:
@@ -268,9 +303,9 @@ async def ticks(count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def play(seed: int, tally: Tally | None = None) -> list[str]:
+async def play(seed: int, tally: Tally | None = None, focus: str = "plain") -> list[str]:
     """Play the scenario of a seed; what did not hold, in sentences."""
-    scenario = Scenario.draw(seed)
+    scenario = Scenario.draw(seed, focus)
     chance = random.Random(seed + 1)
     server = Server(
         faults=scenario.faults, fragment_bytes=scenario.fragment_bytes, protocol=scenario.protocol
@@ -281,12 +316,13 @@ async def play(seed: int, tally: Tally | None = None) -> list[str]:
         host="127.0.0.1",
         protocol=scenario.protocol,
         retry=Retry(NoBackoff(), RETRIES),
-        socket_timeout=1.0 if scenario.calm else STALL_TIMEOUT_S,
+        socket_timeout=SLOW_TIMEOUT_S if scenario.slow else 1.0 if scenario.calm else STALL_TIMEOUT_S,
         sharing=Sharing(
             links=scenario.links,
             window=scenario.window,
             early=scenario.early,
             delivery="safe" if scenario.safe else "retry",
+            bulk_bytes=1024,
         ),
     )
     stage = Play(scenario, server, client)

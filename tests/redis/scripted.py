@@ -11,6 +11,10 @@ from typing import cast
 
 import hiredis
 
+LARGE_BYTES = 4096
+DRIPS = 8
+DRIP_S = 0.01
+
 
 class Fault(Enum):
     """What happens to one command."""
@@ -23,6 +27,7 @@ class Fault(Enum):
     KILL_AFTER = "kill after it ran"
     KILL_MIDWAY = "kill in the middle of its reply"
     GARBAGE = "garbage"
+    SLOW = "a large reply, slower than the socket timeout"
 
 
 @dataclass(slots=True)
@@ -41,6 +46,7 @@ class Server:
     opened: int = 0
     refusals: int = 0  # so many connections are cut as soon as they come
     listener: asyncio.Server | None = None
+    slow: set[str] = field(default_factory=set)  # keys whose replies were
 
     async def start(self) -> int:
         """Listen on a free port of the loopback and return it."""
@@ -98,6 +104,7 @@ class Session(asyncio.Protocol):
         self.block: list[list[bytes]] | None = None
         self.stalled = False
         self.pumping = False
+        self.dripping = 0  # bytes of a slow reply that are still to come
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
@@ -138,7 +145,7 @@ class Session(asyncio.Protocol):
         else:
             self.outbox += b"+OK\r\n"
 
-    def work(self, command: list[bytes]) -> None:
+    def work(self, command: list[bytes]) -> None:  # noqa: C901  # one line a fault
         server = self.server
         server.ordinal += 1
         server.arrived.add(command[1].decode())
@@ -172,29 +179,52 @@ class Session(asyncio.Protocol):
                 self.transport.write(bytes(self.outbox[:-3]))
                 self.outbox.clear()
                 self.transport.close()
+            case Fault.SLOW:
+                self.run_slowly(command)
             case Fault.GARBAGE:
                 self.outbox += b"\x01?\r\n"
 
-    def run(self, command: list[bytes]) -> None:
+    def run(self, command: list[bytes], size: int = 0) -> None:
         key = command[1]
         self.server.executed.append((self.number, key.decode()))
         if command[0].upper() == b"GET":
-            self.outbox += b"$%d\r\n%b\r\n" % (len(key), key)
+            value = key.ljust(size, b".")
+            self.outbox += b"$%d\r\n%b\r\n" % (len(value), value)
         else:
             self.outbox += b":%d\r\n" % int(bytes(b for b in key if chr(b).isdigit()))
+
+    def run_slowly(self, command: list[bytes]) -> None:
+        self.server.slow.add(command[1].decode())
+        self.run(command, LARGE_BYTES)
+        self.dripping = len(self.outbox)
 
     def pump(self) -> None:
         """Let replies go: all at once, or a piece an iteration of the loop."""
         if self.server.held or self.stalled or self.transport.is_closing() or not self.outbox:
             return
         size = self.server.fragment_bytes
-        if not size:
+        if self.dripping:
+            if not self.pumping:
+                self.pumping = True
+                asyncio.get_running_loop().call_later(DRIP_S, self.drip)
+        elif not size:
             self.transport.write(bytes(self.outbox))
             self.outbox.clear()
             self.unanswered = 0
         elif not self.pumping:
             self.pumping = True
             asyncio.get_running_loop().call_soon(self.pump_piece)
+
+    def drip(self) -> None:
+        """A piece of a slow reply: the socket timeout is over before all of them have come."""
+        self.pumping = False
+        if self.transport.is_closing():
+            return
+        size = max(1, LARGE_BYTES // DRIPS)
+        self.transport.write(bytes(self.outbox[:size]))
+        del self.outbox[:size]
+        self.dripping = max(0, self.dripping - size)
+        self.pump()
 
     def pump_piece(self) -> None:
         self.pumping = False

@@ -1,6 +1,7 @@
 """Property test: whatever a server does, nobody gets another's reply and nobody waits for ever."""
 
 import asyncio
+from typing import Any
 
 import pytest
 import uvloop
@@ -10,10 +11,10 @@ from .scenario import Tally, play
 BATCH = 100
 
 
-async def many(first: int, count: int, tally: Tally) -> list[str]:
+async def many(first: int, count: int, tally: Tally, focus: str = "plain") -> list[str]:
     wrong = []
     for seed in range(first, first + count):
-        wrong += await play(seed, tally)
+        wrong += await play(seed, tally, focus)
     return wrong
 
 
@@ -26,6 +27,20 @@ def test_no_reply_goes_astray(batch: int) -> None:
     assert tally.replies > 10 * BATCH
     assert tally.cancelled > BATCH
     assert tally.failed > BATCH // 10
+
+
+@pytest.mark.parametrize("focus", ["slow", "loops"])
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_nobody_pays_for_a_slow_reply_or_another_loop(focus: str, run: Any) -> None:
+    tally = Tally()
+    assert run(many(0, 40, tally, focus)) == []
+    assert tally.replies > 5 * 40
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("focus", ["slow", "loops"])
+def test_nobody_pays_for_a_slow_reply_or_another_loop_in_a_thousand_scenarios(focus: str) -> None:
+    assert asyncio.run(many(20_000, 1000, Tally(), focus)) == []
 
 
 @pytest.mark.deep

@@ -46,6 +46,7 @@ __all__ = [
     "Reply",
     "Unfit",
     "Wire",
+    "close_idle",
     "contiguous",
     "hiredis",
     "observed",
@@ -63,7 +64,7 @@ _CONNECTION_PARTS: Final = (
 )  # fmt: skip
 _POOL_PARTS: Final = (
     "make_connection", "ensure_connection", "get_connection", "can_get_connection", "release",
-    "max_connections", "connection_kwargs", "_in_use_connections",
+    "max_connections", "connection_kwargs", "_in_use_connections", "_available_connections",
 )  # fmt: skip
 _Client: Any = redis.asyncio.client.Redis
 _Pipeline: Any = redis.asyncio.client.Pipeline
@@ -311,6 +312,14 @@ def contiguous(args: tuple[Any, ...]) -> tuple[Any, ...]:
 def _uncount(pool: ConnectionPool, connection: AbstractConnection) -> None:
     cast("Any", pool)._in_use_connections.discard(connection)
     pool.max_connections -= 1
+
+
+async def close_idle(pool: ConnectionPool) -> None:
+    """Close the idle connections of the running loop, which is about to end: no other loop could."""
+    loop = asyncio.get_running_loop()
+    for connection in tuple(cast("Any", pool)._available_connections):
+        if getattr(connection._reader, "_loop", None) is loop:
+            await connection.disconnect(nowait=True)
 
 
 async def take(pool: ConnectionPool, *, alone: bool) -> Wire:

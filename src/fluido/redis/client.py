@@ -230,7 +230,8 @@ class Redis(redis.asyncio.Redis):
         if hand is not None or kind is Kind.HAND:
             return await self._by_hand(mux, kind, args, options)
         if kind in {Kind.SHARED, Kind.AUTH}:
-            if rough_bytes((args,)) > mux.sharing.bulk_bytes or mux.bulk.expects(args):
+            large = rough_bytes((args,)) > mux.sharing.bulk_bytes and not mux.state.loops_at_once
+            if large or mux.goes_apart(args):
                 return await self._apart(mux, args, options)
             try:
                 return await self._enclosed(mux, args, options)
@@ -296,7 +297,7 @@ class Redis(redis.asyncio.Redis):
             link is not None
             and failure.again
             and only_reads(args)
-            and mux.bulk.expects(args)
+            and mux.goes_apart(args)
             and link.wire.may_retry(failure.error)
             and link.wire.retries != 0
             and bool(self.connection_pool.can_get_connection())

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
 
 from fluido.flow.label import current_label
 from fluido.metrics import DecisionLog, FlowStats, Histogram
-from fluido.redis.adapter import Unfit, take
+from fluido.redis.adapter import Unfit, close_idle, take
 from fluido.redis.bulk import only_reads_packed
 from fluido.redis.line import Line, Wish
 from fluido.redis.link import Link
@@ -197,6 +197,10 @@ class Mux:
         self.tally.opened += 1
         return link
 
+    def goes_apart(self, args: Sequence[object]) -> bool:
+        """Whether the reply is expected to be large, and a connection of the pool may be used for it."""
+        return not self.state.loops_at_once and self.bulk.expects(args)
+
     async def prove(self) -> None:
         """Open the first link, so that it is known whether this pool's connections can be shared."""
         if not self.tally.opened:
@@ -336,6 +340,7 @@ class Mux:
             yield
         finally:
             await self.aclose()
+            await close_idle(self.pool)
 
     def retire_from_outside(self, reason: str) -> None:
         """As `retire_all`, from another thread, loop or no loop at all."""

@@ -63,6 +63,7 @@ class Muxes:
                     else:
                         mux.forget()
                 mux = self._by_loop[loop] = Mux(self.state, loop)
+                self.state.loops_at_once = len(self._by_loop) > 1
         return mux
 
     async def aclose(self) -> None:

@@ -116,10 +116,10 @@ class Pipeline(StockPipeline):
     def _may_share(self, mux: Mux, run: list[tuple[Any, ...]]) -> bool:
         if len(run) > MAX_COMMANDS or any(kind_of(args) is not Kind.SHARED for args in run):
             return False
-        bulk = mux.bulk
-        if bulk.names and bulk.expects((RUN, _signature(run))):
+        names = mux.bulk.names
+        if names and mux.goes_apart((RUN, _signature(run))):
             return False
-        return not any(canonical(args[0]) in bulk.names and bulk.expects(args) for args in run)
+        return not any(canonical(args[0]) in names and mux.goes_apart(args) for args in run)
 
     async def _send(self, mux: Mux, run: list[tuple[Any, ...]], raw: frozenset[int]) -> Answer:
         again = repeatable(self._sharing, run[1:-1] if run[0] == ("MULTI",) else run)

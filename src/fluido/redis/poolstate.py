@@ -23,7 +23,8 @@ class PoolState:
         self.tally = Tally()
         self.bulk = Bulk()
         self.fallback: str | None = None
-        self.several_loops = False
+        self.several_loops = False  # ever
+        self.loops_at_once = False  # then what is idle in the pool may belong to another loop
 
     def give_up(self, reason: str) -> None:
         """The pool's connections cannot be shared: say so once."""
