@@ -1,20 +1,30 @@
 """`python -m app`: Sentinel on what the environment names, and on the embedded ground for the rest."""
 
+# ruff: noqa: E402 - the first lines are there for whoever changes his mind while the rest is imported
+import signal
+
+# The imports take seconds on a slow machine: Ctrl-C ends them as it ends `sleep`, without a traceback.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import asyncio
 import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 import uvloop
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
+from app.core.failures import SentinelError
+from app.core.secrets import scrubbed
 from app.core.settings import Settings
 from app.db.dynamic_session import DynamicPostgreSQLSession
 from app.db.migrate import migrate as apply_migrations
+from app.db.upkeep import Upkeep
 from app.doctor.findings import findings
 from app.doctor.look import Addresses, look
 from app.doctor.report import exit_code, show
@@ -78,6 +88,26 @@ def migrate() -> None:
 
 
 @cli.command()
+def adopt(
+    tenant: Annotated[str, typer.Argument(help="A name of SENTINEL_TENANT_KEYS, or key-... of an API key.")],
+    user: Annotated[str | None, typer.Option(help="Only what is this user's. [default: everybody's]")] = None,
+) -> None:
+    """Give the conversations that belong to no tenant (from before there were keys) to one."""
+    settings = _settings()
+    known = sorted(set(settings.keys().values()))
+    if tenant not in known:
+        _fail(
+            f"There is no tenant {tenant!r} among the keys of this environment: {', '.join(known) or 'none'}."
+        )
+    try:
+        db = DynamicPostgreSQLSession(settings.required_database_url())
+        count = asyncio.run(_adopt(db, tenant, user))
+    except (OSError, ValueError, SentinelError) as error:
+        _fail(str(error))
+    console.print(f"{count} conversations belong to {tenant} now.")
+
+
+@cli.command()
 def doctor(
     replica: Annotated[
         list[str] | None,
@@ -87,7 +117,7 @@ def doctor(
 ) -> None:
     """Say what will hurt and how to mend it. Exit code 0: nothing; 1: findings; 2: nothing could be seen."""
     settings = _settings()
-    keys = [each.get_secret_value() for each in settings.api_keys]
+    keys = list(settings.keys())
     addresses = Addresses(
         replicas=tuple(replica or [f"http://{_shown(settings.host)}:{settings.port}"]),
         database_url=settings.database_url,
@@ -99,6 +129,13 @@ def doctor(
     found = findings(facts)
     show(Console(highlight=False), facts, found)
     raise typer.Exit(exit_code(facts, found))
+
+
+async def _adopt(db: DynamicPostgreSQLSession, tenant: str, user: str | None) -> int:
+    try:
+        return await Upkeep(db.engine).adopt(tenant, user)
+    finally:
+        await db.close()
 
 
 async def _migrate(db: DynamicPostgreSQLSession) -> None:
@@ -173,10 +210,14 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _fail(sentence: str) -> None:
-    console.print(f"[red]{sentence}[/red]")
+def _fail(sentence: str) -> NoReturn:
+    console.print(f"[red]{escape(scrubbed(sentence))}[/red]")
     raise typer.Exit(1)
 
 
 if __name__ == "__main__":
-    sys.exit(cli())
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        sys.exit(cli())
+    except KeyboardInterrupt:
+        sys.exit(130)

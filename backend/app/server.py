@@ -7,6 +7,7 @@ from types import FrameType
 import structlog
 import uvicorn
 
+from app.arrivals import Arrivals, protocol
 from app.core.drain import Drain
 from app.core.settings import Settings
 
@@ -30,6 +31,13 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        if self.started:
+            log.info("listening", addresses=", ".join(self._addresses()))
+
+    def _addresses(self) -> list[str]:
+        return [
+            f"http://{_shown(*each.getsockname()[:2])}" for server in self.servers for each in server.sockets
+        ]
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to leave; called by the interpreter between two instructions of the loop's thread."""
@@ -51,6 +59,10 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = True
 
 
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def server(settings: Settings) -> DrainingServer:
     """Sentinel's server as the environment describes it, which must be complete by now."""
     from app.main import app  # noqa: PLC0415  it reads the environment when it is imported
@@ -63,5 +75,6 @@ def server(settings: Settings) -> DrainingServer:
         access_log=False,
         timeout_graceful_shutdown=AFTER_DRAIN_S,
         timeout_keep_alive=KEEP_ALIVE_S,
+        http=protocol(Arrivals(header_s=settings.header_s, body_s=settings.body_s)),
     )
     return DrainingServer(config, app.state.drain)

@@ -39,11 +39,19 @@ class Group:
     raft_ports: tuple[int, ...]
     password: str = field(default_factory=lambda: secrets.token_hex(24))
     replication: str = field(default_factory=lambda: secrets.token_hex(24))
+    # Every account of this machine reaches loopback: Raft unpickles what it receives, REST takes commands.
+    raft_secret: str = field(default_factory=lambda: secrets.token_hex(24))
+    rest_secret: str = field(default_factory=lambda: secrets.token_hex(24))
 
     def raft(self, port: int, folder: Path) -> dict[str, object]:
         """Patroni's `raft` section for the member at `port`."""
         partners = [f"127.0.0.1:{other}" for other in self.raft_ports if other != port]
-        return {"data_dir": str(folder), "self_addr": f"127.0.0.1:{port}", "partner_addrs": partners}
+        return {
+            "data_dir": str(folder),
+            "self_addr": f"127.0.0.1:{port}",
+            "partner_addrs": partners,
+            "password": self.raft_secret,
+        }
 
 
 def packages(account: Account | None) -> Path:
@@ -196,7 +204,9 @@ class PatroniMember(Postgres):
             "restapi": {
                 "listen": f"{local}:{self.api_port}",
                 "connect_address": f"{local}:{self.api_port}",
+                "authentication": {"username": "patroni", "password": self.group.rest_secret},
             },
+            "ctl": {"authentication": {"username": "patroni", "password": self.group.rest_secret}},
             "raft": self.group.raft(self._raft_port, self.journal),
             "bootstrap": {
                 "dcs": dcs,
@@ -275,6 +285,7 @@ class Arbiter(Server):
         raft = self.folder / "raft"
         raft.mkdir(parents=True, exist_ok=True)
         configuration = self.folder / "patroni.json"
+        configuration.touch(0o600)
         configuration.write_text(json.dumps({"scope": SCOPE, "raft": self._group.raft(self.port, raft)}))
         own(self.account, self.folder, raft, configuration)
 

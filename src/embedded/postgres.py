@@ -79,7 +79,14 @@ class Postgres(Server):
 
     @property
     def password(self) -> str:
-        return (self.folder / SECRET_FILE).read_text()
+        kept = self.folder / SECRET_FILE
+        try:
+            return kept.read_text()
+        except OSError as error:
+            raise GroundError(
+                f"The password of the embedded PostgreSQL cannot be read ({kept}: {error.strerror}). Put the "
+                f"file back; or move {self.folder} away (its conversations too) and a new one is made."
+            ) from error
 
     def url(self, *, driver: str = "+asyncpg", database: str = DATABASE) -> str:
         """An SQLAlchemy URL; `driver=""` gives libpq's form, which asyncpg and psycopg read too."""

@@ -176,6 +176,18 @@ def record(run_file: Path, *pids: int) -> None:
     part.replace(run_file)
 
 
+def _pids(noted: object) -> list[tuple[int, float]]:
+    """What `record` wrote. Whatever else stands there names no process of ours."""
+    if not isinstance(noted, list):
+        return []
+    pairs = [pair for pair in noted if isinstance(pair, list) and len(pair) == 2]
+    return [
+        (pid, float(started))
+        for pid, started in pairs
+        if isinstance(pid, int) and isinstance(started, int | float) and pid > 0
+    ]
+
+
 def end_leftover(run_file: Path, *, patience_s: float = 10.0) -> None:
     """End what an earlier run noted in `run_file` and did not stop; its guardian has `patience_s` first."""
     try:
@@ -183,7 +195,7 @@ def end_leftover(run_file: Path, *, patience_s: float = 10.0) -> None:
     except (OSError, ValueError):
         return
     alive = []
-    for pid, started in noted:
+    for pid, started in _pids(noted):
         with suppress(psutil.Error):
             process = psutil.Process(pid)
             if abs(process.create_time() - started) < 0.5:

@@ -22,6 +22,19 @@ from embedded.server import Server
 
 PROGRAMS = ("valkey-server", "redis-server")
 OLDEST = (6, 2)
+SNAPSHOT = "dump.rdb"
+# What Redis and Valkey say of a snapshot that is damaged, or that a newer one wrote.
+UNREADABLE = (
+    "Wrong signature trying to load DB",
+    "Can't handle RDB format version",
+    "Fatal error loading the DB",
+    "Short read or OOM loading DB",
+    "Error reading the RDB file",
+    "Internal error in RDB reading",
+    "Bad file format reading the RDB file",
+    "RDB file is corrupt",
+    "Unexpected EOF reading RDB file",
+)
 SETTINGS: Mapping[str, str] = {
     "maxmemory": "256mb",
     "maxmemory-policy": "allkeys-lru",
@@ -124,6 +137,35 @@ class Redis(Server):
             part.write_text(secrets.token_hex(24))
             part.replace(kept)
         return kept.read_text()
+
+    def start(self) -> None:
+        """As every server; a snapshot that cannot be loaded is set aside, because this is a cache."""
+        try:
+            super().start()
+        except GroundError as error:
+            if not any(sign in str(error) for sign in UNREADABLE) or not self._set_aside():
+                raise
+            super().start()
+
+    def start_again(self) -> None:
+        try:
+            super().start_again()
+        except GroundError as error:
+            if not any(sign in str(error) for sign in UNREADABLE) or not self._set_aside():
+                raise
+            super().start_again()
+
+    def _set_aside(self) -> bool:
+        """Put the snapshot where nobody loads it; one is kept. False when there is none."""
+        snapshot = self.folder / SNAPSHOT
+        if not snapshot.exists():
+            return False
+        snapshot.replace(snapshot.with_suffix(".damaged"))
+        with self.log.open("a") as log:
+            log.write(
+                f"The snapshot could not be loaded: it is {SNAPSHOT[:-4]}.damaged now, Redis starts empty.\n"
+            )
+        return True
 
     def command(self) -> Command:
         configuration = self.folder / "redis.conf"

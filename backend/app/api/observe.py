@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
-from app.core.secrets import scrubbed
+from app.core.secrets import public
 
 from .traffic import CONTENT_TYPE
 
@@ -31,7 +31,7 @@ async def ready(request: Request) -> JSONResponse:
     body = {
         "status": status,
         "dependencies": {
-            item.name: {"ready": item.ready, "required": item.required, "detail": scrubbed(item.detail)}
+            item.name: {"ready": item.ready, "required": item.required, "detail": public(item.detail)}
             for item in found
         },
     }

@@ -261,7 +261,7 @@ class ConversationService:
                 async for event in events:
                     if isinstance(event, Timings):
                         timings = event
-                    elif text := turn.cleaner.feed(event.text):
+                    elif text := turn.cleaner.feed(event.text)[: end.most_chars - turn.chars]:
                         turn.say(text)
                         yield TextDelta(text)
                         age_s = (turn.stages.elapsed_ms() - turn.ttft_ms) / 1e3

@@ -72,7 +72,7 @@ class SentinelSystem:
             db.engine, requests_days=settings.keep_requests_days, timings_days=settings.keep_timings_days
         )
         self._upkeep = Upkeep(db.engine)
-        self._watch = Watch(self.health)
+        self._watch = Watch(self._configured)
         tenants = set(settings.keys().values())
         self._heirless = len(tenants) > 1
 
@@ -113,6 +113,10 @@ class SentinelSystem:
     async def health(self) -> Sequence[DependencyHealth]:
         """Ask every dependency at once; an answer later than a second counts as none."""
         return await asyncio.gather(self._postgres(), self._redis(), self._engine())
+
+    async def _configured(self) -> Sequence[DependencyHealth]:
+        """The parts that this Sentinel has: one without REDIS_URL has not lost it."""
+        return [part for part in await self.health() if part.name != "redis" or self._redis_url]
 
     def buffers(self) -> Mapping[str, object]:
         """Return every flow with its live values."""

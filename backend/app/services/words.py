@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 NUL = "\x00"
 REPLACEMENT = "\ufffd"
+# No vocabulary has many tokens that are longer.
+CHARS_PER_TOKEN = 32
 
 
 class Cleaner:
@@ -55,15 +57,23 @@ class End:
     """Where an answer ends at the latest, whatever the engine was told and obeys.
 
     `max_chars` of text, `max_s` after its first piece, and, where the caller bounded its tokens, so many
-    pieces as that many tokens can come in.
+    pieces and characters as that many tokens can be.
     """
 
     max_chars: int
     max_s: float
     max_tokens: int | None = None
 
+    @property
+    def most_chars(self) -> int:
+        """How many characters there may be."""
+        by_tokens = self.max_chars if self.max_tokens is None else CHARS_PER_TOKEN * self.max_tokens + 256
+        return min(self.max_chars, by_tokens)
+
     def reason(self, *, chars: int, pieces: int, age_s: float) -> str | None:
         """Return why the answer ends now, in the engines' own words, or None."""
-        if chars > self.max_chars or (self.max_tokens is not None and pieces > 2 * self.max_tokens + 16):
+        if chars >= self.most_chars:
+            return "length"
+        if self.max_tokens is not None and pieces > 2 * self.max_tokens + 16:
             return "length"
         return "time" if age_s > self.max_s else None

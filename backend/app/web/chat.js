@@ -66,11 +66,27 @@ function fail(turn, error) {
   turn.classList.add("failed");
   const line = document.createElement("p");
   line.className = "failure";
-  line.textContent = say().errors[error.code] || error.message || say().errors.internal;
+  const code = error.code?.startsWith("storage_") ? "storage_unavailable" : error.code;
+  line.textContent = say().errors[code] || error.message || say().errors.internal;
   if (error.retry_after_s) line.textContent += say().retry(error.retry_after_s);
   turn.querySelector(".facts").replaceWith(line);
   status.textContent = line.textContent;
   if (error.code === "not_found") remember(null);
+  if (error.code === "unauthorized") unlock();
+}
+
+// A key is kept for as long as this tab: whoever sits here next has to know it.
+const keyHeader = () => {
+  const key = window.sessionStorage.getItem("key");
+  return key ? { "x-api-key": latin(key) } : {};
+};
+
+// A header holds bytes: other letters than ASCII's are sent as UTF-8.
+const latin = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+
+function unlock() {
+  $("door").hidden = false;
+  $("key").focus();
 }
 
 function remember(id) {
@@ -96,7 +112,9 @@ async function ask(text) {
   if (conversation) body.conversation_id = conversation;
   let answer = "";
   try {
-    for await (const event of events("/chat/stream", body, controller.signal, (id) => remember(id))) {
+    for await (const event of events("/chat/stream", body, {
+      headers: keyHeader(), signal: controller.signal, onConversation: (id) => remember(id),
+    })) {
       turn.classList.remove("waiting");
       if (event.name === "delta") {
         answer += event.data.text;
@@ -117,6 +135,7 @@ async function ask(text) {
       turn.querySelector(".facts").textContent = say().stopped;
     } else {
       fail(turn, error.failure || { code: "network" });
+      if (error.failure?.code === "unauthorized") message.value = text;
     }
   } finally {
     busy(null);
@@ -126,7 +145,10 @@ async function ask(text) {
 
 async function restore() {
   if (!conversation) return;
-  const answer = await fetch(`/conversations/${conversation}?user_id=${encodeURIComponent(user)}`);
+  const answer = await fetch(`/conversations/${conversation}?user_id=${encodeURIComponent(user)}`, {
+    headers: keyHeader(),
+  });
+  if (answer.status === 401) return unlock();
   if (answer.status === 404) return remember(null);
   if (!answer.ok) return;
   for (const stored of (await answer.json()).messages) add(stored.role, stored.content);
@@ -160,6 +182,14 @@ message.addEventListener("keydown", (event) => {
 message.addEventListener("input", () => {
   message.style.height = "";
   message.style.height = `${message.scrollHeight + 2}px`;
+});
+$("door").addEventListener("submit", (event) => {
+  event.preventDefault();
+  window.sessionStorage.setItem("key", $("key").value);
+  $("key").value = "";
+  $("door").hidden = true;
+  if (!thread.querySelector(".turn")) restore().catch(() => {});
+  message.focus();
 });
 stop.addEventListener("click", () => running?.abort());
 $("fresh").addEventListener("click", () => {

@@ -1,7 +1,7 @@
 // Server-sent events of a POST: EventSource can only GET.
-export async function* events(url, body, signal, onConversation) {
+export async function* events(url, body, { headers, signal, onConversation }) {
   const response = await fetch(url, {
-    method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal,
+    method: "POST", headers: { ...headers, "content-type": "application/json" }, body: JSON.stringify(body), signal,
   });
   if (!response.ok) {
     const failure = (await response.json().catch(() => ({}))).error || { code: "internal" };
