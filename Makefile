@@ -121,8 +121,9 @@ soak: $(HA_READY) ## 200 streams for an hour: memory, descriptors, threads (SHOR
 	@cd backend && exec ../$(PY) -m bench.soak $(if $(SHORT),--short)
 
 .PHONY: simulate
-simulate: $(DEV_READY) ## play every scenario against the laws in virtual time (SHORT=1: under a minute)
+simulate: $(DEV_READY) ## play every scenario, and a day that changes, in virtual time (SHORT=1: about a minute)
 	@$(PY) -m fluido.testing scenarios $(if $(SHORT),--short,--pictures build/scenarios)
+	@$(PY) -m fluido.testing day $(if $(SHORT),--short,--pictures build/scenarios)
 
 .PHONY: laws-real
 laws-real: $(DEV_READY) ## the elasticity law against a sweep of static limits on a real PostgreSQL, about 15 minutes

@@ -9,7 +9,6 @@ from fluido import Outcome, Sample
 from fluido.laws.aimd import Aimd
 from fluido.laws.base import Law
 from fluido.laws.gradient2 import Gradient2
-from fluido.laws.slots import Slots
 from fluido.laws.stream_gap import StreamGap
 from fluido.laws.vegas import Vegas
 
@@ -50,52 +49,6 @@ def test_vegas_counts_the_queue() -> None:
     assert call(law, 0.2, 3.0, inflight=2) == law.value
 
 
-def first_tokens(law: Slots, slots: int, rounds: int, seed: int = 1) -> None:
-    """An engine with `slots`: a first token is late when all of them are taken."""
-    noise = random.Random(seed)
-    for _ in range(rounds):
-        limit = law.value
-        for place in range(int(limit)):
-            wait_s = 4.0 if place >= slots else 0.0
-            first_s = wait_s + 0.2 * noise.uniform(0.8, 1.3)
-            law.observe(Sample("short", 0.0, first_s, 0.0, int(limit), limit))
-
-
-@pytest.mark.parametrize("slots", [1, 2, 4, 8])
-def test_slots_are_found_by_late_first_tokens(slots: int) -> None:
-    law = Slots()
-    for index in range(400):
-        first_tokens(law, slots, 1, index)
-    assert law.value in {slots, slots + 1}
-    assert slots in {law.value, law.value - 1}
-
-
-def test_slots_follow_an_engine_that_changes() -> None:
-    law = Slots()
-    for slots in (4, 2, 8):
-        for index in range(2500):
-            first_tokens(law, slots, 1, index)
-        assert abs(law.value - slots) <= 1
-
-
-def test_slots_by_the_engines_own_residual() -> None:
-    law = Slots()
-    for index in range(1500):
-        limit = law.value
-        law.observe_residual(3.0 if index % int(limit) >= 4 else 0.001, 8.0, int(limit), limit)
-    assert abs(law.value - 4) <= 1
-    law.reset()
-    assert abs(law.value - 4) <= 1
-
-
-def test_slots_retreat_at_once_when_refused() -> None:
-    law = Slots(start=8)
-    call(law, 0.1, 1.0, outcome=Outcome.OVERLOAD)
-    assert law.value == 4
-    call(law, 0.1, 1.0, outcome=Outcome.OVERLOAD)
-    assert law.value == 3
-
-
 def test_the_stream_gap_grows_under_lag_and_goes_to_nothing() -> None:
     law = StreamGap()
     seen = []
@@ -126,7 +79,7 @@ def odd_sample(seed: int) -> Sample:
     )
 
 
-@pytest.mark.parametrize("make", [Aimd, Gradient2, Vegas, Slots, StreamGap])
+@pytest.mark.parametrize("make", [Aimd, Gradient2, Vegas, StreamGap])
 def test_nonsense_never_raises_and_never_leaves_the_bounds(make: type) -> None:
     law: Law = make()
     for seed in range(3000):
@@ -135,7 +88,7 @@ def test_nonsense_never_raises_and_never_leaves_the_bounds(make: type) -> None:
         assert law.floor <= law.tick(odd_sample(seed).finished_s).value <= law.ceiling
 
 
-@pytest.mark.parametrize("make", [Aimd, Gradient2, Vegas, Slots])
+@pytest.mark.parametrize("make", [Aimd, Gradient2, Vegas])
 @pytest.mark.parametrize("bad", [{"start": 0.5}, {"floor": 0.0}, {"ceiling": math.inf}, {"start": math.nan}])
 def test_contradictions_are_refused(make: type, bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="need 1 <= floor"):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from fluido.laws.aimd import Aimd
-from fluido.laws.elasticity import Elasticity
+from fluido.laws.ladder import Ladder
 from fluido.testing.__main__ import main
+from fluido.testing.day import play_day
 from fluido.testing.figures import jain
 from fluido.testing.runner import DEFAULT_LAW, FOLDER, Played, Verdict, judge, play
 from fluido.testing.scenario import load
@@ -17,6 +18,9 @@ from fluido.testing.simulation import Simulation
 
 QUICK = [
     "does_not_bind",
+    "no_harm_burst",
+    "no_harm_cold_60",
+    "no_harm_one_caller",
     "plateau",
     "outage",
     "real_commits",
@@ -42,7 +46,7 @@ def verdicts(name: str, law: str = DEFAULT_LAW) -> list[Verdict]:
 def test_a_scenario_meets_its_lines(name: str) -> None:
     found = verdicts(name)
     assert found
-    assert [verdict for verdict in found if not verdict.passed] == []
+    assert [verdict for verdict in found if not verdict.holds] == []
 
 
 @pytest.mark.parametrize("name", ["control_own_slots", "control_unsynchronised", "control_timeouts_only"])
@@ -50,15 +54,17 @@ def test_a_control_misses_because_its_limits_run_away(name: str) -> None:
     assert played(name).figures["latency"] > 1.5, "too many calls are inside, and each takes longer"
 
 
+def test_the_day_is_better_than_every_constant() -> None:
+    day = play_day(DEFAULT_LAW, short=True, processes=1)
+    verdicts = day.verdicts()
+    assert all(verdicts[name][1] for name in verdicts if name != "share of the oracle"), verdicts
+    assert verdicts["share of the oracle"][0] > 0.8
+    assert day.mean(day.constants[day.best]) < 0.85, "a day on which one constant is right proves nothing"
+
+
 def test_the_control_without_the_rule_moves_its_limit_while_demand_is_a_quarter() -> None:
-    assert played("control_not_app_limited").figures["limit_kept"] > 0.1
-    assert played("app_limited").figures["limit_kept"] <= 0.1
-
-
-def test_slots_are_found_and_found_again_when_their_number_changes() -> None:
-    scenario = load(FOLDER / "slots.toml")
-    runs = [play(scenario, DEFAULT_LAW, seed, short=True, keep_trace=False) for seed in range(20)]
-    assert [verdict for verdict in judge(runs) if not verdict.passed] == []
+    assert played("control_not_app_limited").figures["limit_kept"] > 0.02
+    assert played("app_limited").figures["limit_kept"] == 0
 
 
 def test_a_law_that_finds_no_limit_is_seen() -> None:
@@ -69,21 +75,22 @@ def test_a_law_that_finds_no_limit_is_seen() -> None:
 
 def test_a_run_is_the_same_for_the_same_seed_and_another_for_another() -> None:
     scenario = replace(load(FOLDER / "steady.toml"), duration_s=3.0)
-    runs = [Simulation(scenario, Elasticity, seed).run() for seed in (1, 1, 2)]
+    runs = [Simulation(scenario, Ladder, seed).run() for seed in (1, 1, 2)]
     assert runs[0].schedule == runs[1].schedule
     assert runs[0].limits == runs[1].limits
     assert runs[0].schedule != runs[2].schedule
     assert Simulation(scenario, Aimd, 1).run().schedule != runs[0].schedule
 
 
-def test_every_move_is_logged_with_its_reason_and_not_as_the_probe_around_it() -> None:
-    scenario = replace(load(FOLDER / "steady.toml"), duration_s=6.0)
-    run = Simulation(scenario, Elasticity, 1)
+def test_every_move_is_logged_with_its_reason_and_not_as_the_comparison_after_it() -> None:
+    scenario = replace(load(FOLDER / "real_two_hot_rows.toml"), duration_s=12.0)
+    run = Simulation(scenario, Ladder, 0)
     run.run()
     log = run.replicas[0].limiter.decisions
-    assert log.reasons.get("worth_more", 0) + log.reasons.get("worth_less", 0) >= 5
-    (last, *_) = [record for record in reversed(tuple(log)) if record.reason.startswith("worth_")]
-    assert {"eps", "error", "centre"} <= set(last.inputs)
+    moves = [record for record in log if record.reason in {"leap", "more_does_more", "fewer_do_as_much"}]
+    assert moves
+    for move in moves:
+        assert {"limit", "reference", "compared", "with", "gain"} <= set(move.inputs)
 
 
 def test_every_scenario_has_a_text_lines_and_a_short_form() -> None:
@@ -132,9 +139,7 @@ def test_the_table_can_be_markdown(tmp_path: Path, capsys: pytest.CaptureFixture
     path.write_text(MINE)
     assert main(["scenarios", str(path), "--seeds", "1", "--processes", "1", "--markdown"]) == 0
     out = capsys.readouterr().out
-    assert re.match(
-        r"Law `fluido.laws.elasticity:Elasticity`, 1 seeds each, commit (\w+\+?)\.\n\n\| scenario", out
-    )
+    assert re.match(r"Law `fluido.laws.ladder:Ladder`, 1 seeds each, commit (\w+\+?)\.\n\n\| scenario", out)
     assert "| scenario | figure | value | pass line | |\n|---|---|---:|---|---|\n| mine | throughput |" in out
 
 

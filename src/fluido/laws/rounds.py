@@ -1,10 +1,28 @@
-"""One slot of time under one limit, and what two of them say about each other."""
+"""What happened in one slot of time under one limit, and what two such slots say about each other."""
 
 import math
+import zlib
+
+from fluido.laws.mix import OTHERS, Mix
+from fluido.measure import Ewma
+from fluido.sample import Outcome, Sample
 
 FEWEST = 10  # calls in a slot: below, it says nothing
-LONG = 1.0  # of a slot: a longer call is not seen in it, it only takes room
-ROOM = 0.2  # of the time in service spent in long calls, above which they bend the count of the short ones
+FULL, BINDING = 0.9, 0.8  # of the limit, and of those who start: then the limit, not the demand, decided
+OTHERS_LIMIT = 0.2  # of those who start: above, the slot had another limit than ours
+LONG_TIME = (
+    0.2  # of the time in service spent in long calls, above which they bend the count of the short ones
+)
+LAST_S = 1e11  # beyond, a float cannot tell the slots of one second apart
+MASK = (1 << 64) - 1
+
+
+def drawn(key: str, number: int) -> int:
+    """A number of 64 bits, the same on every replica that has this key (the finaliser of splitmix64)."""
+    spread = (zlib.crc32(key.encode()) ^ number * 0x9E3779B97F4A7C15) & MASK
+    spread = (spread ^ (spread >> 30)) * 0xBF58476D1CE4E5B9 & MASK
+    spread = (spread ^ (spread >> 27)) * 0x94D049BB133111EB & MASK
+    return spread ^ (spread >> 31)
 
 
 class Slot:
@@ -13,6 +31,7 @@ class Slot:
     __slots__ = (
         "calls",
         "classes",
+        "enough",
         "from_s",
         "full",
         "inflight",
@@ -26,11 +45,12 @@ class Slot:
         "work",
     )
 
-    def __init__(self, limit: int, from_s: float, until_s: float, settle_s: float) -> None:
+    def __init__(self, limit: float, from_s: float, until_s: float, settle_s: float) -> None:
         self.limit = limit
+        self.enough = min(FULL * limit, math.floor(limit))  # of a fraction, only some see one more
         self.from_s = from_s + settle_s
         self.until_s = until_s
-        self.longest_s = (until_s - from_s) * LONG
+        self.longest_s = until_s - from_s  # a longer call is not seen in a slot, it only takes room
         self.calls = 0
         self.work = 0.0
         self.started = 0
@@ -38,29 +58,27 @@ class Slot:
         self.inflight = 0
         self.other_limit = 0
         self.short_s = self.long_s = 0.0
-        self.classes: dict[str, list[float]] = {}  # per label: calls, their seconds
+        self.classes: dict[str, list[float]] = {}  # per label: short calls, and their seconds
 
-    def ended(
-        self, label: str, started_s: float, now_s: float, inflight: int, limit: float, work: float
-    ) -> None:
-        """A call that was admitted as number `inflight` under `limit`."""
+    def ended(self, sample: Sample, started_s: float, now_s: float, work: float) -> None:
+        """A call ended."""
         if now_s < self.from_s:
             return
         self.calls += 1
         self.work += work
         if started_s >= self.from_s:
             self.started += 1
-            self.inflight += inflight
-            self.full += inflight >= 0.8 * self.limit
-            self.other_limit += abs(limit - self.limit) > 0.5
+            self.inflight += sample.inflight
+            self.full += sample.inflight >= self.enough
+            self.other_limit += abs(sample.limit - self.limit) > 1e-6
         service_s = now_s - started_s
         if service_s > self.longest_s:
             self.long_s += service_s
             return
         self.short_s += service_s
-        seen = self.classes.get(label)
+        seen = self.classes.get(sample.label)
         if seen is None:
-            seen = self.classes[label] = [0.0, 0.0]
+            seen = self.classes[sample.label] = [0.0, 0.0]
         seen[0] += 1.0
         seen[1] += service_s
 
@@ -75,14 +93,19 @@ class Slot:
         return self.work / self.length_s
 
     @property
+    def call_rate(self) -> float:
+        """Calls a second."""
+        return self.calls / self.length_s
+
+    @property
     def sound(self) -> bool:
         """Enough calls, and under our limit: one that is pinned, or not yet reached, measures itself."""
-        return self.calls >= FEWEST and self.started > 0 and 5 * self.other_limit <= self.started
+        return self.calls >= FEWEST and self.started > 0 and self.other_limit <= OTHERS_LIMIT * self.started
 
     @property
     def binding(self) -> bool:
         """Whether the limit, and not the demand, decided how many were inside."""
-        return 2 * self.full >= self.started > 0
+        return self.full >= BINDING * self.started > 0
 
     @property
     def mean_inflight(self) -> float:
@@ -90,29 +113,71 @@ class Slot:
         return self.inflight / self.started if self.started else 0.0
 
     @property
-    def room(self) -> float:
-        """The share of the time in service that was spent in calls too long to be seen in a slot."""
+    def long_share(self) -> float:
+        """The share of the time in service that was spent in long calls."""
         total_s = self.short_s + self.long_s
         return self.long_s / total_s if total_s else 0.0
 
 
-def gain(high: Slot, low: Slot, room: float) -> tuple[float, float]:
-    """ln of the throughput of one slot over the other's, and its variance from counting alone.
+class Meter:
+    """Counts finished calls into the slot that is open, each weighed by what its class costs."""
 
-    Long calls stay inside through both slots. The step of the limit then falls on the short ones, whose
-    throughput looks as if more in flight paid; so where long calls have `room` it is taken from what the
-    short ones took: N/R, class by class (Little's law), with N all calls inside.
-    """
-    variance = 1 / high.calls + 1 / low.calls
-    if room < ROOM:
-        return math.log(high.rate / low.rate), variance
-    total = slower = 0.0
-    for label, (calls, seconds) in high.classes.items():
-        others = low.classes.get(label)
-        if others and seconds > 0 and others[1] > 0:
-            weight = calls * others[0] / (calls + others[0])
-            total += weight
-            slower += weight * math.log(seconds / calls * others[0] / others[1])
-    if not total:
-        return math.log(high.rate / low.rate), variance
-    return math.log(high.mean_inflight / low.mean_inflight) - slower / total, 1 / total
+    __slots__ = ("_long", "_mix", "_offset_s", "_weights", "slot")
+
+    def __init__(self, wall_offset_s: float) -> None:
+        self.slot: Slot | None = None
+        self._offset_s = wall_offset_s
+        self._mix = Mix()
+        self._weights: dict[str, float] = {}
+        self._long = Ewma(0.1)
+
+    def now_s(self, sample: Sample) -> float:
+        """When it ended, by the wall clock; NaN for a sample that is nonsense."""
+        return self.wall_s(sample.finished_s) if 0 <= sample.service_s < math.inf else math.nan
+
+    def wall_s(self, now_s: float) -> float:
+        """A time on the flow's clock, by the wall clock; NaN for what is no time of this era."""
+        now_s += self._offset_s
+        return now_s if abs(now_s) < LAST_S else math.nan
+
+    def take(self, sample: Sample) -> None:
+        """Count one sound call."""
+        slot = self.slot
+        if sample.outcome is not Outcome.OK or slot is None:
+            return
+        units = sample.units if 0 < sample.units < math.inf else 1.0
+        self._mix.add(sample.label, (sample.finished_s - sample.started_s) / units)
+        weight = self._weights.get(sample.label) or self._weights.get(OTHERS) or 1.0
+        offset_s = self._offset_s
+        slot.ended(sample, sample.started_s + offset_s, sample.finished_s + offset_s, weight * units)
+
+    def close(self) -> Slot | None:
+        """Take the open slot away."""
+        slot, self.slot = self.slot, None
+        if slot is not None and slot.calls:
+            self._long.add(slot.long_share)
+        return slot
+
+    def weigh(self) -> None:
+        """Weigh the classes anew: between pairs, never inside one, or the weights make the difference."""
+        self._weights = dict(self._mix.weights(math.inf)[0])
+
+    def gain(self, one: Slot, other: Slot) -> tuple[float, float]:
+        """ln of the throughput of one slot over the other's, and its variance from counting alone.
+
+        Long calls stay inside through both slots. The step of the limit then falls on the short ones, whose
+        throughput looks as if more in flight paid; so where long calls have a part of the time, it is taken
+        from what the short ones took: N/R, class by class (Little's law), with N all calls inside.
+        """
+        plain = math.log(one.rate / other.rate)
+        total = slower = 0.0
+        if self._long.value >= LONG_TIME:
+            for label, (calls, seconds) in one.classes.items():
+                others, others_s = other.classes.get(label, (0.0, 0.0))
+                if seconds > 0 and others_s > 0:
+                    weight = calls * others / (calls + others)
+                    total += weight
+                    slower += weight * math.log(seconds / calls * others / others_s)
+        if not total or not min(one.inflight, other.inflight):
+            return plain, 1 / one.calls + 1 / other.calls
+        return math.log(one.mean_inflight / other.mean_inflight) - slower / total, 1 / total

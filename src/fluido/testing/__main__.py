@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from fluido.testing.day import play_day, table
 from fluido.testing.factory import named_law
 from fluido.testing.gate_control import NAME as GATE_CONTROL
 from fluido.testing.gate_control import gate_verdicts
@@ -26,6 +27,12 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     run.add_argument("--processes", type=int, default=2)
     run.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     run.add_argument("--pictures", type=Path, help="folder for one PNG a scenario (needs fluido[testing])")
+    day = commands.add_parser("day", help="play a day that changes against every constant held all day")
+    day.add_argument("--law", default=DEFAULT_LAW, help="module:Class, called with start, floor and ceiling")
+    day.add_argument("--seeds", type=int, default=SEEDS)
+    day.add_argument("--short", action="store_true", help="one seed, shorter phases: some 20 s on 2 cores")
+    day.add_argument("--processes", type=int, default=2)
+    day.add_argument("--pictures", type=Path, help="folder for day.png (needs fluido[testing])")
     return parser.parse_args(argv)
 
 
@@ -61,12 +68,36 @@ def header(wishes: argparse.Namespace) -> str:
     return f"Law `{wishes.law}`, {size}, commit {commit()}.\n\n{table}"
 
 
+def day(wishes: argparse.Namespace) -> int:
+    """Play the day; 1 when a line is missed, 2 for a law that does not exist."""
+    try:
+        named_law(wishes.law)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    began_s = time.perf_counter()
+    played = play_day(wishes.law, seeds=wishes.seeds, short=wishes.short, processes=wishes.processes)
+    print(table(played, wishes.law.rpartition(":")[2]))
+    print()
+    verdicts = played.verdicts()
+    for name, (value, met) in verdicts.items():
+        print(f"{name:40s} {value:6.3f}   {'ok' if met else 'MISSED'}")
+    print(f"{time.perf_counter() - began_s:.0f} s")
+    if wishes.pictures:
+        from fluido.testing.pictures import draw_day  # noqa: PLC0415  matplotlib is an extra
+
+        draw_day(played, wishes.pictures)
+    return 0 if all(met for _, met in verdicts.values()) else 1
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when every line is passed, or missed by no more than is known, and every negative control misses.
 
     1 otherwise, 2 for wrong arguments.
     """
     wishes = arguments(argv)
+    if wishes.command == "day":
+        return day(wishes)
     try:
         named_law(wishes.law)
         wanted = scenarios(wishes.files)

@@ -1,12 +1,12 @@
 """Deliberately broken settings: a simulator that passes them has no teeth."""
 
 from fluido.laws.base import Decision
-from fluido.laws.elasticity import Elasticity
+from fluido.laws.ladder import Ladder
 from fluido.sample import Sample
 
 
-class GrowsUnbound(Elasticity):
-    """Elasticity without the app-limited rule: it believes that its limit binds, always.
+class GrowsUnbound(Ladder):
+    """The ladder without the app-limited rule: it believes that its limit binds, always.
 
     While demand decides how many are in flight, throughput does not follow the limit, and what the pairs
     show is noise.

@@ -143,7 +143,7 @@ def _limits(limits: Sequence[float]) -> Figures:
 
 
 def _kept(scenario: Scenario, trace: Trace) -> float:
-    """Largest change of the limit, as a share, over the phases that are not measured (idle, poison)."""
+    """Largest change of the limit since its first two seconds, over the phases not measured (idle)."""
     worst = 0.0
     for index, phase in enumerate(scenario.phases):
         if phase.measure or phase.at_s <= 0:
@@ -151,10 +151,8 @@ def _kept(scenario: Scenario, trace: Trace) -> float:
         later = scenario.phases[index + 1].at_s if index + 1 < len(scenario.phases) else math.inf
         first, last = round(phase.at_s / BIN_S), round(min(later / BIN_S, len(trace.limits)))
         window = [sum(limits) for limits in trace.limits[first + 4 : last]]
-        before = [sum(limits) for limits in trace.limits[max(0, first - 40) : first]]
-        if window and before:
-            start = sum(before) / len(before)
-            worst = max(worst, abs(sum(window) / len(window) / start - 1))
+        if window:
+            worst = max(worst, abs(sum(window) / len(window) / window[0] - 1))
     return worst
 
 
@@ -168,9 +166,15 @@ def _compared(trace: Trace, other: Trace) -> Figures:
         "p99_ratio": trace.totals[-1].quantile(0.99) / max(1e-9, other.totals[-1].quantile(0.99)),
         "goodput_ratio": sum(b.completed for b in trace.bins) / max(1, sum(b.completed for b in other.bins)),
     }
+    first = round(10 / BIN_S)
+    found["first_ratio"] = _done(trace.bins[:first]) / max(1, _done(other.bins[:first]))
     mine, theirs = (_mean_limit(run) for run in (trace, other))
     found["attributable"] = abs(mine / theirs - 1)
     return found
+
+
+def _done(bins: Sequence[Bin]) -> int:
+    return sum(bin_.completed for bin_ in bins)
 
 
 def _mean_limit(run: Trace) -> float:

@@ -13,7 +13,7 @@ from fluido.testing.simulation import Simulation
 from fluido.testing.trace import Trace
 
 FOLDER = Path(__file__).parent / "scenarios"
-DEFAULT_LAW = "fluido.laws.elasticity:Elasticity"
+DEFAULT_LAW = "fluido.laws.ladder:Ladder"
 SEEDS = 20
 
 

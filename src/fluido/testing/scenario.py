@@ -27,7 +27,11 @@ class JobClass:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """From `at_s` on: what is set replaces what was in force. `slots` stands for a curve: an LLM engine."""
+    """From `at_s` on: what is set replaces what was in force. `slots` stands for a curve: an LLM engine.
+
+    `burst` calls arrive at once when the phase begins. `shares` replaces the shares of the classes, in their
+    order. With `restart` the process begins anew: its law is built again, and offered what it remembered.
+    """
 
     at_s: float
     curve: Curve | None = None
@@ -37,6 +41,9 @@ class Phase:
     rate: float | None = None
     clients: int | None = None
     poison_work: float = 0.0
+    burst: int = 0
+    shares: tuple[float, ...] = ()
+    restart: bool = False
     measure: bool = True
 
 
@@ -48,7 +55,7 @@ class Group:
     `burst` during `burst_s` of every `period_s`. `starts` are the initial limits, in turn over
     replicas and seeds; `skews_s`, in turn over seeds, spread the clocks evenly over +- that much. `foreign`
     load is not ours: it is never measured. `own_key` and `own_slot` break the synchronisation of replicas on
-    purpose; `board` lets them share their sums. `clients_spread` 0.8 gives them between 20 and 180 % of
+    purpose. `clients_spread` 0.8 gives them between 20 and 180 % of
     `clients`; with `stagger_s` the clients of each come that much later than those of the one before.
     """
 
@@ -64,7 +71,6 @@ class Group:
     ceiling: float = 200.0
     skews_s: tuple[float, ...] = (0.0,)
     fleet: bool = False
-    board: bool = False
     foreign: bool = False
     own_key: bool = False
     own_slot: bool = False
@@ -92,8 +98,8 @@ class Line:
 class Scenario:
     """One file. `noise` is the sd of a slow lognormal factor on the rate, redrawn about every `noise_s`.
 
-    `timeout_s` ends calls that take longer, and arms the brake. `short_s` and `short_seeds` replace the full
-    size in the shortened form. `control` names the figure that a deliberately broken setting must miss.
+    `timeout_s` ends calls that take longer, and arms the brake; who waited
+    `patience_s` for a permit leaves. `short_s` and `short_seeds` replace the full size in the shortened form. `control` names the figure that a deliberately broken setting must miss.
     `compare` asks for a second run: "static" (the best fixed limit), "start" (the limit of the start) or
     "calm" (without poison). With `slots` in its phases a law learns from first tokens (fluido.laws.slots),
     and nothing stalls, waits for locks or times out.
@@ -109,6 +115,7 @@ class Scenario:
     noise: float = 0.0
     noise_s: float = 0.3
     timeout_s: float = 0.0
+    patience_s: float = 0.0
     short_s: float = 0.0
     short_seeds: int = 2
     control: str = ""
@@ -158,4 +165,4 @@ def _phase(entry: dict[str, Any]) -> Phase:
     curve = (
         slots.curve if slots else Curve.through(points) if points else Curve.knee(**knee) if knee else None
     )
-    return Phase(curve=curve, slots=slots, **entry)
+    return Phase(curve=curve, slots=slots, shares=tuple(entry.pop("shares", ())), **entry)

@@ -7,9 +7,7 @@ from collections import deque
 
 from fluido.flow.limiter import Limiter
 from fluido.laws.base import Law
-from fluido.laws.board import told
 from fluido.laws.brake import Brake
-from fluido.laws.elasticity import Elasticity
 from fluido.laws.fixed import Fixed
 from fluido.metrics import Histogram
 from fluido.sample import Outcome, Sample
@@ -36,6 +34,7 @@ class Call:
         "label",
         "limit",
         "lock_s",
+        "once",
         "replica",
         "started_s",
         "work",
@@ -51,6 +50,7 @@ class Call:
         self.inflight = 0
         self.limit = 0.0
         self.dead = False
+        self.once = False  # of a burst: nobody asks again after it
 
 
 class Replica:
@@ -63,6 +63,10 @@ class Replica:
         self.clients = group.clients
         self.away = 0  # clients that left because a phase has fewer
         self.queue: deque[Call] = deque()
+        self.begin(law, brake=brake)
+
+    def begin(self, law: Law, *, brake: bool) -> None:
+        """Be a fresh process with this law."""
         self.limiter = Limiter(
             law, name="sim", max_waiting=0, clock=lambda: 0.0, brake=Brake() if brake else None
         )
@@ -73,10 +77,12 @@ class Simulation:
 
     def __init__(self, scenario: Scenario, make_law: LawFactory, seed: int) -> None:
         self.scenario = scenario
+        self.seed = seed
+        self._make_law = make_law
         self.random = random.Random(seed)  # noqa: S311  (a simulation wants repeatable numbers)
         self.now_s = 0.0
         first = scenario.phases[0]
-        self.slots = None if first.slots is None else SlotStation[Call](first.slots, self._got_slot)
+        self.slots = None if first.slots is None else SlotStation[Call](first.slots)
         self.station: Station[Call] = self.slots or Station(first.curve)  # type: ignore[arg-type]  # the loader checks
         self.delay_s = 0.0
         self.events: list[tuple[float, int, str, object]] = []
@@ -95,19 +101,22 @@ class Simulation:
         self._position = {id(replica): index for index, replica in enumerate(self.tested)}
         self._shares = [job.share for job in scenario.classes]
 
-    def _add_replica(self, group: Group, index: int, make_law: LawFactory, seed: int) -> None:
-        start = group.starts[(index + seed) % len(group.starts)]
+    def _law(self, group: Group, index: int, make_law: LawFactory, **remembered: object) -> Law:
+        start = group.starts[(index + self.seed) % len(group.starts)]
         if group.law.startswith("fixed:"):
-            law: Law = Fixed(float(group.law.removeprefix("fixed:")))
-        else:
-            factory = named_law(group.law) if group.law else make_law
-            options = dict(group.options) if factory is not fixed_start else {}
-            if group.fleet and factory is not fixed_start:
-                options["fleet"] = True
-                options["key"] = f"replica {index}" if group.own_key else "server"
-                if group.own_slot:
-                    options["slot_s"] = OWN_SLOTS_S[index % len(OWN_SLOTS_S)]
-            law = factory(start=start, floor=group.floor, ceiling=group.ceiling, **options)
+            return Fixed(float(group.law.removeprefix("fixed:")))
+        factory = named_law(group.law) if group.law else make_law
+        if factory is fixed_start:
+            return factory(start=start, floor=group.floor, ceiling=group.ceiling)
+        options: dict[str, object] = {**group.options, **remembered}
+        if group.fleet:
+            options["key"] = f"replica {index}" if group.own_key else "server"
+            if group.own_slot:
+                options["slot_s"] = OWN_SLOTS_S[index % len(OWN_SLOTS_S)]
+        return factory(start=start, floor=group.floor, ceiling=group.ceiling, **options)
+
+    def _add_replica(self, group: Group, index: int, make_law: LawFactory, seed: int) -> None:
+        law = self._law(group, index, make_law)
         spread = 2 * (index + 0.5) / group.count - 1
         skew_s = spread * group.skews_s[seed % len(group.skews_s)]
         replica = Replica(group, law, skew_s, self.scenario.timeout_s > 0)
@@ -192,11 +201,10 @@ class Simulation:
             return
         call.dead = True
         replica = call.replica
-        if self.slots is None:
-            self._learn(call, outcome)
+        self._learn(call, outcome)
         replica.limiter.gate.release()
         self._count(call, outcome)
-        if replica.group.rate <= 0:
+        if replica.group.rate <= 0 and not call.once:
             if replica.away > 0:
                 replica.away -= 1
             else:
@@ -219,8 +227,15 @@ class Simulation:
 
     def _admit(self, replica: Replica) -> None:
         gate = replica.limiter.gate
-        while replica.queue and gate.try_acquire():
-            self._start(replica.queue.popleft())
+        patience_s = self.scenario.patience_s
+        while replica.queue:
+            if patience_s and self.now_s - replica.queue[0].arrived_s > patience_s:
+                replica.queue.popleft()
+                self._bin().gave_up += 1
+            elif gate.try_acquire():
+                self._start(replica.queue.popleft())
+            else:
+                return
 
     def _count(self, call: Call, outcome: Outcome) -> None:
         trace = self.trace
@@ -236,6 +251,7 @@ class Simulation:
             bin_.service_s += self.now_s - call.started_s
             bin_.total_s += self.now_s - call.arrived_s
             trace.totals[self.phase].record(self.now_s - call.arrived_s)
+            trace.finished[self.phase] += 1
         else:
             bin_.failed += 1
 
@@ -244,15 +260,7 @@ class Simulation:
             self.trace.bins.append(Bin())
         return self.trace.bins[-1]
 
-    def _got_slot(self, call: Call, first_token_s: float) -> None:
-        self._at(first_token_s, "first_token", call)
-
     # -- events --
-
-    def _on_first_token(self, call: object) -> None:
-        assert isinstance(call, Call)  # noqa: S101  (narrows the type; the engine pushed it)
-        self._learn(call, Outcome.OK)
-        self._admit(call.replica)
 
     def _on_bin(self, _: object) -> None:
         limits = tuple(replica.limiter.gate.limit for replica in self.tested)
@@ -268,17 +276,7 @@ class Simulation:
         for replica in self.replicas:
             replica.limiter.learn_time(self.now_s + replica.skew_s)
             self._admit(replica)
-        self._meet()
         self._at(self.now_s + TICK_S, "tick", None)
-
-    def _meet(self) -> None:
-        """The board: every replica reads the sums of all notes."""
-        members = [replica.limiter.law for replica in self.tested if replica.group.board]
-        fleet = [law for law in members if isinstance(law, Elasticity)]
-        if fleet:
-            sums = told(law.note for law in fleet)
-            for law in fleet:
-                law.told = sums
 
     def _on_noise(self, _: object) -> None:
         sigma = self.scenario.noise
@@ -299,6 +297,7 @@ class Simulation:
         phase = self.scenario.phases[index]
         self.phase = index
         self.trace.totals.append(Histogram())
+        self.trace.finished.append(0)
         self.station.advance(self.now_s)
         if self.slots is not None and phase.slots is not None:
             self.slots.resize(self.now_s, phase.slots)
@@ -309,12 +308,30 @@ class Simulation:
         if phase.factor is not None:
             self.base_factor = phase.factor
             self._set_factor()
+        if phase.shares:
+            self._shares = list(phase.shares)
+        if phase.restart:
+            self._restart()
+        for _ in range(phase.burst):
+            call = self._new_call(self.tested[0], self.now_s)
+            call.once = True
+            self._arrive(call)
         if phase.poison_work:
             replica = self.tested[0]
             call = Call(replica, "poison", phase.poison_work, 0.0, self.now_s)
             replica.queue.appendleft(call)
         for replica in self.replicas:
             self._load(replica, phase, first=index == 0)
+
+    def _restart(self) -> None:
+        """The tested processes begin anew; what is inside ends under the new law."""
+        for index, replica in enumerate(self.tested):
+            memory = getattr(replica.limiter.law, "memory", None)
+            remembered = {"remembered": memory()} if memory else {}
+            law = self._law(replica.group, index, self._make_law, **remembered)
+            inside = replica.limiter.gate.inflight
+            replica.begin(law, brake=self.scenario.timeout_s > 0)
+            replica.limiter.gate.inflight = inside
 
     def _load(self, replica: Replica, phase: Phase, *, first: bool) -> None:
         group = replica.group

@@ -3,7 +3,6 @@
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from fluido.testing.curve import Curve
@@ -31,16 +30,14 @@ class EngineSlots:
 class SlotStation(Station[Job]):
     """A Station whose jobs queue for a slot, first come, first served, and keep it to their end.
 
-    `began(job, first_token_s)` is called when a job gets its slot: the first token comes after the prefill.
-    Work stretches the generation only. Fewer slots take effect as jobs end.
+    Work stretches the generation only, not the prefill. Fewer slots take effect as jobs end.
     """
 
-    __slots__ = ("_began", "_busy", "_waiting", "engine")
+    __slots__ = ("_busy", "_waiting", "engine")
 
-    def __init__(self, engine: EngineSlots, began: Callable[[Job, float], None]) -> None:
+    def __init__(self, engine: EngineSlots) -> None:
         super().__init__(engine.curve)
         self.engine = engine
-        self._began = began
         self._busy = 0
         self._waiting: deque[tuple[Job, float]] = deque()
 
@@ -80,6 +77,5 @@ class SlotStation(Station[Job]):
             job, work = self._waiting.popleft()
             self._busy += 1
             self._serial += 1
-            first_token_s = self._now_s + engine.prefill_s
-            heapq.heappush(self._queue, (first_token_s + work * engine.decode_s, self._serial, job))
-            self._began(job, first_token_s)
+            ends_s = self._now_s + engine.prefill_s + work * engine.decode_s
+            heapq.heappush(self._queue, (ends_s, self._serial, job))
