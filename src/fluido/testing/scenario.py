@@ -98,11 +98,11 @@ class Line:
 class Scenario:
     """One file. `noise` is the sd of a slow lognormal factor on the rate, redrawn about every `noise_s`.
 
-    `timeout_s` ends calls that take longer, and arms the brake; who waited
-    `patience_s` for a permit leaves. `short_s` and `short_seeds` replace the full size in the shortened form. `control` names the figure that a deliberately broken setting must miss.
-    `compare` asks for a second run: "static" (the best fixed limit), "start" (the limit of the start) or
-    "calm" (without poison). With `slots` in its phases a law learns from first tokens (fluido.laws.slots),
-    and nothing stalls, waits for locks or times out.
+    `timeout_s` ends calls that take longer, and arms the brake; who waited `patience_s` for a permit leaves.
+    `short_s` and `short_seeds` replace the full size in the shortened form. `control` names the figure that a
+    deliberately broken setting must miss. `compare` asks for a second run: "static" (the best fixed limit),
+    "start" (the limit of the start) or "calm" (without poison). With `slots` in its phases nothing stalls,
+    waits for locks or times out.
     """
 
     name: str
