@@ -248,6 +248,20 @@ class Strict(OpenAIShape):
             )
 
 
+class Renamed(OpenAIShape):
+    """OpenAI's newer models, and proxies in front of them: the bound has another name."""
+
+    def check(self, body: Body) -> None:
+        if "max_tokens" in body:
+            raise Refused(
+                400,
+                self.error(
+                    "Unsupported parameter: 'max_tokens' is not supported with this model. "
+                    "Use 'max_completion_tokens' instead."
+                ),
+            )
+
+
 class KeepsOpen(OpenAIShape):
     """A server that says why it ended and neither `[DONE]` nor good-bye."""
 
@@ -297,9 +311,10 @@ class OllamaShape(OpenAIShape):
 
     def full(self, name: str) -> str:
         full = name if ":" in name else f"{name}:latest"
-        if full not in self.names:
-            raise Refused(404, {"error": f"model '{name}' not found"})
-        return full
+        for known in self.names:
+            if known.casefold() == full.casefold():
+                return known
+        raise Refused(404, {"error": f"model '{name}' not found"})
 
     def show(self, body: Body) -> object:
         name = self.full(body["model"])

@@ -27,6 +27,18 @@ async def test_two_names_of_one_model_are_one_load() -> None:
     assert {(body["model"], body["options"]["num_ctx"]) for body in server.bodies} == {("smol:latest", 2048)}
 
 
+async def test_capitals_make_no_other_model() -> None:
+    server = OllamaShape("hf.co/Org/Tiny-GGUF:Q4_K_M")
+    server.loaded = ("hf.co/Org/Tiny-GGUF:Q4_K_M", 2048)
+    async with running(server):
+        engine = OllamaEngine(server.url, model="hf.co/Org/Tiny-GGUF:Q4_K_M")
+        async with Dispatcher([engine]) as dispatcher:
+            assert await engine.has("HF.co/org/tiny-gguf:q4_k_m")
+            await answer(dispatcher, ask(model="hf.co/Org/Tiny-GGUF:q4_k_m"))
+    spoken = [body for body in server.bodies if body["messages"]]
+    assert [body["options"]["num_ctx"] for body in spoken] == [2048]
+
+
 @pytest.mark.parametrize(
     ("given", "name"),
     [

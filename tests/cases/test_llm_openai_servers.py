@@ -25,11 +25,14 @@ from fluido.llm import (
 )
 from tests.cases.engine_shapes import (
     VLLM,
+    Body,
     Gemma,
     KeepsOpen,
     LiteLLM,
     LMStudio,
     OpenAIShape,
+    Refused,
+    Renamed,
     SilentWindow,
     Strict,
     Thinking,
@@ -343,6 +346,13 @@ async def test_a_server_that_refuses_stream_options_is_asked_without_from_then_o
     assert ["stream_options" in body for body in server.bodies] == [True, False, False, False, False]
 
 
+async def test_a_bound_of_another_name_is_learned() -> None:
+    async with running(Renamed()) as server, Dispatcher([OpenAIEngine(server.url)]) as dispatcher:
+        for _ in range(3):
+            assert (await answer(dispatcher, ask(options=Options(num_predict=9))))[0]
+    assert [body.get("max_completion_tokens") for body in server.bodies] == [None, 9, 9, 9]
+
+
 async def test_an_error_before_the_first_word_is_the_calls_and_after_it_the_streams() -> None:
     class Fails(OpenAIShape):
         after = 0
@@ -376,3 +386,22 @@ async def _drained(engine: OpenAIEngine) -> Timings:
     assert isinstance(items[-1], Timings)
     await asyncio.sleep(0)
     return items[-1]
+
+
+async def test_a_call_that_is_wrong_in_itself_teaches_nothing() -> None:
+    """Refused with and without what may be at fault: the next call is sent as before."""
+
+    class Picky(OpenAIShape):
+        def check(self, body: Body) -> None:
+            if body.get("temperature", 0) > 2:
+                raise Refused(400, self.error("temperature must be at most 2"))
+
+    async with running(Picky()) as server, Dispatcher([OpenAIEngine(server.url)]) as dispatcher:
+        for _ in range(2):
+            with pytest.raises(CallRejected, match="at most 2"):
+                await answer(dispatcher, ask(options=Options(temperature=5)))
+        await answer(dispatcher)
+        with pytest.raises(CallRejected, match="at most 2"):
+            await answer(dispatcher, ask(options=Options(temperature=5)))
+    asked = ["stream_options" in body for body in server.bodies]
+    assert asked == [True, False, True, False, True, True], "once it worked, nobody doubts it"

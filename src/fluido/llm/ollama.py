@@ -21,7 +21,7 @@ from fluido.llm.modelfile import (
     seconds_until,
     trained_tokens,
 )
-from fluido.llm.profile import RUNNER_FIELDS, Profiles, RunnerProfile, Wishes, canonical
+from fluido.llm.profile import RUNNER_FIELDS, Profiles, RunnerProfile, Wishes, canonical, is_same
 from fluido.llm.refusals import text_of, too_long
 from fluido.llm.thoughts import ThinkTags
 from fluido.llm.transport import ASK_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport, error_of
@@ -164,8 +164,7 @@ class OllamaEngine:
 
     async def has(self, model: str) -> bool | None:
         """Whether /api/tags lists it."""
-        wanted = canonical(model or self._model)
-        return wanted in {canonical(name) for name in await self._names()}
+        return any(is_same(name, model or self._model) for name in await self._names())
 
     async def pulse(self, model: str = "") -> Pulse:
         """/api/ps: whether the model is loaded, and with what window."""
@@ -173,7 +172,7 @@ class OllamaEngine:
         return Pulse(resident=resident > 0, window_tokens=resident)
 
     async def _digest(self, model: str) -> str:
-        entries = (entry for entry in await self._tags() if canonical(text(entry.get("name"))) == model)
+        entries = (entry for entry in await self._tags() if is_same(text(entry.get("name")), model))
         return next((text(entry.get("digest")) for entry in entries), "")
 
     async def _tags(self) -> list[dict[str, object]]:
@@ -236,7 +235,7 @@ class OllamaEngine:
         _, listing = await self._transport.ask("GET", "/api/ps")
         models = listing.get("models")
         entries = [mapping(entry) for entry in (models if isinstance(models, list) else [])]
-        return next((e for e in entries if canonical(text(e.get("name"))) == canonical(model)), {})
+        return next((e for e in entries if is_same(text(e.get("name")), model)), {})
 
     async def _resident_tokens(self, model: str) -> int:
         """The window of the loaded model, 0 when it is not loaded or this Ollama does not tell."""

@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
+from dataclasses import replace
 
 from fluido.errors import EngineUnavailable
 from fluido.llm.address import address, shown
-from fluido.llm.call import Call, Delta, Message, Options, Timings
+from fluido.llm.call import Call, Delta, Options, Timings
 from fluido.llm.catalog import Listed, first_for_chat, listed, near, told_window
 from fluido.llm.engine import EngineFacts, Pulse, SlotState
 from fluido.llm.errors import (
@@ -19,8 +20,9 @@ from fluido.llm.errors import (
     PromptTooLong,
     StreamBroken,
 )
+from fluido.llm.habits import Habits
 from fluido.llm.openai_answer import Reader
-from fluido.llm.refusals import bound_too_large, is_error, no_system_role, status_of, text_of, too_long
+from fluido.llm.refusals import bound_too_large, is_error, status_of, text_of, too_long
 from fluido.llm.spoken import without_system
 from fluido.llm.transport import ASK_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport, error_of
 from fluido.llm.wire import decoded, events, mapping, number, text
@@ -93,8 +95,7 @@ class OpenAIEngine:
         self._clock = clock
         self._is_llamacpp = False
         self._is_lm_studio = False
-        self._takes_stream_options: bool | None = None
-        self._takes_system = True
+        self._habits = Habits()
 
     async def open(self) -> None:
         """Make the connections' session."""
@@ -216,13 +217,19 @@ class OpenAIEngine:
 
     def body(self, call: Call, slot: int | None) -> dict[str, object]:
         """The request for one call: only what is set, and llama.cpp's own fields only to llama.cpp."""
-        messages = call.messages if self._takes_system else without_system(call.messages)
-        body: dict[str, object] = {"messages": _plain(messages), "stream": True}
-        if self._takes_stream_options is not False:
+        return self._body(call, slot, self._habits)
+
+    def _body(self, call: Call, slot: int | None, habits: Habits) -> dict[str, object]:
+        messages = call.messages if habits.system else without_system(call.messages)
+        body: dict[str, object] = {
+            "messages": [{"role": m.role, "content": m.content} for m in messages],
+            "stream": True,
+        }
+        if habits.stream_options:
             body["stream_options"] = {"include_usage": True}
         if model := call.model or self._model or self._found:
             body["model"] = model
-        body.update(self._given(call.options))
+        body.update(self._given(call.options, habits.bound))
         if call.response_format is not None:
             body["response_format"] = _format(call.response_format)
         if call.think is not None:
@@ -235,12 +242,12 @@ class OpenAIEngine:
         body.update(self._extra)
         return body
 
-    def _given(self, options: Options) -> dict[str, object]:
+    def _given(self, options: Options, bound_name: str) -> dict[str, object]:
         """What is set, under the names that this server knows."""
         given = options.given()
         bound = given.pop("num_predict", None)
         if isinstance(bound, int) and (bound >= 0 or self._is_llamacpp):
-            given["max_tokens"] = bound  # below 0 means no bound, which others say by saying nothing
+            given[bound_name] = bound  # below 0 means no bound, which others say by saying nothing
         if options.stop is not None:
             given["stop"] = list(options.stop)
         if "repeat_penalty" in given and not (self._is_llamacpp or self._is_lm_studio):
@@ -249,24 +256,20 @@ class OpenAIEngine:
 
     async def stream(self, call: Call, *, slot: int | None = None) -> AsyncGenerator[Delta | Timings, None]:
         """Answer one call; see `Engine.stream`."""
-        body, is_folded = self.body(call, slot), False
+        habits = self._habits
         while True:
-            async with self._transport.post(CHAT, body) as (status, pieces):
+            async with self._transport.post(CHAT, self._body(call, slot, habits)) as (status, pieces):
                 if status == 200:
-                    self._takes_stream_options = "stream_options" in body
-                    self._takes_system = self._takes_system and not is_folded
+                    self._habits = replace(habits, is_proven=True)
                     async with aclosing(self._answer(pieces, call, slot)) as answer:
                         async for item in answer:
                             yield item
                     return
                 reply = await error_of(pieces)
-            if no_system_role(text_of(reply)) and self._takes_system and not is_folded:
-                body["messages"], is_folded = _plain(without_system(call.messages)), True
-                continue
-            is_unsure = self._takes_stream_options is None and "stream_options" in body
-            if not is_unsure or status not in {400, 422} or too_long(reply):
+            other = habits.after(status, reply)
+            if other is None:
                 raise await self._refusal(status, reply, call)
-            body.pop("stream_options")  # servers exist that refuse what they do not know: once without it
+            habits = other
 
     async def _answer(
         self, pieces: AsyncIterator[bytes], call: Call, slot: int | None
@@ -363,10 +366,6 @@ def _format(wanted: str | Mapping[str, object]) -> object:
     if wanted.get("type") in {"json_object", "json_schema", "text"}:
         return dict(wanted)
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted}}
-
-
-def _plain(messages: tuple[Message, ...]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in messages]
 
 
 def _slot(entry: dict[str, object]) -> SlotState:

@@ -37,6 +37,11 @@ def canonical(model: str) -> str:
     return f"{model}:{DEFAULT_TAG}"
 
 
+def is_same(one: str, other: str) -> bool:
+    """Whether two names are of one Ollama model; it does not look at capitals."""
+    return canonical(one).casefold() == canonical(other).casefold()
+
+
 @unique
 class Wishes(Enum):
     """What becomes of a caller who asks for other runner options than the ones in force.
@@ -76,18 +81,16 @@ class Profiles:
     """
 
     def __init__(self, configured: Mapping[str, RunnerProfile] | None = None) -> None:
-        self._configured = {
-            name if name == "*" else canonical(name): profile for name, profile in (configured or {}).items()
-        }
+        self._configured = {_key(name): profile for name, profile in (configured or {}).items()}
         self._settled: dict[str, RunnerProfile] = {}
 
     def settled(self, model: str) -> RunnerProfile | None:
         """The profile in force, or None while nobody has settled it."""
-        return self._settled.get(canonical(model))
+        return self._settled.get(_key(model))
 
     def settle(self, model: str, *, resident_tokens: int, modelfile_tokens: int) -> RunnerProfile:
         """Fix the profile of `model` for good; later calls answer the first one's."""
-        model = canonical(model)
+        model = _key(model)
         if model not in self._settled:
             profile = self._configured.get(model) or self._configured.get("*") or RunnerProfile()
             if profile.num_ctx is None:
@@ -98,7 +101,11 @@ class Profiles:
 
     def keep(self, model: str, profile: RunnerProfile) -> None:
         """Load `model` like this from now on."""
-        self._settled[canonical(model)] = profile
+        self._settled[_key(model)] = profile
+
+
+def _key(name: str) -> str:
+    return name if name == "*" else canonical(name).casefold()
 
 
 def runner_part(raw: Mapping[str, object]) -> dict[str, object]:
