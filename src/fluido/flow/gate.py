@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from fluido.errors import Closed, LimitReached, WaitTimeout
 from fluido.flow.line import Line, Waiter
@@ -137,6 +138,16 @@ class Gate:
                 self._hand_over()
             elif waiter.turn.exception() is None:
                 # Granted and cancelled in the same tick: the permit is ours to pass on.
+                self.release(label)
+            raise
+        except GeneratorExit:
+            # The loop was closed over us, and nobody will ever resume this.
+            if not waiter.turn.done():
+                self.cancelled += 1
+                with suppress(RuntimeError):
+                    waiter.turn.cancel()
+                self._leave(waiter)
+            elif not waiter.turn.cancelled() and waiter.turn.exception() is None:
                 self.release(label)
             raise
 

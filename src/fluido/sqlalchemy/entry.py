@@ -17,12 +17,13 @@ class Entry(_ConnectionRecord):
     `hold` is `spare_hold` while somebody has the connection, and None while nobody has.
     """
 
-    __slots__ = ("expires_s", "hold", "spare_hold")
+    __slots__ = ("expires_s", "generation", "hold", "spare_hold")
 
     def __init__(self, pool: "AdaptivePool") -> None:
         self.spare_hold = Hold(pool.limiter, pool.gate)
         self.hold: Hold | None = None
         self.expires_s = math.inf
+        self.generation = 0
         super().__init__(pool)
 
 

@@ -112,8 +112,8 @@ class AdaptivePool(Pool):
         self._at_once = 0  # how many did not wait; in `_waits` once somebody asks
         self.opening = 0  # how many connections are being opened
         self._drained: asyncio.Event | None = None
-        # After dispose() or drain(): what comes back is closed, for nobody will ask for it here.
-        self._over = False
+        # One more for each dispose() and drain(): what was opened before is closed when it comes back.
+        self._generation = 0
         self.keeper = Keeper(self)
         self.relief = Relief(self)
 
@@ -154,7 +154,6 @@ class AdaptivePool(Pool):
         loop = asyncio._get_running_loop()
         if loop is not self.keeper.armed_loop:
             self.keeper.arm(loop)
-            self._over = self._drained is not None
         hold = record.spare_hold
         record.hold = self.holds[record] = hold
         hold.label = label
@@ -180,7 +179,7 @@ class AdaptivePool(Pool):
         if self.gate.laned or not self.observed:
             self._learn(hold)
         hold.task = None
-        if not self._over:
+        if record.generation == self._generation:
             if self._use_lifo and record.dbapi_connection is None:
                 # The next caller would have to open it again: others first.
                 self._idle.appendleft(record)
@@ -236,7 +235,7 @@ class AdaptivePool(Pool):
 
     def dispose(self) -> None:
         """Close every idle connection. Those in use are closed when they come back; the pool stays usable."""
-        self._over = True
+        self._generation += 1
         self.keeper.disarm()
         self.relief.disarm()
         while self._idle:
@@ -246,7 +245,7 @@ class AdaptivePool(Pool):
     async def drain(self, timeout_s: float) -> bool:
         """Refuse newcomers for good and wait until every connection came back; whether they did in time."""
         self.gate.close()
-        self._over = True
+        self._generation += 1
         if self._drained is None:
             self._drained = asyncio.Event()
         if not self.gate.held:
@@ -336,6 +335,7 @@ class AdaptivePool(Pool):
     def _open(self, now_s: float) -> Entry:
         self._opened += 1
         self.opening += 1
+        generation = self._generation
         try:
             record = self._create_connection()
         except BaseException as error:
@@ -344,6 +344,7 @@ class AdaptivePool(Pool):
             raise
         finally:
             self.opening -= 1
+        record.generation = generation
         record.expires_s = now_s + self.gate.follower.next_lifetime_s()
         return record
 
@@ -379,7 +380,7 @@ class AdaptivePool(Pool):
         if self._opened < self.limits.min and self.gate.try_acquire():
             try:
                 record = self._open(self._clock())
-                if self._over:
+                if record.generation != self._generation:
                     self._forget(record).close()
                 else:
                     self._idle.appendleft(record)
