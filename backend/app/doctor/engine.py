@@ -1,28 +1,34 @@
 """Facts of an engine: llama.cpp's server by /props, Ollama by /api/version, /api/ps and /api/show."""
 
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 
+from fluido.llm.address import address
 from fluido.llm.modelfile import modelfile_parameters
 from fluido.llm.wire import mapping, number, text
 
+from . import web
 from .facts import EngineFacts
-from .web import ask
+
+Ask = Callable[..., Awaitable[web.Answer]]
 
 
 async def read(url: str, token_wait_s: float) -> EngineFacts:
-    """Raises OSError when nobody answers."""
-    base = url.rstrip("/")
+    """Raises OSError when nobody answers. What an address holds of a password or key is sent, not told."""
+    where = address(url.partition(",")[0], endings=("/api", "/v1"))
+    base, ask = where.url, partial(web.ask, headers=where.headers)
     props = await ask(f"{base}/props")
     if props.status == 200 and "total_slots" in props.json():
         slots = int(number(props.json()["total_slots"]))
         return EngineFacts(base, "llamacpp", text(props.json().get("build_info")), slots or None)
     version = await ask(f"{base}/api/version")
     if version.status == 200:
-        return await _ollama(base, text(version.json().get("version")), token_wait_s)
+        return await _ollama(ask, base, text(version.json().get("version")), token_wait_s)
     return EngineFacts(base, "openai", "", None)
 
 
-async def _ollama(base: str, version: str, token_wait_s: float) -> EngineFacts:
+async def _ollama(ask: Ask, base: str, version: str, token_wait_s: float) -> EngineFacts:
     listing = (await ask(f"{base}/api/ps")).json().get("models")
     loaded = [mapping(entry) for entry in listing] if isinstance(listing, list) else []
     if not loaded:
@@ -38,11 +44,11 @@ async def _ollama(base: str, version: str, token_wait_s: float) -> EngineFacts:
         model=model,
         wanted_tokens=int(number(modelfile_parameters(text(show.get("parameters"))).get("num_ctx"))),
         resident_tokens=resident,
-        stalled_s=await _stalled_s(base, model, resident, token_wait_s),
+        stalled_s=await _stalled_s(ask, base, model, resident, token_wait_s),
     )
 
 
-async def _stalled_s(base: str, model: str, resident_tokens: int, wait_s: float) -> float | None:
+async def _stalled_s(ask: Ask, base: str, model: str, resident_tokens: int, wait_s: float) -> float | None:
     """Ask for one token of the model as it is loaded; how long none came, or None when it came.
 
     In the window that it has: another one would make it reload, which is what we warn of. An Ollama that
