@@ -10,7 +10,7 @@ from aiohttp import web
 
 from fluido.errors import EngineUnavailable, FluidoError
 from fluido.llm import Call, Delta, EngineFacts, Timings
-from fluido.llm.engine import Pulse
+from fluido.llm.engine import Pulse, SlotState
 
 PREFILL_PER_S = 300.0
 
@@ -56,7 +56,10 @@ class ScriptedEngine:
         self.held: dict[int, tuple] = {}
         self.loads: list[str] = []
         self.has_models: set[str] | None = None
-        self.shows = Pulse()
+        self.shows: Pulse | None = None
+        self.tasks: dict[int, int] = {}
+        self.busy: set[int] = set()
+        self.lengths: dict[int, int] = {}
         self.mute = False
         self.pulses = 0
         self.loading = asyncio.Event()
@@ -90,7 +93,24 @@ class ScriptedEngine:
         self.pulses += 1
         if self.dead is not None or self.mute:
             raise self.dead or EngineUnavailable("nobody there")
-        return self.shows
+        return self.shows or Pulse(resident=True, slots=self._slots_now())
+
+    def _slots_now(self) -> tuple[SlotState, ...] | None:
+        if not self.known.pins_slots:
+            return None
+        return tuple(
+            SlotState(slot, slot in self.busy, self.tasks.get(slot, -1), self.lengths.get(slot))
+            if slot in self.tasks
+            else SlotState(slot, slot in self.busy)
+            for slot in range(self.known.slots or 0)
+        )
+
+    def _chosen(self, call: Call, slot: int | None) -> int:
+        """A named slot; else, as llama.cpp does, the free one that looks most like the call."""
+        if slot is not None or not self.known.pins_slots:
+            return slot or 0
+        free = [index for index in range(self.known.slots or 1) if index not in self.busy] or [0]
+        return max(free, key=lambda index: (_common(call, self.held.get(index, ())), -index))
 
     async def stream(self, call: Call, *, slot: int | None = None) -> AsyncGenerator[Delta | Timings, None]:
         if self.dead is not None:
@@ -98,6 +118,9 @@ class ScriptedEngine:
         self.calls.append(call)
         self.slots.append(slot)
         self.started += 1
+        chosen = self._chosen(call, slot)
+        self.tasks[chosen] = self.started
+        self.busy.add(chosen)
         self.inflight += 1
         self.peak = max(self.peak, self.inflight)
         try:
@@ -106,25 +129,30 @@ class ScriptedEngine:
                     yield item
                 return
             await self.go.wait()
-            cached, prompt = self._reuse(call, slot)
+            cached, prompt = self._reuse(call, chosen)
+            self.lengths[chosen] = prompt + 1
             yield Delta("a")
             yield Delta("b")
             prefill_s = (prompt - cached) / PREFILL_PER_S
             yield ended(cached_tokens=cached, prompt_tokens=prompt, prefill_s=prefill_s, slot=slot)
         finally:
             self.inflight -= 1
+            self.busy.discard(chosen)
 
-    def _reuse(self, call: Call, slot: int | None) -> tuple[int, int]:
-        chosen = slot if slot is not None else 0
-        held = self.held.get(chosen, ())
-        shared = 0
-        for mine, theirs in zip(call.messages, held, strict=False):
-            if mine != theirs:
-                break
-            shared += 1
+    def _reuse(self, call: Call, chosen: int) -> tuple[int, int]:
+        shared = _common(call, self.held.get(chosen, ()))
         self.held[chosen] = (*call.messages, ("assistant", "ab"))
         size = [5 + len(m.content) // 4 for m in call.messages]
         return sum(size[:shared]), sum(size)
+
+
+def _common(call: Call, held: tuple) -> int:
+    shared = 0
+    for mine, theirs in zip(call.messages, held, strict=False):
+        if mine != theirs:
+            break
+        shared += 1
+    return shared
 
 
 @pytest.fixture

@@ -119,6 +119,7 @@ async def test_an_engine_that_goes_silent_is_given_up(engine) -> None:
         await asyncio.Event().wait()
 
     scripted.script = stalls
+    scripted.mute = True
     async with Dispatcher([scripted], patience=Patience(gap_s=0.02)) as dispatcher:
         with pytest.raises(StreamBroken, match="silent"):
             await answer(dispatcher)
@@ -133,13 +134,14 @@ async def test_who_never_begins_is_given_up_and_has_to_prove_itself(engine) -> N
         yield
 
     scripted.script = stalls
+    scripted.mute = True
     async with Dispatcher([scripted], patience=Patience(first_token_s=0.01)) as dispatcher:
         for _ in range(2):
             with pytest.raises(EngineUnavailable):
                 await answer(dispatcher)
         health = dispatcher.stations[0].health
         assert not health.up, "three silences in a row"
-        scripted.script = None
+        scripted.script, scripted.mute = None, False
         started = scripted.started
         await asyncio.wait_for(health._recovery, 2)
         assert scripted.started == started + 1, "one token was asked for"

@@ -109,7 +109,7 @@ def test_a_tier_behind_the_slots_stays_believed_while_it_is_seen() -> None:
             place = index.place(prefix, ())
             found = prefix.tokens[-3] if turn else 0
             index.served(place.slot, prefix)
-            index.learn(prefix, place, found)
+            index.learn(place, found)
     assert index.lookup(talk("a", 8)).cached_tokens > 0.5 * talk("a", 8).tokens[-3]
 
 
@@ -120,7 +120,7 @@ def test_an_engine_without_that_tier_is_not_credited() -> None:
             prefix = talk(name, turn)
             place = index.place(prefix, ())
             index.served(place.slot, prefix)
-            index.learn(prefix, place, 40)
+            index.learn(place, 40)
     assert index.lookup(talk("a", 8)).cached_tokens < 0.3 * talk("a", 8).tokens[-3]
 
 

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from fluido.errors import EngineUnavailable
 from fluido.laws.fixed import Fixed
 from fluido.llm import (
     Call,
@@ -47,7 +48,8 @@ async def test_conversations_are_pinned_where_they_are(engine) -> None:
                 if turn:
                     assert end.cached_tokens > end.prompt_tokens / 2
         assert dispatcher.stats().residency[0].hits == 8
-    assert set(scripted.slots) == {0, 1, 2, 3}
+    assert scripted.slots[0] is None, "nobody knows yet whether somebody else is there"
+    assert set(scripted.slots[1:]) == {0, 1, 2, 3}
 
 
 async def test_a_conversation_goes_back_to_the_engine_that_holds_it(engine) -> None:
@@ -168,10 +170,11 @@ async def test_nobody_is_put_into_the_slot_of_a_ghost_and_no_load_begins_beside_
         await ticks()
         gone.cancel()
         await asyncio.wait({gone})
+        scripted.busy.add(0)
         assert dispatcher.stats().residency[0].ghosts == 1
         second = asyncio.create_task(answer(dispatcher, talk("b", 0, chars=60)))
         await ticks()
-        assert scripted.slots == [0, 1]
+        assert scripted.slots == [None, 1]
         scripted.go.set()
         await second
         loading = asyncio.create_task(answer(dispatcher, talk("c", 0, chars=60, model="other")))
@@ -228,7 +231,7 @@ async def test_an_engine_that_was_away_has_forgotten(engine) -> None:
     async with Dispatcher([scripted]) as dispatcher:
         await answer(dispatcher, talk("a", 0))
         station = dispatcher.stations[0]
-        station.health.down("restarted")
+        station.health.down(EngineUnavailable("connection refused"))
         await asyncio.wait_for(station.health._recovery, 2)
         scripted.held.clear()
         await answer(dispatcher, talk("a", 1))

@@ -93,7 +93,7 @@ async def test_silence_in_the_middle_is_said_and_the_engine_used_again(frail) ->
             with pytest.raises(StreamBroken, match="silent"):
                 async for _ in stream:
                     pass
-            assert time.perf_counter() - began_s < 3.0
+            assert time.perf_counter() - began_s < 12.0  # the gap, and two questions that nobody answers
         os.kill(frail.child.pid, signal.SIGCONT)
         assert (await answer(dispatcher, ask("And now?"))).output_tokens == 4
 

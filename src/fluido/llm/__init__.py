@@ -24,7 +24,7 @@ from fluido.llm.ollama import OllamaEngine
 from fluido.llm.openai import OpenAIEngine
 from fluido.llm.presets import Presets
 from fluido.llm.profile import RunnerProfile, Wishes, runner_part
-from fluido.llm.serving import Patience
+from fluido.llm.silence import Patience
 
 __all__ = [
     "Answers",

@@ -167,7 +167,7 @@ class Call:
     again. `deadline_s` is the latest time for the *first* token, absolute on the dispatcher's clock. `trim`
     allows old turns to be left out when the window is full; without it such a call raises PromptTooLong.
     `runner` is what a caller asked of the model's runner (num_ctx and the like): it is never sent, only
-    answered in `Timings.notes`.
+    answered in `Timings.notes`. `window_tokens` is the dispatcher's: the window that another client loaded.
     """
 
     messages: tuple[Message, ...]
@@ -184,6 +184,7 @@ class Call:
     think: bool | None = None
     response_format: str | Mapping[str, object] | None = None
     runner: Mapping[str, object] = field(default_factory=dict)
+    window_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.messages, tuple) and all(_is_plain(each) for each in self.messages)):

@@ -20,7 +20,8 @@ from fluido.llm.presets import Presets
 from fluido.llm.queue import Reservation
 from fluido.llm.relay import Relay
 from fluido.llm.seat import ResidencyStats
-from fluido.llm.serving import Job, Patience, Serving
+from fluido.llm.serving import Job, Serving
+from fluido.llm.silence import Patience
 from fluido.llm.station import Station
 from fluido.metrics import FlowStats
 
@@ -95,17 +96,29 @@ class Dispatcher:
         self._live: set[asyncio.Task[None]] = set()
         self._flights: dict[bytes, _Flight] = {}
         self._opened = False
+        self._opening: asyncio.Task[None] | None = None
         self._answered = self._failed = 0
 
     async def open(self) -> None:
-        """Open every engine. One that is away does not fail this: it is waited for in the background."""
-        if not self._opened:
+        """Open every engine. One that is away does not fail this: it is waited for in the background.
+
+        Single flight: a second task that opens waits for the first, so that an engine is settled once.
+        """
+        if self._opening is None:
             self._opened = True
-            await asyncio.gather(*(station.open() for station in self.stations))
+            self._opening = asyncio.create_task(self._open_all(), name="fluido-llm-open")
+        await asyncio.shield(self._opening)
+
+    async def _open_all(self) -> None:
+        await asyncio.gather(*(station.open() for station in self.stations))
 
     async def close(self) -> None:
         """End every stream with Closed and let go of the engines. Idempotent."""
         self._opened = False
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
+            await asyncio.wait({opening})
         pumps = tuple(self._live)
         for pump in pumps:
             pump.cancel()
@@ -147,7 +160,7 @@ class Dispatcher:
         try:
             async with aclosing(self._in_time(reader.items(), job.call.deadline_s)) as items:
                 async for item in items:
-                    first_s = first_s or self._clock()
+                    first_s = self._clock() if first_s is None else first_s
                     if isinstance(item, Timings) and flight.job is not job:
                         item = self._replayed(item, job, first_s)  # noqa: PLW2901  (told as the joiner saw it)
                     yield item

@@ -53,13 +53,14 @@ class EngineFacts:
 class SlotState:
     """One KV slot as the engine shows it. `task` changes with every call it serves (-1: none yet).
 
-    `prompt_tokens` is the length of the prompt of that call.
+    `held_tokens` is what it holds now (None: not told): 0 in a slot that has served shows that the engine
+    empties the idle ones.
     """
 
     slot: int
     busy: bool
     task: int = -1
-    prompt_tokens: int = 0
+    held_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

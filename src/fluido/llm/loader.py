@@ -58,9 +58,12 @@ class Loader:
         used_s = self._used_s.get(model)
         return used_s is not None and self._clock() - used_s < self.idle_s
 
-    def forget(self) -> None:
-        """The engine was restarted: nothing is loaded."""
-        self._used_s.clear()
+    def forget(self, model: str | None = None) -> None:
+        """The engine was restarted: nothing is loaded; or it was seen that `model` is not."""
+        if model is None:
+            self._used_s.clear()
+        else:
+            self._used_s.pop(model, None)
 
     def served(self, model: str, load_s: float) -> None:
         """A call was answered; a load inside it was none of ours."""

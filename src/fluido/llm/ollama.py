@@ -168,8 +168,8 @@ class OllamaEngine:
 
     async def pulse(self, model: str = "") -> Pulse:
         """/api/ps: whether the model is loaded, and with what window."""
-        resident = await self._resident_tokens(model or self._model)
-        return Pulse(resident=resident > 0, window_tokens=resident)
+        loaded = await self._resident(model or self._model)
+        return Pulse(resident=bool(loaded), window_tokens=int(number(loaded.get("context_length"))))
 
     async def _digest(self, model: str) -> str:
         entries = (entry for entry in await self._tags() if is_same(text(entry.get("name")), model))
@@ -204,7 +204,8 @@ class OllamaEngine:
         try:
             await self._load(model)
         except BaseException:
-            self._profiles.keep(model, before)
+            if window_tokens is not None:
+                self._profiles.keep(model, before)
             raise
 
     async def _load(self, model: str) -> None:
@@ -244,9 +245,7 @@ class OllamaEngine:
     def profile(self, model: str = "") -> RunnerProfile:
         """The runner options in force for `model`."""
         model = model or self._model
-        return self._profiles.settled(model) or self._profiles.settle(
-            model, resident_tokens=0, modelfile_tokens=0
-        )
+        return self._profiles.settled(model) or self._profiles.configured(model)
 
     def body(self, call: Call) -> dict[str, object]:
         """The request for one call. `truncate` is off: Ollama would cut one message a turn, silently."""
@@ -256,6 +255,8 @@ class OllamaEngine:
             options["stop"] = list(call.options.stop)
         options.update(mapping(self._extra.get("options")))
         options.update(self.profile(model).given())
+        if call.window_tokens:
+            options["num_ctx"] = call.window_tokens
         body: dict[str, object] = {
             "model": model,
             "messages": [{"role": m.role, "content": m.content} for m in call.messages],

@@ -373,7 +373,7 @@ def _slot(entry: dict[str, object]) -> SlotState:
         slot=int(number(entry.get("id"))),
         busy=entry.get("is_processing") is True,
         task=int(number(entry["id_task"])) if "id_task" in entry else -1,
-        prompt_tokens=int(number(entry.get("n_prompt_tokens"))),
+        held_tokens=int(number(entry["n_prompt_tokens"])) if "n_prompt_tokens" in entry else None,
     )
 
 

@@ -88,11 +88,15 @@ class Profiles:
         """The profile in force, or None while nobody has settled it."""
         return self._settled.get(_key(model))
 
+    def configured(self, model: str) -> RunnerProfile:
+        """What was said for `model`. In force while nothing is known of the engine, and not for good."""
+        return self._configured.get(canonical(model)) or self._configured.get("*") or RunnerProfile()
+
     def settle(self, model: str, *, resident_tokens: int, modelfile_tokens: int) -> RunnerProfile:
         """Fix the profile of `model` for good; later calls answer the first one's."""
         model = _key(model)
         if model not in self._settled:
-            profile = self._configured.get(model) or self._configured.get("*") or RunnerProfile()
+            profile = self.configured(model)
             if profile.num_ctx is None:
                 window = resident_tokens or modelfile_tokens or None
                 profile = RunnerProfile(**{**profile.given(), "num_ctx": window})  # type: ignore[arg-type]

@@ -41,6 +41,7 @@ class Ticket:
     lane: Lane = Lane.INTERACTIVE
     key: str = ""
     tenant: str = ""
+    tokens: int = 0
     order: float = field(default=0.0, init=False)
     joined_s: float = field(default=0.0, init=False)
     queued: bool = field(default=False, init=False)

@@ -1,10 +1,15 @@
-"""What an engine still holds of earlier prompts, and into which of its slots the next one should go.
+"""Prefix-cache index (KV-cache affinity): what an engine still holds, and into which slot the next one goes.
 
 Left alone, llama.cpp gives a call the slot that looks most like it, which for conversations with one common
 system prompt is the slot of somebody else: measured without its RAM cache, four conversations in turn over
 four slots never found anything of theirs again; pinned by this index they always did (docs/llm.md). An engine
 that takes no pin is modelled as it behaves (Ollama: the free slot with the longest common beginning, the
 first of equals).
+
+A pin is a belief as well. llama-server without `-np` cuts its slots from one buffer and empties those that
+rest into its RAM, where a call that names an empty slot does not look (ggml-org/llama.cpp#28139). So a slot
+that was seen empty, or taken by others, holds nothing any more; and after `PIN_MISSES` pins in a row that
+found nothing none is sent until the engine is started anew: it finds by itself what its RAM holds.
 """
 
 import itertools
@@ -20,18 +25,24 @@ TRUST_SHARE = 0.3
 # Believed until shown otherwise: llama.cpp keeps 8 GiB of lost prompts unless told not to, and who does not
 # believe in them cuts the very prompt that would be found.
 FIRST_TRUST = 1.0
+PIN_MISSES = 3
+FOUND = 0.7
+LIKELY = 0.5
+UNPLACED = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The slot for a call, and how many of its prompt's tokens should be found.
+    """The slot for a call (negative: the engine chooses), and how many of its tokens should be found.
 
-    `warm`: more than the common system prompt is in the slot itself.
+    `warm`: more than the common system prompt is in the slot itself, or surely in the engine's RAM, which
+    held `again_tokens` of it once.
     """
 
     slot: int
     cached_tokens: int
     warm: bool = False
+    again_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -48,12 +59,15 @@ class Residency:
     """
 
     def __init__(self, slots: int = 1, *, pins: bool = False) -> None:
-        self.pins = pins
+        self._can_pin = pins
+        self._emptied = False
+        self._pin_misses = 0
         self._slots = [_Slot(Prefix(), 0) for _ in range(max(1, slots))]
         self._moment = itertools.count(1)
         self._eviction = Eviction(max(1, slots))
         self._claims: Counter[int] = Counter()
         self._second: OrderedDict[int, int] = OrderedDict()  # end of a chain -> its tokens
+        self._adrift: OrderedDict[int, None] = OrderedDict()  # conversations in a slot that nobody knows
         self._second_trust = FIRST_TRUST if pins else 0.0
         self.hits = 0
         self.misses = 0
@@ -61,11 +75,17 @@ class Residency:
     def __len__(self) -> int:
         return len(self._slots)
 
+    @property
+    def pins(self) -> bool:
+        """Whether calls name their slot: the engine takes it, and it was not shown to be of no use."""
+        return self._can_pin and not self._emptied and self._pin_misses < PIN_MISSES
+
     def clear(self) -> None:
         """The engine was restarted or its model reloaded: nothing is resident."""
         for slot in self._slots:
             slot.holds = Prefix()
         self._second.clear()
+        self._adrift.clear()
 
     def held_tokens(self) -> tuple[int, ...]:
         """How many tokens each slot is believed to hold."""
@@ -101,34 +121,74 @@ class Residency:
         if slot is not None:
             self._claims[slot] -= 1
 
-    def place(self, prefix: Prefix, busy: Collection[int]) -> Placement:
-        """Choose among the slots that are not `busy`.
+    def place(
+        self, prefix: Prefix, busy: Collection[int], *, pin: bool = True, pin_new: bool = True
+    ) -> Placement:
+        """Choose among the slots that are not `busy`: its own history's, else the one that is missed least.
 
-        Its own history's, else the one that is missed least.
+        The engine chooses where no pin helps (or `pin` is off), where all are busy, and, without `pin_new`,
+        for a prompt that is in none of them: others may use them too, and two pins to one slot wait for each
+        other (ggml-org/llama.cpp#5018).
         """
         self._eviction.saw(prefix.lineage)
-        sign = -1 if self._eviction.newest_goes else 1
-        free = [index for index in range(len(self._slots)) if index not in busy] or [0]
+        free = [index for index in range(len(self._slots)) if index not in busy]
+        if not free or (self._can_pin and not (pin and self.pins)):
+            return self._unplaced(prefix)
         shared = {index: self._slots[index].holds.shared(prefix) for index in free}
         own = max(free, key=lambda index: (shared[index], -index))
-        if self.pins and shared[own] <= prefix.head:
-            own = min(
-                free,
-                key=lambda index: (
-                    not self._is_of(index, prefix),
-                    self._claims[index] > 0,
-                    bool(self._slots[index].holds.chain),
-                    sign * self._slots[index].used,
-                ),
-            )
+        if self._can_pin and shared[own] <= prefix.head:
+            if not pin_new or prefix.lineage in self._adrift:
+                return self._unplaced(prefix)
+            own = self._missed_least(prefix, free)
         slot = self._slots[own]
         count = shared[own]
-        again = int(self._second_trust * self._second_tokens(prefix))
-        cached = max(prefix.tokens[count - 1] if count else 0, again)
+        again = self._second_tokens(prefix)
+        cached = max(prefix.tokens[count - 1] if count else 0, int(self._second_trust * again))
         if count < len(slot.holds.chain):
             self._evict(slot.holds)
         slot.holds, slot.used = prefix, next(self._moment)
-        return Placement(own, cached, warm=count > prefix.head)
+        return Placement(own, cached, warm=count > prefix.head, again_tokens=again)
+
+    def _missed_least(self, prefix: Prefix, free: list[int]) -> int:
+        sign = -1 if self._eviction.newest_goes else 1
+        return min(
+            free,
+            key=lambda index: (
+                not self._is_of(index, prefix),
+                self._claims[index] > 0,
+                bool(self._slots[index].holds.chain),
+                sign * self._slots[index].used,
+            ),
+        )
+
+    def _unplaced(self, prefix: Prefix) -> Placement:
+        """Left to the engine: what any slot held or its RAM may hold."""
+        found, again = self.lookup(prefix), self._second_tokens(prefix)
+        likely = again > 0 and self._second_trust > LIKELY
+        return Placement(UNPLACED, found.cached_tokens, warm=found.warm or likely, again_tokens=again)
+
+    def holds(self, slot: int) -> bool:
+        """Whether anything is believed to be in `slot`."""
+        return 0 <= slot < len(self._slots) and bool(self._slots[slot].holds.chain)
+
+    def empties(self) -> None:
+        """The engine was seen to empty slots that rest: no pin finds anything."""
+        self._emptied = True
+        for slot in range(len(self._slots)):
+            self.taken(slot)
+
+    def taken(self, slot: int) -> None:
+        """Another's call was in `slot`, or the engine emptied it: what it held may be in its RAM."""
+        if self.holds(slot):
+            self._evict(self._slots[slot].holds)
+            self._slots[slot].holds = Prefix()
+
+    def found_in(self, slot: int, holds: Prefix) -> None:
+        """The engine chose `slot` for a call that left this behind."""
+        self.taken(slot)
+        self._adrift.pop(holds.lineage, None)
+        if 0 <= slot < len(self._slots):
+            self._slots[slot].holds, self._slots[slot].used = holds, next(self._moment)
 
     def _is_of(self, index: int, prefix: Prefix) -> bool:
         """Whether the slot holds the same conversation before it was cut: nobody else misses that."""
@@ -144,20 +204,38 @@ class Residency:
 
     def served(self, slot: int, holds: Prefix) -> None:
         """The call in `slot` ended and left this behind."""
+        if not 0 <= slot < len(self._slots):
+            self._evict(holds)
+            self._adrift[holds.lineage] = None
+            if len(self._adrift) > SECOND_TIER:
+                self._adrift.popitem(last=False)
+            return
         self._slots[slot].holds = holds
         self._slots[slot].used = next(self._moment)
 
     def lost(self, slot: int) -> None:
         """The call in `slot` failed: nobody knows what it left."""
-        self._slots[slot].holds = Prefix()
+        if 0 <= slot < len(self._slots):
+            self._slots[slot].holds = Prefix()
 
-    def learn(self, prefix: Prefix, placement: Placement, cached_tokens: int) -> None:
-        """Compare with what the engine said it found; teaches whether there is a tier behind the slots."""
-        if placement.warm:
-            if cached_tokens >= 0.7 * placement.cached_tokens:
+    def learn(self, placement: Placement, cached_tokens: int) -> None:
+        """Compare with what the engine said it found.
+
+        Teaches whether pins find anything, and whether there is a tier behind the slots.
+        """
+        if placement.warm and placement.slot >= 0:
+            if cached_tokens >= FOUND * placement.cached_tokens:
                 self.hits += 1
+                self._pin_misses = 0
             else:
                 self.misses += 1
-        elif self._second_tokens(prefix):
-            found = min(1.0, cached_tokens / max(1, self._second_tokens(prefix)))
+                self._pin_misses += self._can_pin
+                if self._can_pin and not self.pins:
+                    for slot in range(len(self._slots)):
+                        self.taken(slot)
+        elif placement.again_tokens:
+            found = min(1.0, cached_tokens / placement.again_tokens)
             self._second_trust += TRUST_SHARE * (found - self._second_trust)
+            if placement.slot < 0:
+                self.hits += found >= FOUND
+                self.misses += found < FOUND

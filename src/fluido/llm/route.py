@@ -1,4 +1,4 @@
-"""Which of several engines: the one whose first token should come first, in seconds.
+"""Load balancing over several engines: the one whose first token should come first, in seconds.
 
 The wait for a seat there, and the prefill of what that engine does not hold. So a conversation stays where it
 is warm for as long as that is quicker than starting over elsewhere, and a hot engine spills by itself.
@@ -27,7 +27,13 @@ class Choice:
 
 
 def choose(choices: Sequence[Choice]) -> Choice:
-    """The soonest; of equals the one with the least work, then the first."""
+    """The soonest; of equals the one with the least work, then the first.
+
+    One that refuses what others answer looks idle all the time: it is taken where there is no other.
+    """
     if len(choices) == 1:
         return choices[0]
-    return min(choices, key=lambda c: (c.seconds, c.station.inflight / c.station.limit))
+    return min(
+        choices,
+        key=lambda c: (c.station.health.is_passed_over, c.seconds, c.station.inflight / c.station.limit),
+    )

@@ -1,10 +1,11 @@
 """A call's claim on an engine: what admission knows of it, and the right it gets."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fluido.llm.call import Lane
 from fluido.llm.prefix import Prefix
-from fluido.llm.residency import Placement
+from fluido.llm.residency import Placement, Residency
 from fluido.sample import Outcome
 
 
@@ -12,7 +13,8 @@ from fluido.sample import Outcome
 class Order:
     """What admission needs to know of a call.
 
-    `cost_s` of engine time are expected, of which `first_token_s` until the first token.
+    `cost_s` of engine time are expected, of which `first_token_s` until the first token, and `tokens` of KV
+    memory for prompt and answer.
     """
 
     cost_s: float
@@ -22,6 +24,7 @@ class Order:
     key: str = ""
     tenant: str = ""
     label: str = ""
+    tokens: int = 0
     deadline_s: float | None = None
 
 
@@ -32,7 +35,8 @@ class Seat:
     `outcome` and `units` are what the law is told at the end, `crowded` that the engine had no slot for it at
     once, `shared` that it was in flight beside others, `prefilled` that its first token came, `refused` that
     the engine itself ended it with an error; `leaves` is what the slot holds afterwards (None: unknown);
-    `area` is the engine's sum of seconds in flight when the call began.
+    `area` is the engine's sum of seconds in flight when the call began, `residency` the index by which it was
+    placed: the engine may come back with another. `tasks` is what the slots had served when it was sent.
     """
 
     order: Order
@@ -41,6 +45,8 @@ class Seat:
     started_s: float
     inflight: int
     limit: float
+    residency: Residency = field(default_factory=Residency)
+    tasks: Mapping[int, int] = field(default_factory=dict)
     leaves: Prefix | None = None
     prefilled: bool = False
     refused: bool = False

@@ -34,14 +34,20 @@ class Seats:
         return len(self._haunted)
 
     @property
+    def ghost_slots(self) -> list[int]:
+        """Where those are; negative: the engine chose."""
+        return list(self._haunted)
+
+    @property
     def inflight(self) -> int:
         """The calls and the ghosts."""
         return len(self._taken) + len(self._haunted)
 
     @property
     def slots(self) -> set[int]:
-        """Where they are."""
-        return {seat.place.slot for seat in self._taken.values()} | set(self._haunted)
+        """Where they are, as far as that is known."""
+        placed = {seat.place.slot for seat in self._taken.values()} | set(self._haunted)
+        return {slot for slot in placed if slot >= 0}
 
     def take(self, seat: Seat) -> None:
         """A call begins."""

@@ -5,49 +5,36 @@ Choose an engine, wait, stream, learn; again if nobody heard a word.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from fluido.errors import EngineUnavailable, FluidoError, LimitReached, WaitTimeout
 from fluido.flow.spans import part
+from fluido.llm.attempt import Attempt
 from fluido.llm.call import Call, Kind, Timings
 from fluido.llm.compose import Composer, Prompt
-from fluido.llm.errors import EngineBusy, PromptTooLong, StreamBroken
+from fluido.llm.errors import (
+    CacheFull,
+    CallRejected,
+    EngineBusy,
+    ModelMissing,
+    PromptTooLong,
+)
 from fluido.llm.health import Health
 from fluido.llm.profile import runner_notes
 from fluido.llm.queue import Reservation
 from fluido.llm.relay import Relay
 from fluido.llm.route import Choice, choose
 from fluido.llm.seat import Order, Seat
+from fluido.llm.silence import Patience
 from fluido.llm.station import Station
-from fluido.llm.thoughts import only_thoughts
 from fluido.llm.wishes import refuse_other_runner, wider_window
 from fluido.sample import Outcome
 
 ATTEMPTS = 2
 SHORTENED = 3
 COMFORT = 1.5
-CROWDED_S = 0.05
-CROWDED_SHARE = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long silence is believed, in seconds.
-
-    A first token is given up after four times what it should take, but not before `first_token_floor_s` and
-    not after `first_token_s`. `slow_reader_s` is how long a full reader may hold an answer.
-    """
-
-    first_token_floor_s: float = 30.0
-    first_token_s: float = 120.0
-    gap_s: float = 15.0
-    slow_reader_s: float = 10.0
-
-    def for_first_token(self, expected_s: float) -> float:
-        """How long to wait for a first token that should take `expected_s`."""
-        floor_s = min(self.first_token_floor_s, self.first_token_s)
-        return max(floor_s, min(4.0 * expected_s, self.first_token_s))
+CROWDED_TRIES = 4
+SUSPECT_S = 0.25
 
 
 @dataclass(slots=True)
@@ -61,6 +48,9 @@ class Job:
     asked: int = 0
     """How often an engine was given it: one that only waited for an engine that died has cost nobody."""
     tried: set[str] = field(default_factory=set)
+    crowded: int = 0
+    refusals: dict[str, CallRejected] = field(default_factory=dict)
+    """What engines said that refused it: none of them is asked again."""
     shortened: int = 0
     sent: Prompt | None = None
     place: Reservation | None = None
@@ -87,29 +77,71 @@ class Serving:
 
     async def serve(self, job: Job, relay: Relay) -> Timings:
         """The whole way. Tries again, elsewhere if there is an elsewhere, while nobody has heard a word."""
-        await self._till_sure()
+        await self._till_sure(job)
         if job.call.runner:
             await self._hear(job.call)
         while True:
+            await self._ask_for_missing(job)
             choice = self._choice(job)
             try:
-                return await self._served(job, choice, relay)
+                timings = await self._served(job, choice, relay)
             except EngineUnavailable as error:
-                job.retries += 1
-                job.tried.add(choice.station.name)
-                if relay.started or job.asked >= ATTEMPTS:
+                if relay.started or not await self._again(job, choice.station, error):
                     raise
-                await self._till_sure()
-                if not any(station.health.up for station in self._stations):
+            except CallRejected as error:
+                if relay.started or not self._elsewhere(job, choice, error):
                     raise
-                self.retried += 1
-                if isinstance(error, EngineBusy):
-                    await asyncio.sleep(error.retry_after_s or 0.0)
-            except PromptTooLong as error:
-                # The engine counts better than we do: again, with what it told learned.
-                if not job.call.trim or not self._shorter(job, choice, error):
-                    raise
-                job.shortened += 1
+            else:
+                for station in self._stations:
+                    if station.name in job.refusals:
+                        station.health.outdone()
+                return timings
+
+    async def _again(self, job: Job, station: Station, error: EngineUnavailable) -> bool:
+        """An engine failed before a word was heard: whether the call is tried once more."""
+        job.retries += 1
+        job.tried.add(station.name)
+        if isinstance(error, CacheFull):
+            # It was let in beside too many tokens: our mistake, and known better now.
+            job.crowded += 1
+            job.asked -= job.crowded < CROWDED_TRIES
+        if job.asked >= ATTEMPTS:
+            return False
+        await self._till_sure(job)
+        if not any(each.health.up for each in self._stations):
+            return False
+        self.retried += 1
+        if isinstance(error, EngineBusy):
+            await asyncio.sleep(error.retry_after_s or 0.0)
+        return True
+
+    def _elsewhere(self, job: Job, choice: Choice, error: CallRejected) -> bool:
+        """An engine refused the call: whether it is tried once more, shorter or at an engine not asked yet.
+
+        What the call itself has wrong, every engine says quickly; what one engine lacks, the next may have.
+        """
+        if isinstance(error, PromptTooLong) and job.call.trim and self._shorter(job, choice, error):
+            # The engine counts better than we do: again, with what it told learned.
+            job.shortened += 1
+            return True
+        job.refusals[choice.station.name] = error
+        others = [s for s in self._stations if s.health.up and s.name not in job.refusals]
+        if error.status is None or not others:
+            if len(job.refusals) > 1:
+                raise next(iter(job.refusals.values()))
+            return False
+        job.retries += 1
+        self.retried += 1
+        return True
+
+    async def _ask_for_missing(self, job: Job) -> None:
+        """Models that engines lacked are asked for again now and then, and at once where nobody has one."""
+        lacking = [s for s in self._stations if s.health.up and s.missing(job.call.model) is not None]
+        nobody = len(lacking) == sum(station.health.up for station in self._stations)
+        for station in lacking:
+            name = station.facts.named(job.call.model) if station.facts else job.call.model
+            if (nobody and station.name not in job.refusals) or station.lacks.due(name):
+                await station.ask_for(name)
 
     def _shorter(self, job: Job, choice: Choice, error: PromptTooLong) -> bool:
         """Learn from the refusal; whether the next prompt would be another one."""
@@ -121,13 +153,21 @@ class Serving:
         is_other = (again.messages, again.options) != (refused.messages, refused.options)
         return is_other and job.shortened < SHORTENED
 
-    async def _till_sure(self) -> None:
+    async def _till_sure(self, job: Job) -> None:
         """Where all engines are down and one of them failed just now, wait until it was asked once more.
 
-        A connection that was reset is not an engine that died, and a fifth of a second is no wait.
+        A connection that was reset is not an engine that died, and a fifth of a second is no wait. One that
+        came back and has to prove itself may load its model first: the caller's deadline bounds that.
         """
-        while (unsure := self._unsure()) is not None:
-            await unsure.looked()
+        deadline_s = job.call.deadline_s
+        left_s = None if deadline_s is None else max(0.0, deadline_s - self._clock())
+        try:
+            async with asyncio.timeout(left_s):
+                while (unsure := self._unsure()) is not None:
+                    await unsure.looked()
+        except TimeoutError as error:
+            waited_s = self._clock() - job.came_s
+            raise WaitTimeout(f"no engine within {waited_s:.1f} s", waited_s=waited_s) from error
 
     def _unsure(self) -> Health | None:
         """An engine of which it is not known yet whether it is away, where none is up."""
@@ -147,10 +187,11 @@ class Serving:
                 await station.loader.widen(model, asked, now, most)
 
     def stations_up(self) -> list[Station]:
-        """The engines that answer. Raises EngineUnavailable when none does."""
+        """The engines that answer. Raises EngineUnavailable when none does, ModelMissing when none has it."""
         up = [station for station in self._stations if station.health.up]
         if not up:
-            raise self._stations[0].health.unavailable(self._stations[0].name)
+            reasons = [station.health.unavailable() for station in self._stations]
+            raise next((error for error in reasons if not isinstance(error, CallRejected)), reasons[0])
         return up
 
     def check_room(self, job: Job) -> None:
@@ -184,9 +225,25 @@ class Serving:
             raise
 
     def _choice(self, job: Job) -> Choice:
+        """The engine for the job, among those that have its model and did not refuse it."""
         up = self.stations_up()
-        fresh = [station for station in up if station.name not in job.tried]
-        return choose([self._considered(job, station) for station in fresh or up])
+        able = [station for station in up if station.name not in job.refusals]
+        having = [station for station in able if station.missing(job.call.model) is None]
+        if not having:
+            missing = (station.missing(job.call.model) for station in able)
+            raise next((error for error in missing if error is not None), None) or next(
+                iter(job.refusals.values())
+            )
+        fresh = [station for station in having if station.name not in job.tried]
+        choices, refused = [], None
+        for station in fresh or having:
+            try:
+                choices.append(self._considered(job, station))
+            except PromptTooLong as error:  # its window is too small, another's may not be
+                refused = refused or error
+        if not choices and refused is not None:
+            raise refused
+        return choose(choices)
 
     def _considered(self, job: Job, station: Station) -> Choice:
         """What serving the job there would mean."""
@@ -203,6 +260,7 @@ class Serving:
             key=call.key,
             tenant=call.tenant,
             label=call.label or job.kind.value,
+            tokens=prompt.tokens + int(output),
             deadline_s=call.deadline_s,
         )
         return Choice(station, order, prompt)
@@ -216,19 +274,33 @@ class Serving:
 
     async def _served(self, job: Job, choice: Choice, relay: Relay) -> Timings:
         station, prompt = choice.station, choice.prompt
-        await station.ready(prompt.call.model)
+        try:
+            await station.ready(prompt.call.model, self._needs_tokens(choice))
+        except ModelMissing as error:
+            station.lacks.note(prompt.call.model, error)
+            raise
         with part("fluido.llm.wait", flow=station.name, lane=choice.order.lane.name.lower()):
             if job.place is not None:
                 job.place.release()  # it becomes a place in line, or a seat, before anybody else runs
             seat = await station.admit(choice.order, had_place=job.place is not None)
         job.asked += 1
+        sent_s = self._clock()
         try:
             if self._is_dear(prompt, seat, station):
                 cold_tokens = self._cold_prefill_s * station.estimate.prefill_per_s
                 prompt = self._composer.compose(job.call, job.kind, station.facts, cold_tokens=cold_tokens)
             job.sent = prompt
             with part("fluido.llm.answer", flow=station.name, kind=job.kind.value) as here:
-                timings, text = await self._streamed(prompt, station, seat, relay)
+                attempt = Attempt(
+                    prompt,
+                    station,
+                    seat,
+                    relay,
+                    composer=self._composer,
+                    patience=self._patience,
+                    clock=self._clock,
+                )
+                timings, text = await attempt.run(moves_on=self._has_elsewhere(job, station))
                 here.note(
                     prompt_tokens=timings.prompt_tokens,
                     output_tokens=timings.output_tokens,
@@ -236,14 +308,13 @@ class Serving:
                 )
             seat.leaves = self._composer.answered(prompt, text)
         except FluidoError as error:
-            crowded = isinstance(error, EngineBusy | WaitTimeout)
-            seat.outcome = Outcome.OVERLOAD if crowded else Outcome.IGNORED
-            station.health.failed(error)
+            self._failed(job, prompt, station, seat, error)
             raise
         finally:
             station.release(seat)
+        station.find_slot(seat, timings.prompt_tokens, timings.output_tokens)
         self._learn(job, prompt, station, seat, timings)
-        waited_s = seat.started_s - job.came_s
+        waited_s = sent_s - job.came_s
         return replace(
             timings,
             queue_s=timings.queue_s + waited_s,
@@ -256,6 +327,23 @@ class Serving:
             dropped_messages=prompt.dropped,
             notes=runner_notes(job.call.runner, station.facts.runner if station.facts else {}),
         )
+
+    def _needs_tokens(self, choice: Choice) -> int:
+        """The window that the call needs: its prompt, and an answer that may be twice what is expected."""
+        bound = choice.prompt.call.options.num_predict or 0
+        return choice.prompt.tokens + max(bound, 2 * (choice.order.tokens - choice.prompt.tokens))
+
+    def _failed(self, job: Job, prompt: Prompt, station: Station, seat: Seat, error: FluidoError) -> None:
+        """What a failed call says, about itself or about the engine."""
+        crowded = isinstance(error, EngineBusy | WaitTimeout)
+        seat.outcome = Outcome.OVERLOAD if crowded else Outcome.IGNORED
+        if isinstance(error, CacheFull):
+            station.purse.is_one()
+        elif isinstance(error, ModelMissing):
+            station.lacks.note(prompt.call.model, error)
+        call = job.call
+        caller = (call.tenant, call.key or call.conversation) if call.key or call.conversation else id(job)
+        station.health.failed(error, caller)
 
     def _is_dear(self, prompt: Prompt, seat: Seat, station: Station) -> bool:
         """Whether a conversation lost its slot, and computing it again takes longer than it is worth."""
@@ -273,56 +361,15 @@ class Serving:
             cached = max(0, timings.prompt_tokens - int(computed))
         expected = timings.prompt_tokens - seat.place.cached_tokens
         station.estimate.learn(timings, job.kind, expected, was_alone=not seat.shared)
-        station.residency.learn(prompt.prefix, seat.place, cached)
+        seat.residency.learn(seat.place, cached)
+        if seat.place.slot >= 0 and timings.queue_s > SUSPECT_S:
+            station.company.suspect()  # the slot that we named was at work for somebody else
         station.loader.served(prompt.call.model, timings.load_s)
         self._composer.learn(prompt, timings.prompt_tokens, station.facts)
 
-    async def _streamed(
-        self, prompt: Prompt, station: Station, seat: Seat, relay: Relay
-    ) -> tuple[Timings, str]:
-        loop = asyncio.get_running_loop()
-        call = prompt.call
-        given_s = patience_s = self._patience.for_first_token(seat.order.first_token_s)
-        if call.deadline_s is not None:
-            patience_s = min(patience_s, max(0.0, call.deadline_s - self._clock()))
-        timings: Timings | None = None
-        said: list[str] = []
-        thought = False
-        slot = seat.place.slot if station.residency.pins else None
-        try:
-            async with asyncio.timeout(patience_s) as guard:
-                async with aclosing(station.engine.stream(call, slot=slot)) as upstream:
-                    async for item in upstream:
-                        if isinstance(item, Timings):
-                            timings = item
-                            continue
-                        seat.prefilled = True
-                        relay.put(item)
-                        said.append(item.text)
-                        if item.thinking and not thought:
-                            thought = True
-                            self._composer.thought(prompt, station.facts)
-                        if relay.full:
-                            guard.reschedule(None)
-                            await relay.room(self._patience.slow_reader_s)
-                            if not relay.readers:
-                                raise StreamBroken("nobody reads this answer")
-                        guard.reschedule(loop.time() + self._patience.gap_s)
-        except TimeoutError as error:
-            waited_s = self._clock() - seat.started_s
-            if not relay.started and patience_s < given_s:
-                raise WaitTimeout(f"no first token within {waited_s:.1f} s", waited_s=waited_s) from error
-            raise StreamBroken(f"{station.name} went silent for {waited_s:.1f} s") from error
-        except FluidoError:
-            seat.refused = True
-            raise
-        if timings is None:
-            raise StreamBroken(f"{station.name} ended without timings")
-        seat.outcome = Outcome.OK
-        seat.units = station.estimate.work(timings)
-        hidden = station.facts is not None and station.facts.slots is None
-        seat.crowded = hidden and timings.queue_s > CROWDED_S + CROWDED_SHARE * timings.total_s
-        answer = "".join(said)
-        if thought and not answer.strip():
-            raise only_thoughts(timings)
-        return timings, answer
+    def _has_elsewhere(self, job: Job, station: Station) -> bool:
+        """Whether another engine could take the call when the first token is late here."""
+        others = (each for each in self._stations if each is not station and each.health.up)
+        return job.asked < ATTEMPTS and any(
+            other.name not in job.refusals and other.missing(job.call.model) is None for other in others
+        )

@@ -3,31 +3,24 @@
 import asyncio
 import time
 from collections.abc import Callable
-from functools import partial
 
 from fluido.errors import Closed, FluidoError, LimitReached, WaitTimeout
 from fluido.flow.obeyed import Obeyed
 from fluido.laws.base import Law
 from fluido.llm.engine import Engine, EngineFacts
-from fluido.llm.estimate import Estimate
-from fluido.llm.health import Health
 from fluido.llm.knee import Knee
-from fluido.llm.loader import Loader
 from fluido.llm.pace import Pace
-from fluido.llm.proof import say_something
 from fluido.llm.queue import CallQueue, Reservation, Ticket
-from fluido.llm.residency import Residency
+from fluido.llm.residency import UNPLACED, Placement
 from fluido.llm.seat import Order, ResidencyStats, Seat
-from fluido.llm.seats import Seats
+from fluido.llm.upstream import UNKNOWN_SLOTS, Upstream
 from fluido.metrics import FlowStats, Histogram
 from fluido.sample import Outcome, Sample
 
-UNKNOWN_SLOTS = 1
 SHORT_RATIO = 3.0
-IDLE_SHARE = 0.9
 
 
-class Station:
+class Station(Upstream):
     """Admits calls to one engine.
 
     `law` decides how many are in flight; without one it is the engine's slots.
@@ -42,31 +35,18 @@ class Station:
         max_waiting: int = 256,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.engine = engine
-        self.model = model
-        self.facts: EngineFacts | None = None
-        self.estimate = Estimate()
+        super().__init__(engine, model=model, clock=clock)
         self.queue = CallQueue(max_waiting=max_waiting)
-        self.residency = Residency()
-        self.loader = Loader(self._load, self._pause, self._resume, clock=clock)
-        self.health = Health(self._probe, partial(say_something, engine, model), self._changed)
         self._make_law = law or (lambda facts: Knee(facts.slots))
         self._obeyed = Obeyed(Knee(UNKNOWN_SLOTS))
         self._pinned: float | None = None
-        self._clock = clock
         self._closed = self._paused = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._pace = Pace()
-        self.seats = Seats(clock, self._gone)
         self._waits, self._services = Histogram(), Histogram()
         self._admitted = self._refused = self._timed_out = self._cancelled = 0
         self._completed = self._overloads = 0
-
-    @property
-    def name(self) -> str:
-        """The engine's name."""
-        return self.engine.name
 
     @property
     def inflight(self) -> int:
@@ -78,30 +58,10 @@ class Station:
         """How many may be."""
         return max(1, int(self._obeyed.value if self._pinned is None else self._pinned))
 
-    @property
-    def tells_residency(self) -> bool:
-        """Whether what the engine holds can be known: it has slots, told or found."""
-        return self.facts is not None and self.facts.kind != "openai"
-
     async def open(self) -> None:
-        """Connect and ask the engine about itself; an engine that is away is waited for in the background."""
+        """Connect and ask the engine about itself; one that is away is waited for in the background."""
         self._closed = False
-        await self.engine.open()
-        try:
-            await self._probe()
-        except FluidoError as error:
-            self.health.down(str(error))
-
-    async def ready(self, model: str) -> None:
-        """Return when `model` can be served; see `Loader.ready`."""
-        if self.facts is not None and self.facts.loads:
-            await self.loader.ready(model)
-
-    async def _load(self, model: str, window_tokens: int | None) -> None:
-        await self.engine.load(model, window_tokens)
-        if window_tokens is not None:
-            await self._probe()
-            self.residency.clear()
+        await self._connect()
 
     async def _pause(self) -> None:
         self._paused = True
@@ -114,30 +74,19 @@ class Station:
     async def close(self) -> None:
         """Refuse everybody and let go of the engine. Idempotent."""
         self._closed = True
-        await self.health.close()
-        await self.loader.close()
         for ticket in self.queue.drain():
             ticket.shed(Closed("the dispatcher was closed"))
-        await self.engine.close()
+        await self._disconnect()
 
-    async def _probe(self) -> None:
-        before, self.facts = self.facts, await self.engine.facts(self.model)
-        if before is None or before.instance != self.facts.instance or before.slots != self.facts.slots:
-            self.residency = Residency(self.facts.slots or UNKNOWN_SLOTS, pins=self.facts.pins_slots)
-        if before is None or before.slots != self.facts.slots:
-            self._obeyed = Obeyed(self._make_law(self.facts))
-        self.loader.idle_s = IDLE_SHARE * self.facts.idle_s
-        self.loader.forget()
-        if self.facts.resident:
-            self.loader.served(self.facts.named(self.model), 0.0)
+    def _resized(self, facts: EngineFacts) -> None:
+        self._obeyed = Obeyed(self._make_law(facts))
 
     def _changed(self, up: bool) -> None:
         if up:
             self._grant()
             return
-        self.residency.clear()  # whatever comes back has forgotten
         for ticket in self.queue.drain():
-            ticket.shed(self.health.unavailable(self.name))
+            ticket.shed(self.health.unavailable())
 
     def pin(self, value: float) -> None:
         """Hold the limit at `value`; the law is not listened to until `unpin`."""
@@ -159,7 +108,7 @@ class Station:
         return self._pace.factor * self._work_ahead_s(order)
 
     def _work_ahead_s(self, order: Order) -> float:
-        if self._is_free(order.cost_s):
+        if self._is_free(order):
             return 0.0
         running_s = sum(self._left_s(seat) for seat in self.seats)
         return (running_s + self.queue.ahead(order, self._clock())[1]) / self.limit
@@ -181,8 +130,8 @@ class Station:
         """
         self._check_up()
         came_s = self._clock()
-        if not len(self.queue) and self._has_room(order.cost_s):
-            return self._sit(order, came_s)
+        if not len(self.queue) and self._has_room(order.cost_s, order.tokens):
+            return await self._settled(self._sit(order, came_s))
         seat: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
 
         def grant() -> bool:
@@ -196,32 +145,41 @@ class Station:
                 self._refused += 1
                 seat.set_exception(error)
 
-        ticket = Ticket(order.cost_s, grant, shed, order.lane, order.key, order.tenant)
+        ticket = Ticket(order.cost_s, grant, shed, order.lane, order.key, order.tenant, order.tokens)
         ahead_s = self._queue_up(ticket, order, had_place=had_place)
         self._grant()
-        claimed = self.residency.claim(order.prefix)
+        index = self.residency
+        claimed = index.claim(order.prefix)
         try:
             taken = await self._wait(ticket, seat, order.deadline_s, came_s)
         finally:
-            self.residency.unclaim(claimed)
+            index.unclaim(claimed)
         self._pace.learn(taken.waited_s, ahead_s)
-        return taken
+        return await self._settled(taken)
+
+    async def _settled(self, seat: Seat) -> Seat:
+        try:
+            await self.settle(seat)
+        except BaseException:
+            self.release(seat)
+            raise
+        return seat
 
     def check(self, order: Order) -> None:
         """Raise what `admit` would raise at once for `order`, and queue nothing."""
         self._check_up()
-        if not self._is_free(order.cost_s):
+        if not self._is_free(order):
             self._check_line(order)
 
-    def _is_free(self, cost_s: float) -> bool:
+    def _is_free(self, order: Order) -> bool:
         """Whether a call would be served at once: nobody waits, and the reserved places leave room."""
-        return not len(self.queue) and self._has_room(cost_s, self.queue.reserved)
+        return not len(self.queue) and self._has_room(order.cost_s, order.tokens, self.queue.reserved)
 
     def _check_up(self) -> None:
         if self._closed:
             raise Closed("the dispatcher was closed")
         if not self.health.up:
-            raise self.health.unavailable(self.name)
+            raise self.health.unavailable()
 
     def _check_line(self, order: Order) -> None:
         """Refuse whom the queue has no place for, and who cannot be served in time: nobody for a guess."""
@@ -278,11 +236,12 @@ class Station:
         now_s = self._clock()
         seat = Seat(
             order=order,
-            place=self.residency.place(order.prefix, self.seats.slots),
+            place=Placement(UNPLACED, 0),
             waited_s=now_s - came_s,
             started_s=now_s,
             inflight=self.inflight + 1,
             limit=float(self.limit),
+            residency=self.residency,
         )
         self.seats.take(seat)
         self._idle.clear()
@@ -297,9 +256,10 @@ class Station:
         self._haunt(seat)
         self._tell_idle()
         if seat.leaves is None:
-            self.residency.lost(seat.place.slot)
+            seat.residency.lost(seat.place.slot)
         else:
-            self.residency.served(seat.place.slot, seat.leaves)
+            seat.residency.served(seat.place.slot, seat.leaves)
+        self.company.served(seat.place.slot)
         if seat.outcome is Outcome.OK:
             self._completed += 1
             self._services.record(now_s - seat.started_s)
@@ -337,16 +297,17 @@ class Station:
             self._idle.set()
 
     def _grant(self) -> None:
-        while (ticket := self.queue.peek()) is not None and self._has_room(ticket.cost_s):
+        while (ticket := self.queue.peek()) is not None and self._has_room(ticket.cost_s, ticket.tokens):
             self.queue.pop()
             ticket.grant()
 
-    def _has_room(self, cost_s: float, reserved: int = 0) -> bool:
+    def _has_room(self, cost_s: float, tokens: int = 0, reserved: int = 0) -> bool:
         """Whether one more may be in flight: under the limit, or a short one beside long ones that hold it.
 
-        With a limit of one, a long answer would keep everybody waiting for half a minute.
+        With a limit of one, a long answer would keep everybody waiting for half a minute. Where the slots
+        share one buffer, the tokens in flight have to fit it as well.
         """
-        if self._paused:
+        if self._paused or not self.purse.takes(tokens, sum(seat.order.tokens for seat in self.seats)):
             return False
         if self.inflight + reserved < self.limit:
             return True
