@@ -13,7 +13,8 @@ class EngineOptions:
 
     `slots` requests are answered at once, each with `slot_tokens` of context. `prompt_cache_mib` bounds the
     memory in which prompts that lost their slot are kept (0: none). `threads=None`: llama.cpp chooses.
-    A prompt is read `batch_tokens` at a time: between two of them the engine notices who has left.
+    `one_buffer` is how llama-server starts without `-np`: all slots share `slot_tokens`. A prompt is
+    read `batch_tokens` at a time: between two of them the engine notices who has left.
     `chat_template` (Jinja) stands in for the model's own.
     """
 
@@ -23,6 +24,7 @@ class EngineOptions:
     threads: int | None = None
     batch_tokens: int = 512
     micro_batch_tokens: int = 512
+    one_buffer: bool = False
     chat_template: str = ""
 
 

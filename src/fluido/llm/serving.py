@@ -18,6 +18,7 @@ from fluido.llm.errors import (
     EngineBusy,
     ModelMissing,
     PromptTooLong,
+    StreamBroken,
 )
 from fluido.llm.health import Health
 from fluido.llm.profile import runner_notes
@@ -105,7 +106,8 @@ class Serving:
             # It was let in beside too many tokens: our mistake, and known better now.
             job.crowded += 1
             job.asked -= job.crowded < CROWDED_TRIES
-        if job.asked >= ATTEMPTS:
+        told = isinstance(error, StreamBroken) and error.told
+        if job.asked >= ATTEMPTS or (told and not self._has_elsewhere(job, station)):
             return False
         await self._till_sure(job)
         if not any(each.health.up for each in self._stations):
