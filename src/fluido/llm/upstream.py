@@ -28,6 +28,7 @@ IDLE_SHARE = 0.9
 # A look at the slots before a pin costs the call its own time: an engine at work answers after its batch.
 LOOK_S = 0.05
 PULSE_S = 2.0
+OPEN_S = 10.0
 FINDS, FIND_S = 3, 0.02
 
 _log = logging.getLogger("fluido.llm")
@@ -86,6 +87,8 @@ class Upstream:
         await self.engine.open()
         self._opening = asyncio.create_task(self._probe(), name="fluido-llm-first-look")
         await asyncio.wait({self._opening}, timeout=SURE_S)
+        if not self._opening.done() and await self._is_there():
+            await asyncio.wait({self._opening}, timeout=OPEN_S)
         if not self._opening.done():
             self.health.down("it has not answered yet")
             return
@@ -95,6 +98,17 @@ class Upstream:
         if not isinstance(error, FluidoError):
             _log.error("%s cannot be asked: %r", self.name, error, exc_info=error)
         self.health.down(error)
+
+    async def _is_there(self) -> bool:
+        """Whether an engine whose facts take long answers a cheap question."""
+        if not isinstance(self.engine, Telling):
+            return False
+        try:
+            async with asyncio.timeout(PULSE_S):
+                await self.engine.pulse(self.model)
+        except Exception:  # noqa: BLE001  (whatever its adapter raises, it is not there)
+            return False
+        return True
 
     async def _disconnect(self) -> None:
         await self.health.close()
