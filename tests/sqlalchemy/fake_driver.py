@@ -45,7 +45,9 @@ class FakeDriver:
     def pool(self, *, min: int = 0, max: int = 2, **options: Any) -> AdaptivePool:  # noqa: A002  (Limits' own words)
         """A pool on this driver that opens connections without pause."""
         limits = {
-            name: options.pop(name) for name in ("max_waiting", "lifetime_s", "idle_s") if name in options
+            name: options.pop(name)
+            for name in ("max_waiting", "lifetime_s", "idle_s", "start")
+            if name in options
         }
         return AdaptivePool(self, limit=Limits(min=min, max=max, open_every_s=0.0, **limits), **options)
 

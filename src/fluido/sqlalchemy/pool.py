@@ -112,8 +112,9 @@ class AdaptivePool(Pool):
         self._at_once = 0  # how many did not wait; in `_waits` once somebody asks
         self.opening = 0  # how many connections are being opened
         self._drained: asyncio.Event | None = None
-        # One more for each dispose() and drain(): what was opened before is closed when it comes back.
+        # What was opened in an earlier generation is closed when it comes back: nobody will ask for it here.
         self._generation = 0
+        self._disposed = False
         self.keeper = Keeper(self)
         self.relief = Relief(self)
 
@@ -218,6 +219,10 @@ class AdaptivePool(Pool):
     def recreate(self) -> "AdaptivePool":
         """Return a pool of the same kind that goes on with the same law, pin, cap and lanes."""
         self.logger.info("Pool recreating")
+        if self._disposed:  # not so in a forked child, where the connections are its parent's
+            self._disposed = False
+            self._generation += 1
+            self._close_idle()
         arguments = {name: value for name, value in self._arguments.items() if name != "events"}
         # Listeners come with the dispatch. The others may have been set since.
         now = {"limit": self.limits, "law": self.law, "echo": self.echo, "dialect": self._dialect}
@@ -234,12 +239,11 @@ class AdaptivePool(Pool):
             self.pin(other.limiter.pinned)
 
     def dispose(self) -> None:
-        """Close every idle connection. Those in use are closed when they come back; the pool stays usable."""
-        self._generation += 1
+        """Close every idle connection; those in use too when they come back, once the pool was replaced."""
+        self._disposed = True
         self.keeper.disarm()
         self.relief.disarm()
-        while self._idle:
-            self._forget(self._idle.pop()).close()
+        self._close_idle()
         self.logger.info("Pool disposed. %s", self.status())
 
     async def drain(self, timeout_s: float) -> bool:
@@ -355,6 +359,10 @@ class AdaptivePool(Pool):
             self.limiter.learn(
                 Sample("connect", asked_s, self._clock(), 0.0, gate.inflight, gate.limit, outcome)
             )
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._forget(self._idle.pop()).close()
 
     def _forget(self, record: Entry) -> Entry:
         self._opened -= 1
