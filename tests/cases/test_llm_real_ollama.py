@@ -21,6 +21,7 @@ from fluido.llm import (
 )
 from tests.servers.absent import NO_OLLAMA
 from tests.servers.conftest import ollama_engine
+from tests.servers.sentinel import eventually
 
 pytestmark = [
     pytest.mark.anyio,
