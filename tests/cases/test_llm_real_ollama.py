@@ -51,9 +51,13 @@ async def ask(url: str, path: str, body: object = None) -> dict:
 
 async def unload(url: str) -> None:
     for model in (await ask(url, "/api/ps"))["models"]:
-        await ask(
-            url, "/api/chat", {"model": model["name"], "messages": [], "keep_alive": 0, "stream": False}
-        )
+        body = {"model": model["name"], "messages": [], "keep_alive": 0, "stream": False}
+        await ask(url, "/api/chat", body)
+
+    async def is_empty() -> bool:
+        return not (await ask(url, "/api/ps"))["models"]
+
+    await eventually(is_empty, within_s=30)
 
 
 async def answer(dispatcher: Dispatcher, call: Call) -> tuple[str, Timings]:
