@@ -75,11 +75,11 @@ class TokenEstimate:
 
     def of(self, message: Message) -> int:
         """The tokens of one message with its markers, estimated."""
-        plain, wide = _units(message.content)
-        return MESSAGE_OVERHEAD_TOKENS + math.ceil(self._weighed(plain, wide))
-
-    def _weighed(self, plain: int, wide: int) -> float:
-        return plain * self._plain.in_force + wide * self._wide.in_force
+        content = message.content
+        if content.isascii():
+            return MESSAGE_OVERHEAD_TOKENS + math.ceil(len(content) * self._plain.in_force)
+        plain, wide = _units(content)
+        return MESSAGE_OVERHEAD_TOKENS + math.ceil(plain * self._plain.in_force + wide * self._wide.in_force)
 
     def of_all(self, messages: tuple[Message, ...]) -> int:
         """The tokens of a whole prompt, estimated."""

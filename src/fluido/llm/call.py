@@ -187,12 +187,12 @@ class Call:
     window_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.messages, tuple) and all(_is_plain(each) for each in self.messages)):
+        if not (isinstance(self.messages, tuple) and all(map(_is_plain, self.messages))):
             object.__setattr__(self, "messages", _messages(self.messages))
 
 
 def _is_plain(message: object) -> bool:
-    return isinstance(message, Message) and isinstance(message.content, str)
+    return type(message) is Message and type(message.content) is str
 
 
 def _messages(given: object) -> tuple[Message, ...]:
