@@ -262,6 +262,15 @@ class Renamed(OpenAIShape):
             )
 
 
+class Hangs(OpenAIShape):
+    """A server that does not answer at all for what it does not know."""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if request.path.startswith(("/api/", "/v1/model")) and request.path != "/v1/models":
+            await asyncio.Event().wait()
+        return await super().handle(request)
+
+
 class KeepsOpen(OpenAIShape):
     """A server that says why it ended and neither `[DONE]` nor good-bye."""
 

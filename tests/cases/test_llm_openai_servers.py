@@ -27,6 +27,7 @@ from tests.cases.engine_shapes import (
     VLLM,
     Body,
     Gemma,
+    Hangs,
     KeepsOpen,
     LiteLLM,
     LMStudio,
@@ -259,6 +260,11 @@ async def test_a_conversation_goes_on_over_the_window(shape: type[OpenAIShape]) 
         assert dispatcher.stats().failed == 0
     refused = len(server.bodies) - 12
     assert refused <= (2 if shape is SilentWindow else 1)
+
+
+async def test_a_server_that_hangs_at_what_it_does_not_know_is_used() -> None:
+    async with running(Hangs()) as server, Dispatcher([OpenAIEngine(server.url)]) as dispatcher:
+        assert (await answer(dispatcher))[0]
 
 
 async def test_the_window_may_be_said() -> None:

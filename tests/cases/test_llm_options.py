@@ -53,6 +53,13 @@ def test_two_names_of_one_option_must_agree() -> None:
         Options.parse({"max_tokens": 5, "num_predict": 6})
 
 
+def test_options_may_be_a_mapping_too() -> None:
+    call = Call((Message("user", "q"),), options={"max_tokens": 4, "temperature": 0})
+    assert call.options == Options(num_predict=4, temperature=0.0)
+    with pytest.raises(CallRejected, match="temperature"):
+        Call((Message("user", "q"),), options={"temprature": 0})
+
+
 def test_messages_of_other_clients() -> None:
     call = Call(
         [

@@ -187,6 +187,8 @@ class Call:
     window_tokens: int | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.options, Mapping):
+            object.__setattr__(self, "options", Options.parse(self.options))
         if not (isinstance(self.messages, tuple) and all(map(_is_plain, self.messages))):
             object.__setattr__(self, "messages", _messages(self.messages))
 

@@ -46,6 +46,7 @@ THINKING_SIGNS = ("<think>", "enable_thinking", "reasoning_content", "<|channel|
 # Where servers tell the window that `/v1/models` does not: TabbyAPI, KoboldCpp.
 WINDOW_PLACES = ("/v1/model", "/api/extra/true_max_context_length")
 LM_STUDIO = "/api/v0/models"
+EXTRA_ASK_S = 1.0
 NO_KEY = frozenset({401, 403, 407})
 # A proxy that says so has nobody behind it.
 GATEWAY_STATUS = frozenset({502, 504})
@@ -169,17 +170,22 @@ class OpenAIEngine:
         models = listed(listing)
         if self._window or any(each.window_tokens for each in models):
             return models
-        status, listing = await self._transport.ask("GET", LM_STUDIO)
-        known = {each.name: each for each in listed(listing)} if status == 200 else {}
+        known = {each.name: each for each in listed(await self._if_told(LM_STUDIO))}
         self._is_lm_studio = bool(known)
         return [known.get(each.name, each) for each in models]
 
     async def _told_window(self) -> int:
         for place in WINDOW_PLACES:
-            status, reply = await self._transport.ask("GET", place)
-            if status == 200 and (window := told_window(reply)):
+            if window := told_window(await self._if_told(place)):
                 return window
         return 0
+
+    async def _if_told(self, path: str) -> dict[str, object]:
+        """A page that only some servers have; one that does not answer for it has none."""
+        with suppress(EngineUnavailable):
+            status, reply = await self._transport.ask("GET", path, timeout_s=EXTRA_ASK_S)
+            return reply if status == 200 else {}
+        return {}
 
     async def _names(self) -> list[str]:
         with suppress(EngineUnavailable):
