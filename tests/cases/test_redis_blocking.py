@@ -20,8 +20,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from fluido.redis import Redis
 
 from .narrow_path import NarrowPath
+from .redis_versions import sharing
 
-pytestmark = [pytest.mark.anyio, pytest.mark.servers]
+pytestmark = [pytest.mark.anyio, pytest.mark.servers, sharing]
 CLIENTS = [redis.asyncio.Redis, Redis]
 Client = Any
 
@@ -128,7 +129,7 @@ async def test_a_dead_path_without_retries_is_a_timeout_as_in_stock(redis_url: s
 
 
 async def test_a_wait_longer_than_the_socket_timeout_ends_when_asked(redis_url: str) -> None:
-    async with Redis.from_url(redis_url, socket_timeout=0.1) as client:
+    async with Redis.from_url(redis_url, socket_timeout=0.5) as client:
         began_s = time.monotonic()
         answers = await asyncio.gather(
             client.blpop("none", timeout=2.2),
@@ -144,7 +145,7 @@ async def test_a_wait_longer_than_the_socket_timeout_ends_when_asked(redis_url: 
 
 
 async def test_an_element_that_is_an_empty_string_is_an_answer(redis_url: str) -> None:
-    async with Redis.from_url(redis_url, socket_timeout=0.1) as client:
+    async with Redis.from_url(redis_url, socket_timeout=1.0) as client:
         waiting = asyncio.create_task(client.brpoplpush("q", "to", 0))
         await asyncio.sleep(1.2)  # into the second piece
         await client.rpush("q", "")

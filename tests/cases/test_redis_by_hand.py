@@ -13,7 +13,9 @@ from redis.exceptions import DataError, ResponseError
 from fluido.redis import Redis
 from fluido.redis.options import Options
 
-pytestmark = [pytest.mark.anyio, pytest.mark.servers]
+from .redis_versions import sharing
+
+pytestmark = [pytest.mark.anyio, pytest.mark.servers, sharing]
 
 
 @pytest.fixture
@@ -100,18 +102,25 @@ class Shouting(str):
     "value", [Shouting("z"), memoryview(b"abcdef")[::2], bytearray(b"x"), 1.5, "ñ", 10**30]
 )
 async def test_a_value_is_packed_the_same_way_everywhere(client: Redis, redis_url: str, value: Any) -> None:
-    await client.set("direct", value)
-    await client.pipeline().set("block", value).execute()
-    await client.pipeline(transaction=False).set("pipeline", value).execute()
-    pipe = client.pipeline(transaction=False)
-    pipe.set("alone", value).execute_command("CLIENT", "ID")
-    await pipe.execute()
-    found = set(await client.mget("direct", "block", "pipeline", "alone"))
+    calls = [
+        client.set("direct", value),
+        client.pipeline().set("block", value).execute(),
+        client.pipeline(transaction=False).set("pipeline", value).execute(),
+        client.pipeline(transaction=False).set("alone", value).execute_command("CLIENT", "ID").execute(),
+    ]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
     if not isinstance(value, memoryview):  # which stock refuses
         async with redis.asyncio.Redis.from_url(redis_url) as stock:
-            await stock.set("stock", value)
-            found.add(await stock.get("stock"))
-    assert len(found) == 1
+            answers += await asyncio.gather(stock.set("stock", value), return_exceptions=True)
+    found = await client.mget("direct", "block", "pipeline", "alone")
+    found += [await client.get("stock")] if len(answers) > 4 else []
+    refused = {str(answer) for answer in answers if isinstance(answer, DataError)}
+    if refused:  # a bytearray, before redis-py 8
+        assert len(refused) == 1
+        assert all(isinstance(answer, DataError) for answer in answers)
+    else:
+        assert len(set(found)) == 1
+        assert found[0] is not None
 
 
 async def test_what_redis_py_refuses_is_refused_everywhere(client: Redis) -> None:
@@ -133,5 +142,7 @@ async def test_the_typed_options_are_those_of_redis_py() -> None:
     stock = inspect.signature(redis.asyncio.Redis.__init__).parameters
     ours = inspect.signature(Redis.__init__).parameters
     assert list(ours) == [*stock, "sharing"]
-    assert set(Options.__annotations__) == set(stock) - {"self"}
+    assert set(Options.__annotations__) >= set(stock) - {"self"}
+    if redis.__version__ >= "8.1":  # older ones have not all of them
+        assert set(Options.__annotations__) == set(stock) - {"self"}
     assert get_type_hints(Redis.from_url)["single_connection_client"] is bool

@@ -17,7 +17,9 @@ import uvloop
 
 from fluido.redis import Redis
 
-pytestmark = pytest.mark.servers
+from .redis_versions import sharing
+
+pytestmark = [pytest.mark.servers, sharing]
 RUNNERS: list[Callable[[Coroutine[Any, Any, Any]], Any]] = [asyncio.run, uvloop.run]
 
 

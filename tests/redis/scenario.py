@@ -182,7 +182,7 @@ class Play:
             self.begin_run(size)
             await ticks(1)
             list(self.tasks.values())[-1].cancel()
-        else:
+        elif hasattr(self.client.connection_pool, "update_active_connections_for_reconnect"):
             await self.client.connection_pool.update_active_connections_for_reconnect()
 
     def unsent(self) -> bytes:

@@ -2,7 +2,7 @@
 
 It borrows a connection from the user's own pool, so that handshake, credentials, TLS, SELECT, Sentinel and
 maintenance notifications stay redis-py's work, then hands its transport and its reply reader to a link.
-`obstacle` and `unfit` look first: whoever gets a reason from them stays on redis-py's ordinary path.
+`obstacle` and `unfit` look first: who gets a reason from them stays on redis-py's ordinary path.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import redis.asyncio.sentinel
 from redis._parsers.encoders import Encoder
 from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError, RedisError
+from redis.exceptions import MaxConnectionsError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fluido.redis.routing import PLAIN
@@ -48,6 +48,8 @@ __all__ = [
     "Wire",
     "close_idle",
     "contiguous",
+    "exhausted",
+    "forget_dead",
     "hiredis",
     "observed",
     "obstacle",
@@ -66,8 +68,7 @@ _POOL_PARTS: Final = (
     "make_connection", "ensure_connection", "get_connection", "can_get_connection", "release",
     "max_connections", "connection_kwargs", "_in_use_connections", "_available_connections",
 )  # fmt: skip
-_Client: Any = redis.asyncio.client.Redis
-_Pipeline: Any = redis.asyncio.client.Pipeline
+_Client, _Pipeline = redis.asyncio.client.Redis, redis.asyncio.client.Pipeline
 # What we call or put in the place of redis-py's own, with so many arguments after `self`.
 _CALLS: Final[tuple[tuple[Any, str, int], ...]] = (
     (_Client, "parse_response", 2),
@@ -90,11 +91,15 @@ class Unfit(Exception):
     """This pool's connections cannot be shared; the text says why."""
 
 
+def version() -> tuple[int, ...]:
+    """Of redis-py: its first two numbers."""
+    return tuple(int(part) for part in redis.__version__.split(".")[:2] if part.isdigit())
+
+
 @cache
 def obstacle() -> str | None:
     """Why no connection of the installed redis-py can be shared; None when nothing stands in the way."""
-    version = tuple(int(part) for part in redis.__version__.split(".")[:2] if part.isdigit())
-    if version < OLDEST:
+    if version() < OLDEST:
         return f"redis-py {redis.__version__} is older than 6.4"
     if hiredis is None or not hasattr(hiredis, "PushNotification"):
         return "hiredis 3.2 or newer is not installed"
@@ -302,6 +307,11 @@ class Wire:
             _uncount(self.pool, self.connection)
 
 
+def exhausted(error: Exception) -> bool:
+    """Whether a pool has no connection left: no class of its own before redis-py 7.2."""
+    return isinstance(error, MaxConnectionsError) or str(error) == "Too many connections"
+
+
 def contiguous(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """The arguments with every memoryview as the bytes it shows: redis-py refuses one with a stride."""
     if memoryview in map(type, args):
@@ -320,6 +330,16 @@ async def close_idle(pool: ConnectionPool) -> None:
     for connection in tuple(cast("Any", pool)._available_connections):
         if getattr(connection._reader, "_loop", None) is loop:
             await connection.disconnect(nowait=True)
+
+
+def forget_dead(pool: ConnectionPool) -> None:
+    """Drop what connections of closed loops hold: redis-py would try to close it, and fail."""
+    untyped: Any = pool
+    for connection in (*untyped._available_connections, *untyped._in_use_connections):
+        loop = getattr(connection._reader, "_loop", None)
+        if loop is not None and loop.is_closed():
+            connection._reader = connection._writer = None
+            connection._parser.on_disconnect()
 
 
 async def take(pool: ConnectionPool, *, alone: bool) -> Wire:

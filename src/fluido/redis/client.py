@@ -9,11 +9,11 @@ from typing import Any, Self, Unpack, cast
 import redis.asyncio
 from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
-from redis.exceptions import MaxConnectionsError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from fluido.metrics import FlowStats
 from fluido.redis import blocking
-from fluido.redis.adapter import Reply, Unfit, contiguous, obstacle
+from fluido.redis.adapter import Reply, Unfit, contiguous, exhausted, obstacle
 from fluido.redis.bulk import key_of, reply_bytes
 from fluido.redis.counts import Counts, Tally
 from fluido.redis.hand import Hands
@@ -280,8 +280,10 @@ class Redis(redis.asyncio.Redis):
             args = contiguous(args)
             try:
                 reply = await self._once_or_ordinary(args, dict(options))
-            except MaxConnectionsError:
-                pass  # others were faster: there is room on the shared one
+            except RedisConnectionError as error:
+                if not exhausted(error):
+                    raise
+                # Others were faster: there is room on the shared one.
             else:
                 if rough_bytes((args,)) <= mux.sharing.bulk_bytes:
                     if reply_bytes(reply, mux.sharing.bulk_bytes) < mux.sharing.bulk_bytes:

@@ -9,6 +9,7 @@ from typing import Any
 
 from redis.asyncio.connection import ConnectionPool
 
+from fluido.redis.adapter import forget_dead
 from fluido.redis.mux import Mux
 from fluido.redis.poolstate import PoolState
 from fluido.redis.sharing import Sharing
@@ -56,12 +57,15 @@ class Muxes:
                 self._seen = True
                 forked = self._pid != os.getpid()
                 self._pid = os.getpid()
+                dead = not forked and any(each.is_closed() for each in self._by_loop)
                 for other in [each for each in self._by_loop if forked or each.is_closed()]:
                     mux = self._by_loop.pop(other)
                     if forked:
                         _INHERITED.append(mux)
                     else:
                         mux.forget()
+                if dead:
+                    forget_dead(self.state.pool)
                 mux = self._by_loop[loop] = Mux(self.state, loop)
                 self.state.loops_at_once = len(self._by_loop) > 1
         return mux
@@ -69,6 +73,7 @@ class Muxes:
     async def aclose(self) -> None:
         """Close the links of this loop now; those of other loops close themselves."""
         loop = asyncio.get_running_loop()
+        forget_dead(self.state.pool)
         for mux in tuple(self._by_loop.values()):
             if mux.loop is loop:
                 await mux.aclose()
