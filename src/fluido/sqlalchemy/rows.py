@@ -34,8 +34,8 @@ _TOO_MUCH = ("57014", "53200", "54")
 _LOCKED = "55P03"
 # "cached plan must not change result type", after a migration: the same again is planned anew.
 _STALE = "0A000"
-# Each number of rows is another statement to prepare: with these few all numbers are made up.
-_SIZES = (1000, 512, 384, 256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
+# Each number of rows is another statement to prepare: larger ones are made up of these few and a rest.
+_SIZES = (1000, 768, 512, 384, 256, 192, 128, 96, 64, 48)
 
 
 def _bound(patience_s: float) -> str:
@@ -253,7 +253,7 @@ class RowWriter:
                     end += 1
             if one_text:
                 count = end - start
-                end = start + next(size for size in _SIZES if size <= count)
+                end = start + next((size for size in _SIZES if size <= count), count)
             yield rows[start:end]
             start = end
 

@@ -4,6 +4,7 @@ A guess decides nothing: a suspected row is sent in a statement of its own, and 
 """
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 Row = Mapping[str, Any]
-Check = Callable[[Any], bool]
+# The indices of the bad ones among a column's values. One loop a column, as this runs for every batch.
+Check = Callable[[list[Any]], list[int]]
 _MISSING = object()
 _ELEMENT = re.compile(r"element #(\d+) of executemany")
 _ARGUMENT = re.compile(r"query argument \$(\d+)")
@@ -30,16 +32,14 @@ class Suspicion:
 
     def of(self, rows: Sequence[Row]) -> list[int]:
         """The indices of the rows that will probably be refused."""
-        checks = self._checks
-        return [
-            index
-            for index, row in enumerate(rows)
-            if any(check(row.get(key, _MISSING)) for key, check in checks)
-        ]
+        found: set[int] = set()
+        for key, check in self._checks:
+            found.update(check([row.get(key, _MISSING) for row in rows]))
+        return sorted(found)
 
     def refuted(self, row: Row) -> None:
         """The server took a suspected row: a trigger mends it, or the table differs from its declaration."""
-        self._checks = [(key, check) for key, check in self._checks if not check(row.get(key, _MISSING))]
+        self._checks = [(key, check) for key, check in self._checks if not check([row.get(key, _MISSING)])]
 
 
 def blamed(error: BaseException, rows: Sequence[Row], names: Mapping[str, str]) -> int | None:
@@ -74,9 +74,7 @@ def _checks_of(column: sa.Column[Any], table: sa.Table) -> list[Check]:
             or column.computed is not None
             or column is table.autoincrement_column
         )
-        checks.append(
-            (lambda value: value is None) if made else (lambda value: value is None or value is _MISSING)
-        )
+        checks.append(_null if made else _null_or_missing)
     kind = column.type
     if type(kind).__module__.startswith("sqlalchemy."):
         if isinstance(kind, sa.String) and not isinstance(kind, sa.Enum):
@@ -87,22 +85,44 @@ def _checks_of(column: sa.Column[Any], table: sa.Table) -> list[Check]:
     return checks
 
 
+def _null(values: list[Any]) -> list[int]:
+    return [index for index, value in enumerate(values) if value is None]
+
+
+def _null_or_missing(values: list[Any]) -> list[int]:
+    return [index for index, value in enumerate(values) if value is None or value is _MISSING]
+
+
 def _bad_text(length: int | None) -> Check:
-    def check(value: Any) -> bool:
+    most = sys.maxsize if length is None else length
+
+    def is_bad(value: Any) -> bool:
         if type(value) is str:
-            if length is not None and len(value) > length:
-                return True
-            return "\0" in value or not (value.isascii() or _encodes(value))
+            return len(value) > most or "\0" in value or not _encodes(value)
         return value is not None and value is not _MISSING
+
+    def check(values: list[Any]) -> list[int]:
+        return [
+            index
+            for index, value in enumerate(values)
+            if not (type(value) is str and value.isascii() and "\0" not in value and len(value) <= most)
+            and is_bad(value)
+        ]
 
     return check
 
 
 def _bad_int(most: int) -> Check:
-    def check(value: Any) -> bool:
-        if type(value) is int:
-            return not -most <= value < most
-        return value is not None and value is not _MISSING and type(value) is not bool
+    def check(values: list[Any]) -> list[int]:
+        return [
+            index
+            for index, value in enumerate(values)
+            if not (
+                -most <= value < most
+                if type(value) is int
+                else value is None or value is _MISSING or type(value) is bool
+            )
+        ]
 
     return check
 
