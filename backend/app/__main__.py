@@ -9,6 +9,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 import asyncio
 import socket
 import sys
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -55,11 +56,9 @@ def run(
     settings = _settings()
     _need_port(settings)
     try:
-        uvloop.run(_serve(settings, is_fresh=fresh))
+        _until_interrupted(_serve(settings, is_fresh=fresh))
     except embedded.GroundError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
-        raise typer.Exit(0) from None
 
 
 @cli.command()
@@ -71,8 +70,7 @@ def serve() -> None:
     except ValueError as error:
         _fail(str(error))
     _need_port(settings)
-    with suppress(KeyboardInterrupt):
-        uvloop.run(server(settings).serve())
+    _until_interrupted(server(settings).serve())
 
 
 @cli.command()
@@ -129,6 +127,29 @@ def doctor(
     found = findings(facts)
     show(Console(highlight=False), facts, found)
     raise typer.Exit(exit_code(facts, found))
+
+
+def _until_interrupted(main: Coroutine[None, None, None]) -> None:
+    """Run `main` to its end. Ctrl-C cancels it once; more of them change nothing, the servers are
+    stopping.
+    """
+
+    async def whole() -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None  # noqa: S101 - we are in one
+        is_told = False
+
+        def stop(*_: object) -> None:
+            nonlocal is_told
+            if not is_told:
+                is_told = True
+                loop.call_soon_threadsafe(task.cancel)
+
+        signal.signal(signal.SIGINT, stop)
+        await main
+
+    with suppress(KeyboardInterrupt, asyncio.CancelledError):
+        uvloop.run(whole())
 
 
 async def _adopt(db: DynamicPostgreSQLSession, tenant: str, user: str | None) -> int:
