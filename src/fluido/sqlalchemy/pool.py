@@ -112,8 +112,7 @@ class AdaptivePool(Pool):
         self._at_once = 0  # how many did not wait; in `_waits` once somebody asks
         self.opening = 0  # how many connections are being opened
         self._drained: asyncio.Event | None = None
-        # What was opened in an earlier generation is closed when it comes back: nobody will ask for it here.
-        self._generation = 0
+        self._generation = 0  # what was opened in an earlier one is closed when it comes back
         self._disposed = False
         self.keeper = Keeper(self)
         self.relief = Relief(self)
@@ -232,6 +231,10 @@ class AdaptivePool(Pool):
 
     def _go_on_from(self, other: "AdaptivePool") -> None:
         """Take over what `other` was told or has learned since it was built."""
+        for listeners in (self.dispatch.connect, self.dispatch.first_connect):
+            # Old SQLAlchemy (2.0.10) forgets here that the lock of a first connect must not block the loop.
+            if hasattr(listeners, "_set_asyncio"):
+                listeners._set_asyncio()
         self.observed = other.observed
         self.gate.laned = other.gate.laned
         self.cap(other.gate.cap)
