@@ -41,7 +41,7 @@ class RowInsert:
         ]
         self._key_columns = [self._columns[name] for name in self.key]
         self._answer = [self._columns[name] for name in self.returning]
-        self.plain = self._build()
+        self.plain = self.finished(postgresql.insert(self.table))
         self._lookups: dict[tuple[bool, ...], sa.Select[Any]] = {}
 
     def complete(self, row: Row) -> dict[str, Any]:
@@ -122,8 +122,8 @@ class RowInsert:
             .returning(*self._answer)
         )
 
-    def _build(self) -> Insert:
-        insert = postgresql.insert(self.table)
+    def finished(self, insert: Insert) -> Insert:
+        """An INSERT with what is asked of all of them: to leave known keys alone, and to answer."""
         if self.key:
             insert = insert.on_conflict_do_nothing(index_elements=self._key_columns)
         # In the order of the parameters: one plan node inserts and returns, row after row. SQLAlchemy's own

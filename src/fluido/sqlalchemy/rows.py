@@ -15,6 +15,7 @@ from fluido.sample import Outcome
 from fluido.sqlalchemy.errors import OutcomeUnknown
 from fluido.sqlalchemy.insert import Expressions, Row, RowInsert
 from fluido.sqlalchemy.outcome import concerns_all, sqlstate_of
+from fluido.sqlalchemy.plain import PlainInsert
 from fluido.sqlalchemy.surroundings import Surroundings
 from fluido.sqlalchemy.suspicion import Suspicion, blamed
 
@@ -78,6 +79,7 @@ class RowWriter:
         self._pooled: bool | None = None
         self._psycopg = engine.dialect.driver.startswith("psycopg")
         self._surroundings = surroundings
+        self._flat = PlainInsert(insert)
         self._suspicion = Suspicion(insert.table)
         self._names = {column.name: column.key for column in insert.table.columns}
         self._label = f"write:{insert.table.name}"
@@ -243,7 +245,6 @@ class RowWriter:
     def _alike(self, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
         """Runs of rows for one statement each, in order."""
         start = 0
-        one_text = self._psycopg or bool(self.insert.returning)
         while start < len(rows):
             first = rows[start]
             names = first.keys()
@@ -251,20 +252,35 @@ class RowWriter:
             if not isinstance(first, Expressions) and names:
                 while end < len(rows) and rows[end].keys() == names and type(rows[end]) is type(first):
                     end += 1
-            if one_text:
-                count = end - start
-                end = start + next((size for size in _SIZES if size <= count), count)
             yield rows[start:end]
             start = end
 
     async def _store_alike(self, connection: AsyncConnection, rows: Sequence[Row]) -> list[Answer]:
         insert = self.insert
-        if not insert.returning:
+        flat = self._flat.of(rows)
+        if flat is not None:
+            return await self._answers(connection, rows, await connection.execute(*flat))
+        if not insert.returning and not self._psycopg:
             # asyncpg sends the rows of an executemany in one go; psycopg is faster with one statement.
-            statement = insert.many(rows[0]) if self._psycopg else insert.plain
-            await connection.execute(statement, rows)
+            await connection.execute(insert.plain, rows)
             return []
-        found = (await connection.execute(insert.plain, rows)).all()
+        statement = insert.many(rows[0])
+        answers: list[Answer] = []
+        start = 0
+        while start < len(rows):
+            left = len(rows) - start
+            piece = rows[start : start + next((size for size in _SIZES if size <= left), left)]
+            answers += await self._answers(connection, piece, await connection.execute(statement, piece))
+            start += len(piece)
+        return answers
+
+    async def _answers(
+        self, connection: AsyncConnection, rows: Sequence[Row], result: sa.CursorResult[Any]
+    ) -> list[Answer]:
+        insert = self.insert
+        if not insert.returning:
+            return []
+        found = result.all()
         if len(found) == len(rows):
             return [insert.answer(row) for row in found]
         if insert.key and not found:
