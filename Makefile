@@ -70,6 +70,10 @@ test-versions: $(DEV_READY) ## run the drop-ins' tests on the oldest, two middle
 test-servers: $(DEV_READY) ## run the drop-ins' tests on Redis 6.2 to 8.2, Valkey 8 and 9, PostgreSQL 16 and 18 (ONLY=valkey-9: one)
 	@PYTHONPATH=src $(PY) tests/versions/servers.py $(if $(ONLY),--only $(ONLY))
 
+.PHONY: test-engines
+test-engines: $(DEV_READY) ## every shape in which engines are started, Ollama where it is built (SHORT=1: llama.cpp's that the suite leaves out)
+	@$(PY) -m pytest $(if $(SHORT),-m deep tests/cases/test_llm_slots.py,-m "not runs" tests/cases/test_llm_*.py tests/servers/test_llm*.py)
+
 .PHONY: conformance
 conformance: $(DEV_READY) ## run redis-py's own suite against our client and the stock one (SHORT=1: a part)
 	@$(PY) $(if $(SHORT),-m pytest -q -m conformance tests/conformance,tests/conformance/redis_suite.py)

@@ -11,6 +11,8 @@ from fluido.llm.engine import Pulse
 from fluido.llm.errors import ModelMissing
 
 QUIET_S = 60.0
+OVERFLOW_SHARE = 0.6
+GIVEN_BACK = 1.05
 FIRST_ASK_S, LONGEST_ASK_S = 10.0, 120.0
 
 
@@ -22,7 +24,7 @@ class Company:
     answered a call of ours: until then nobody can say that we are alone.
     """
 
-    __slots__ = ("_clock", "_seen_s", "_served", "_tasks", "_unplaced", "known", "taken")
+    __slots__ = ("_clock", "_doubt", "_seen_s", "_served", "_tasks", "_unplaced", "known", "taken")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -30,6 +32,7 @@ class Company:
         self._tasks: dict[int, int] | None = None
         self._served: set[int] = set()  # slots of ours since the last look
         self._unplaced = 0  # calls of ours since the last look whose slot is not known
+        self._doubt = False
         self.known = False
         self.taken: frozenset[int] = frozenset()
         """The slots that others were using at the last look."""
@@ -37,7 +40,7 @@ class Company:
     @property
     def alone(self) -> bool:
         """Whether nobody else was seen lately. Not before it is `known`."""
-        return self.known and self._clock() - self._seen_s > QUIET_S
+        return self.known and not self._doubt and self._clock() - self._seen_s > QUIET_S
 
     def served(self, slot: int) -> None:
         """A call of ours began or ended in `slot` (negative: unknown where)."""
@@ -73,14 +76,14 @@ class Company:
         self.taken = frozenset(state.slot for state in pulse.slots if state.busy and state.slot in foreign)
         if len(foreign) > self._unplaced + unplaced:
             self._seen_s = self._clock()
-        self._tasks = now
+        self._tasks, self._doubt = now, False
         self._served.clear()
         self._unplaced = 0
         return foreign
 
     def suspect(self) -> None:
-        """A call waited for a slot that should have been free."""
-        self._seen_s = self._clock()
+        """A call waited for a slot that should have been free: nobody is alone before the next look."""
+        self._doubt = True
 
 
 class Purse:
@@ -109,7 +112,18 @@ class Purse:
     def is_one(self) -> None:
         """It is one buffer: it was full, or the engine empties the slots that rest."""
         if self._window > 0 and self._slots > 1:
-            self._settled, self.tokens = True, float(self._window)
+            self._settled, self.tokens = True, min(self.tokens, float(self._window))
+
+    def overflowed(self, inflight_tokens: int) -> None:
+        """It was full with so many in flight, as we count: less from now on, and more again by `served`."""
+        self.is_one()
+        if inflight_tokens > 0 and not math.isinf(self.tokens):
+            self.tokens = min(self.tokens, OVERFLOW_SHARE * inflight_tokens)
+
+    def served(self) -> None:
+        """A call ended well: what was taken back after an overflow is given back by and by."""
+        if self._settled and self.tokens < self._window:
+            self.tokens = min(float(self._window), GIVEN_BACK * self.tokens)
 
     def takes(self, tokens: int, inflight_tokens: int) -> bool:
         """Whether a call of `tokens` fits beside those in flight. Alone it always does."""

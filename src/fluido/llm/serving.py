@@ -35,6 +35,7 @@ ATTEMPTS = 2
 SHORTENED = 3
 COMFORT = 1.5
 CROWDED_TRIES = 4
+GUESSED = 2
 SUSPECT_S = 0.25
 
 
@@ -262,7 +263,8 @@ class Serving:
             key=call.key,
             tenant=call.tenant,
             label=call.label or job.kind.value,
-            tokens=prompt.tokens + int(output),
+            # before the engine has counted some prompts, ours may be short by half
+            tokens=(prompt.tokens + int(output)) * (GUESSED if estimate.is_a_guess else 1),
             deadline_s=call.deadline_s,
         )
         return Choice(station, order, prompt)
@@ -332,15 +334,16 @@ class Serving:
 
     def _needs_tokens(self, choice: Choice) -> int:
         """The window that the call needs: its prompt, and an answer that may be twice what is expected."""
-        bound = choice.prompt.call.options.num_predict or 0
-        return choice.prompt.tokens + max(bound, 2 * (choice.order.tokens - choice.prompt.tokens))
+        call, prompt_tokens = choice.prompt.call, choice.prompt.tokens
+        answer = choice.station.estimate.output_tokens(call.kind or Kind.MEDIUM, call.options.num_predict)
+        return prompt_tokens + max(call.options.num_predict or 0, int(2 * answer))
 
     def _failed(self, job: Job, prompt: Prompt, station: Station, seat: Seat, error: FluidoError) -> None:
         """What a failed call says, about itself or about the engine."""
         crowded = isinstance(error, EngineBusy | WaitTimeout)
         seat.outcome = Outcome.OVERLOAD if crowded else Outcome.IGNORED
         if isinstance(error, CacheFull):
-            station.purse.is_one()
+            station.purse.overflowed(sum(each.order.tokens for each in station.seats))
         elif isinstance(error, ModelMissing):
             station.lacks.note(prompt.call.model, error)
         call = job.call
@@ -357,6 +360,7 @@ class Serving:
 
     def _learn(self, job: Job, prompt: Prompt, station: Station, seat: Seat, timings: Timings) -> None:
         station.health.succeeded()
+        station.purse.served()
         cached = timings.cached_tokens
         if cached is None:
             computed = timings.prefill_s * station.estimate.prefill_per_s

@@ -26,7 +26,7 @@ from fluido.llm.seats import Seats
 UNKNOWN_SLOTS = 1
 IDLE_SHARE = 0.9
 # A look at the slots before a pin costs the call its own time: an engine at work answers after its batch.
-LOOK_S = 0.05
+LOOK_S = 0.25
 PULSE_S = 2.0
 OPEN_S = 10.0
 FINDS, FIND_S = 3, 0.02
@@ -224,6 +224,8 @@ class Upstream:
         Asked when nothing else of ours runs (others may have come meanwhile), and when others were seen.
         """
         index, sure = seat.residency, True
+        if self._asking and index.pins:
+            await asyncio.wait(set(self._asking), timeout=LOOK_S)  # where the last call was is being asked
         looks = self.seats.inflight <= 1 or not self.company.alone or self._unplaced() > 1
         if looks and index.pins and isinstance(self.engine, Telling):
             sure = await self._look(self.engine)
@@ -235,18 +237,16 @@ class Upstream:
         """Whether the slots could be seen in time."""
         try:
             async with asyncio.timeout(LOOK_S):
-                self.see(await engine.pulse(self.model))
+                self.see(await engine.pulse(self.model), unsent=1)
         except (EngineUnavailable, TimeoutError):
-            if self.seats.inflight <= 1:
-                self.company.suspect()  # it is at work, and not for us
             return False
         return True
 
-    def see(self, pulse: Pulse) -> None:
-        """Learn from the slots as the engine shows them."""
+    def see(self, pulse: Pulse, *, unsent: int = 0) -> None:
+        """Learn from the slots as the engine shows them; `unsent` calls of ours have not begun."""
         if pulse.slots is None:
             return
-        for slot in self.company.see(pulse, self.seats.slots, self._unplaced()):
+        for slot in self.company.see(pulse, self.seats.slots, self._unplaced() - unsent):
             self.residency.taken(slot)
         self._weigh(pulse.slots)
 
