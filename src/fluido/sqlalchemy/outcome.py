@@ -15,6 +15,8 @@ OVERLOADED = ("08", "53", "57P01", "57P02", "57P03")
 CONCERN_ALL = ("08", "53", "57P", "40", "25006", "42P01", "3F000")
 # Of these, what may be otherwise the next time.
 PASSING = ("08", "53", "57P", "40", "25006")
+# Too large or too slow: 57014 cancelled by a timeout, 53200 out of memory, 54 a program limit.
+_TOO_MUCH = ("57014", "53200", "54")
 _ROWS_OWN = ("53200", "53400")  # out of memory, a configured limit: fewer rows may do
 
 
@@ -45,6 +47,11 @@ def outcome_of_connect(error: BaseException) -> Outcome:
     if isinstance(error, TimeoutError):
         return Outcome.OVERLOAD
     return outcome_of(error)
+
+
+def outcome_of_batch(error: BaseException) -> Outcome:
+    """What a failed batch says about its size."""
+    return Outcome.OVERLOAD if sqlstate_of(error).startswith(_TOO_MUCH) else Outcome.IGNORED
 
 
 def concerns_all(error: BaseException) -> bool:

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from fluido.flow.bisect import HELD, Held, Refused
 from fluido.flow.label import label
-from fluido.sample import Outcome
 from fluido.sqlalchemy.errors import OutcomeUnknown
 from fluido.sqlalchemy.insert import Expressions, Row, RowInsert
 from fluido.sqlalchemy.outcome import concerns_all, sqlstate_of
@@ -30,8 +29,6 @@ NEXT_PATIENCE_S = 0.05
 
 # The server undid the whole statement for the sake of another one.
 _UNDONE = ("40001", "40P01")
-# Too large or too slow: 57014 cancelled by a timeout, 53200 out of memory, 54 a program limit.
-_TOO_MUCH = ("57014", "53200", "54")
 _LOCKED = "55P03"
 # "cached plan must not change result type", after a migration: the same again is planned anew.
 _STALE = "0A000"
@@ -357,11 +354,6 @@ class RowWriter:
                 guarded = True
                 await connection.exec_driver_sql("ROLLBACK TO SAVEPOINT fluido")
                 verdicts[index] = _verdict(error)
-
-
-def outcome_of_batch(error: BaseException) -> Outcome:
-    """What a failed batch says about its size."""
-    return Outcome.OVERLOAD if sqlstate_of(error).startswith(_TOO_MUCH) else Outcome.IGNORED
 
 
 def _concerns_all(error: Exception, connection: AsyncConnection) -> bool:

@@ -12,8 +12,8 @@ from fluido.flow.write_behind import WriteBehind
 from fluido.laws.base import Law
 from fluido.metrics import FlowStats
 from fluido.sqlalchemy.insert import Row, RowInsert, Target
-from fluido.sqlalchemy.outcome import is_passing
-from fluido.sqlalchemy.rows import LOCK_PATIENCE_S, RowWriter, Verdict, outcome_of_batch
+from fluido.sqlalchemy.outcome import is_passing, outcome_of_batch
+from fluido.sqlalchemy.rows import LOCK_PATIENCE_S, RowWriter, Verdict
 from fluido.sqlalchemy.size import size_of
 from fluido.sqlalchemy.surroundings import Context, Partition, Surroundings
 from fluido.sqlalchemy.suspicion import reason_of
