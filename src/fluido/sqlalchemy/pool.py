@@ -233,7 +233,7 @@ class AdaptivePool(Pool):
         """Take over what `other` was told or has learned since it was built."""
         for listeners in (self.dispatch.connect, self.dispatch.first_connect):
             # Old SQLAlchemy (2.0.10) forgets here that the lock of a first connect must not block the loop.
-            if hasattr(listeners, "_set_asyncio"):
+            if hasattr(listeners, "_set_asyncio") and not hasattr(listeners, "_is_asyncio"):
                 listeners._set_asyncio()
         self.observed = other.observed
         self.gate.laned = other.gate.laned
