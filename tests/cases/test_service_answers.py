@@ -131,3 +131,8 @@ async def test_what_an_engine_refuses_is_the_callers_to_know(
         await found.system.assistant.drain()
         listed = await found.client.get("/conversations?user_id=ana")
         assert listed.json() == []
+        assert (await found.client.get("/health/ready")).status_code == 200
+        await found.chat("once more")
+        ready = await found.client.get("/health/ready")
+        assert ready.status_code == 503
+        assert "refused the last 3" in ready.json()["dependencies"]["engine"]["detail"]

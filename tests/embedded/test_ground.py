@@ -91,8 +91,8 @@ class Listening:
     def __init__(self, *models: str) -> None:
         self.models = [{"name": model} for model in models]
 
-    def __call__(self, url: str) -> dict[str, object] | None:
-        if not url.startswith("http://127.0.0.1:11434/"):
+    def __call__(self, url: str, *, body: object = None) -> dict[str, object] | None:
+        if body is not None or not url.startswith("http://127.0.0.1:11434/"):
             return None
         return {"version": "0.20.0"} if url.endswith("version") else {"models": self.models}
 

@@ -27,11 +27,13 @@ from app.db.ledger import RequestLedger
 from app.db.telemetry import Telemetry, counted
 from fluido.errors import FluidoError, WaitTimeout
 from fluido.llm import Timings
+from fluido.llm.errors import CallRejected
 from fluido.llm.queue import Reservation
 
 from .history import History
 from .patience import patiently
 from .questions import Asked, Questions
+from .refusals import Refusals
 from .sentinel_fluido_v2 import SentinelFluidoV2
 from .stages import Stages
 from .transcript import Transcript, Turn
@@ -85,6 +87,7 @@ class ConversationService:
         self._accept_after_s = accept_after_s
         self._clock = clock
         self._turns = Turns(clock)
+        self.refusals = Refusals(clock)
         self._closing: set[asyncio.Task[None]] = set()
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
@@ -177,14 +180,18 @@ class ConversationService:
     def _reserve(self, asked: Asked) -> Reservation:
         request = asked.request
         with told_as_ours():
-            return self._sentinel.reserve(
-                request.message,
-                asked.kind,
-                asked.deadline_s,
-                request.max_output_tokens,
-                request.user_id,
-                tenant=request.tenant,
-            )
+            try:
+                return self._sentinel.reserve(
+                    request.message,
+                    asked.kind,
+                    asked.deadline_s,
+                    request.max_output_tokens,
+                    request.user_id,
+                    tenant=request.tenant,
+                )
+            except CallRejected as error:
+                self.refusals.learn(error)
+                raise
 
     async def conversation(
         self, conversation_id: UUID, owner: Owner, limit: int, before: int | None = None
@@ -256,7 +263,7 @@ class ConversationService:
         )
         end = replace(self._end, max_tokens=request.max_output_tokens)
         cut: str | None = None
-        with turn.told():
+        with turn.told(self.refusals.learn):
             async with aclosing(stream) as events:
                 async for event in events:
                     if isinstance(event, Timings):
@@ -293,6 +300,7 @@ class ConversationService:
                 finish_reason=cleaned(timings.finish_reason),
                 output_tokens=counted(timings.output_tokens),
             )
+        self.refusals.learn(None)
         turn.reason = answer.finish_reason
         with stages.timed("store"):
             stored = await self._questions.settle(turn, answer)

@@ -199,4 +199,5 @@ class SentinelSystem:
             return DependencyHealth("engine", False, True, str(error) or detail)
         except Exception as error:  # noqa: BLE001 - whatever the engine does wrong is the answer here
             return DependencyHealth("engine", False, True, str(error))
-        return DependencyHealth("engine", True, True, detail)
+        refused = self.assistant.refusals.reason()
+        return DependencyHealth("engine", refused is None, True, refused or detail)

@@ -1,6 +1,6 @@
 """One message while it is answered, and what becomes of it when it is not."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
@@ -62,12 +62,13 @@ class OpenTurn:
         )
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def told(self, learn: Callable[[BaseException], None]) -> Iterator[None]:
         """Note what the failure says of the question: refused before a word, it is not kept."""
         try:
             with told_as_ours(is_begun=bool(self.pieces)):
                 yield
-        except FluidoError:
+        except FluidoError as error:
+            learn(error)
             self.is_refused = not self.pieces
             self.reason = "failed"
             raise
