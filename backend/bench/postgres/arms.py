@@ -113,10 +113,12 @@ class PsycopgArm:
         await self._pool.close()
 
 
-def stock(url: str, size: int, *, overflow: int = 0, name: str = "SQLAlchemy") -> EngineArm:
+def stock(
+    url: str, size: int, *, overflow: int = 0, name: str = "SQLAlchemy", timeout_s: float = 300.0
+) -> EngineArm:
     """SQLAlchemy's own pool."""
     engine = create_stock_engine(
-        url, pool_size=size, max_overflow=overflow, pool_timeout=300, isolation_level="AUTOCOMMIT"
+        url, pool_size=size, max_overflow=overflow, pool_timeout=timeout_s, isolation_level="AUTOCOMMIT"
     )
     return EngineArm(name, engine)
 
@@ -141,6 +143,6 @@ def adaptive(url: str, *, most: int = 96, start: float | None = None) -> FluidoA
     return FluidoArm("fluido", fluido_engine(url, Limits(min=2, max=most, start=start)))
 
 
-def fluido_engine(url: str, limits: Limits) -> AsyncEngine:
+def fluido_engine(url: str, limits: Limits, *, timeout_s: float = 300.0) -> AsyncEngine:
     """An autocommitting engine of ours."""
-    return create_async_engine(url, limit=limits, pool_timeout=300, isolation_level="AUTOCOMMIT")
+    return create_async_engine(url, limit=limits, pool_timeout=timeout_s, isolation_level="AUTOCOMMIT")

@@ -14,6 +14,7 @@ from bench.postgres.agreement import agreement
 from bench.postgres.loops import Work, closed, commit, compute, one_hot_row, sleep_10_ms, two_hot_rows
 from bench.postgres.record import Measured
 from fluido.laws.base import Law
+from fluido.laws.ladder import Ladder
 from fluido.sqlalchemy import Limits, create_async_engine
 from fluido.sqlalchemy.law import default_law
 
@@ -182,6 +183,17 @@ async def _blocks(
 def _law(start: float) -> Law:
     limits = Limits(min=2, max=MOST, start=float(start))
     return default_law(limits, server="bench", clock=time.perf_counter)
+
+
+def learned(before: Law | None = None) -> Law:
+    """A law as a pool has one, offered what an earlier one has learned."""
+    memory = before.memory() if isinstance(before, Ladder) else None
+    return Ladder(start=15, ceiling=MOST, remembered=memory)
+
+
+def lawful(url: str, law: Law) -> arms.FluidoArm:
+    """A pool with a law of its own, whose connections are there at once: what learning costs, and no more."""
+    return _lawful(url, law, Limits(max=MOST, open_every_s=0.0))
 
 
 def _lawful(url: str, law: Law, limits: Limits) -> arms.FluidoArm:

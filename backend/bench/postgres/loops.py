@@ -1,11 +1,14 @@
 """Load: tasks that come back at once, or calls that arrive by the clock, whatever became of the last."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from bench.postgres.arms import Arm, Execute
+
+_CALLS = itertools.count()
 
 Work = Callable[[Execute], Awaitable[object]]
 
@@ -98,6 +101,13 @@ async def commit(execute: Execute) -> object:
 async def one_hot_row(execute: Execute) -> object:
     """Everybody updates the same row."""
     return await execute("UPDATE bench_hot SET n = n + 1 WHERE id = 1")
+
+
+async def mixed(execute: Execute) -> object:
+    """A short statement; two in a hundred wait for a hundred times as long."""
+    if next(_CALLS) % 50:
+        return await execute("SELECT sum(sqrt(i)) FROM generate_series(1, 2000) AS s(i)")
+    return await execute("SELECT pg_sleep(0.05)")
 
 
 async def two_hot_rows(execute: Execute) -> object:

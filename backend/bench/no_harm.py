@@ -1,0 +1,348 @@
+"""`python -m bench.no_harm`: does anybody lose who changes one import, in any cell, in the first ten seconds?
+
+Each cell is a kind of work on a real PostgreSQL. Arms take turns, block by block, each on a fresh pool:
+
+- **stock**: SQLAlchemy's own pool with what the people of that cell have (5+10 unless the cell says so);
+- **cold**: ours, started like that, with everything its law has to learn, against stock for as long;
+- **late**: ours with a law that goes on from block to block, against the best constants of a sweep. The best
+  cell of a sweep is the luckiest as well, so the sweep only nominates two and the blocks decide.
+
+A cell without a limit to learn (bursts, cold starts at a rate, sessions inside sessions) has stock and cold.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import asyncpg
+from sqlalchemy.exc import TimeoutError as StockTimeout
+
+from bench.environment import describe
+from bench.postgres import arms
+from bench.postgres.__main__ import SCHEMA
+from bench.postgres.bursts import poisson
+from bench.postgres.limits import MOST, TASKS, Course, course, learned, lawful
+from bench.postgres.loops import (
+    Block,
+    Work,
+    closed,
+    commit,
+    compute,
+    mixed,
+    one_hot_row,
+    opened,
+    sleep_10_ms,
+    two_hot_rows,
+)
+from bench.statistics import Comparison, Mean, compare
+from embedded import stack
+from fluido.errors import FluidoError
+from fluido.sqlalchemy import Limits
+
+STOCK_LINE, BEST_LINE, BEST_INTERVAL = 0.95, 0.95, 0.90
+SHORT_LINE = 0.7  # of CI: two noisy blocks can only show that something is broken
+STOCK, OVERFLOW = 5, 10
+ROUND_TRIP_S = 0.2  # what a call of the cells that tell times takes
+CLOSED: dict[str, Work] = {
+    "I/O": sleep_10_ms,
+    "CPU": compute,
+    "commits": commit,
+    "one hot row": one_hot_row,
+    "two hot rows": two_hot_rows,
+    "2 % heavy": mixed,
+}
+RATES = (5, 60, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long and how often."""
+
+    sweep: Sequence[int] = (2, 4, 8, 15, 32, 96)
+    nominees: int = 2
+    blocks: int = 5  # below five there is no interval
+    static_s: float = 2.0
+    cold_s: float = 5.0
+    learn_s: float = 10.0
+    rates: Sequence[int] = RATES
+
+
+SHORT = Length(sweep=(4, 15, 96), blocks=2, static_s=1.0, cold_s=2.0, learn_s=5.0, rates=(60,))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the matrix: ours over a rival, above 1 = better."""
+
+    cell: str
+    what: str
+    rival: str
+    theirs: float
+    ours: float
+    comparison: Comparison
+    line: float
+    interval: float = 0.0
+    limit: float = 0.0
+
+    @property
+    def met(self) -> bool:
+        """Whether the ratio, and where one is asked for the lower end of its interval, reach the line."""
+        low = self.comparison.low
+        return self.comparison.ratio >= self.line and not low < self.interval
+
+    def __str__(self) -> str:
+        ratio = self.comparison
+        limit = f"limit {self.limit:.0f}" if self.limit else ""
+        return (
+            f"{self.cell:18s} {self.what:22s} {self.theirs:10.1f} {self.ours:10.1f}  against {self.rival:14s} "
+            f"{ratio.ratio:6.2f} [{ratio.low:.2f}, {ratio.high:.2f}]  {'ok' if self.met else 'MISSED'} {limit}"
+        )
+
+
+def row(
+    cell: str, what: str, rival: str, theirs: list[float], ours: list[float], *, lower: bool = False, **more: float
+) -> Row:
+    """From one value a block; `lower` for times."""
+    found = compare(
+        [[value] for value in theirs], [[value] for value in ours], Mean(), seed=3, lower_is_better=lower
+    )
+    line = more.pop("line", STOCK_LINE)
+    return Row(cell, what, rival, statistics.fmean(theirs), statistics.fmean(ours), found, line, **more)
+
+
+def ours(url: str, *, timeout_s: float = 300.0) -> arms.FluidoArm:
+    """What the guide recommends: no number at all but the server's."""
+    return arms.FluidoArm("fluido", arms.fluido_engine(url, Limits(max=MOST), timeout_s=timeout_s))
+
+
+def stock(url: str, size: int = STOCK, overflow: int = OVERFLOW, *, timeout_s: float = 300.0) -> arms.EngineArm:
+    """What they had."""
+    return arms.stock(url, size, overflow=overflow, timeout_s=timeout_s)
+
+
+# -- closed loops --
+
+
+async def closed_cell(url: str, name: str, length: Length) -> AsyncIterator[Row]:
+    """A hundred tasks that ask at once again."""
+    work = CLOSED[name]
+
+    async def held(size: int, duration_s: float) -> Course:
+        return await course(arms.fixed(url, size), work, duration_s)
+
+    swept = {size: (await held(size, length.static_s)).rate(0.25, length.static_s) for size in length.sweep}
+    nominees = sorted(swept, key=swept.__getitem__)[-length.nominees :]
+    law = learned()
+    await course(lawful(url, law), work, length.learn_s)
+    cold: list[float] = []
+    theirs: list[float] = []
+    late: list[float] = []
+    limits: list[float] = []
+    best: dict[int, list[float]] = {size: [] for size in nominees}
+
+    async def play(what: str, size: int) -> None:
+        if what == "cold":
+            cold.append((await course(ours(url), work, length.cold_s)).rate(0.0, length.cold_s))
+        elif what == "stock":
+            theirs.append((await course(stock(url), work, length.cold_s)).rate(0.0, length.cold_s))
+        elif what == "late":
+            run = await course(lawful(url, law), work, length.static_s)
+            late.append(run.rate(0.25, length.static_s))
+            limits.append(run.limit(0.25, length.static_s))
+        else:
+            best[size].append((await held(size, length.static_s)).rate(0.25, length.static_s))
+
+    order = [("cold", 0), ("stock", 0), ("late", 0), *(("best", size) for size in nominees)]
+    for block in range(length.blocks):
+        turn = block % len(order)
+        for what, size in order[turn:] + order[:turn]:
+            await play(what, size)
+    size = max(best, key=lambda size: sum(best[size]))
+    yield row(name, f"calls/s, first {length.cold_s:g} s", "stock 5+10", theirs, cold)
+    limit = statistics.fmean(limits)
+    yield row(
+        name, "calls/s, learned", f"best const. {size}", best[size], late,
+        line=BEST_LINE, interval=BEST_INTERVAL, limit=limit,
+    )  # fmt: skip
+
+
+# -- open loops, and what is counted --
+
+
+async def slow(execute: arms.Execute) -> object:
+    """Waits for something that is not the server's processor."""
+    return await execute(f"SELECT pg_sleep({ROUND_TRIP_S})")
+
+
+async def burst(arm: arms.EngineArm) -> float:
+    """How many of 300 callers are answered before they give up after two seconds; two bursts."""
+    answered = 0
+
+    async def caller() -> None:
+        nonlocal answered
+        with suppress(StockTimeout, FluidoError):
+            async with arm.acquire() as execute:
+                await slow(execute)
+            answered += 1
+
+    await arm.open()
+    for _ in range(2):
+        await asyncio.gather(*(caller() for _ in range(300)))
+        await asyncio.sleep(0.5)
+    await arm.close()
+    return answered / 2
+
+
+async def cold_rate(arm: arms.EngineArm, rate: int) -> float:
+    """Median of whole times in the first four seconds of a start, ms."""
+    block = await opened(arm, slow, poisson(rate, 4.0, seed=rate))
+    await arm.close()
+    return 1e3 * statistics.median(block.totals)
+
+
+async def one_caller(arm: arms.EngineArm) -> float:
+    """Calls a second of somebody who is alone."""
+    await arm.open()
+    block = await closed(arm, lambda execute: execute("SELECT 1"), tasks=1, duration_s=1.0)
+    await arm.close()
+    return block.rate
+
+
+async def nested(arm: arms.EngineArm) -> float:
+    """How many of twenty requests end that take a second connection inside the first, in three seconds."""
+    ended = 0
+
+    async def request() -> None:
+        nonlocal ended
+        async with arm.acquire() as outer:
+            await outer("SELECT 1")
+            await asyncio.sleep(0.05)
+            async with arm.acquire() as inner:
+                await inner("SELECT 1")
+        ended += 1
+
+    tasks = [asyncio.ensure_future(request()) for _ in range(20)]
+    _, pending = await asyncio.wait(tasks, timeout=3.0)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await arm.close()
+    return float(ended)
+
+
+async def kept(arm: arms.EngineArm) -> float:
+    """How long a short request takes while twenty sessions are kept open and do nothing, ms."""
+    async with asyncio.timeout(20), contexts(arm, 20):
+        started_s = time.perf_counter()
+        try:
+            async with asyncio.timeout(3.0), arm.acquire() as execute:
+                await execute("SELECT 1")
+        except TimeoutError:
+            pass
+        took_s = time.perf_counter() - started_s
+    await arm.close()
+    return 1e3 * took_s
+
+
+class contexts:  # noqa: N801  (used as a statement)
+    """So many sessions, each opened, used once, and kept."""
+
+    def __init__(self, arm: arms.EngineArm, count: int) -> None:
+        self._held = [arm.acquire() for _ in range(count)]
+
+    async def __aenter__(self) -> None:
+        for execute in await asyncio.gather(*(context.__aenter__() for context in self._held)):
+            await execute("SELECT 1")
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.gather(*(context.__aexit__(None, None, None) for context in self._held))
+
+
+Counted = Callable[[arms.EngineArm], Awaitable[float]]
+
+
+def counted(length: Length) -> dict[str, tuple[str, Counted, bool, tuple[int, int], float]]:
+    """Cell -> what is told, how, whether less is better, the stock pool's size, its timeout."""
+    cells: dict[str, tuple[str, Counted, bool, tuple[int, int], float]] = {
+        "burst of 300": ("answered in 2 s", burst, False, (STOCK, OVERFLOW), 2.0),
+        "nested sessions": ("of 20 end", nested, False, (50, 0), 300.0),
+        "20 kept sessions": ("short request, ms", kept, True, (50, 0), 300.0),
+        "one caller": ("calls/s", one_caller, False, (STOCK, OVERFLOW), 300.0),
+    }
+    for rate in length.rates:
+
+        def cold(arm: arms.EngineArm, rate: int = rate) -> Awaitable[float]:
+            return cold_rate(arm, rate)
+
+        cells[f"cold start, {rate}/s"] = ("median, ms", cold, True, (STOCK, OVERFLOW), 300.0)
+    return cells
+
+
+async def counted_cell(url: str, name: str, length: Length) -> AsyncIterator[Row]:
+    """Stock and ours in turn."""
+    what, measure, lower, (size, overflow), timeout_s = counted(length)[name]
+    theirs: list[float] = []
+    mine: list[float] = []
+    for block in range(length.blocks):
+        for first in (block % 2 == 0, block % 2 != 0):
+            if first:
+                theirs.append(await measure(stock(url, size, overflow, timeout_s=timeout_s)))
+            else:
+                mine.append(await measure(ours(url, timeout_s=timeout_s)))
+    # A count of nothing has no ratio.
+    theirs, mine = ([max(0.1, value) for value in values] for values in (theirs, mine))
+    rival = f"stock {size}+{overflow}"
+    yield row(name, what, rival, theirs, mine, lower=lower)
+
+
+async def run(given: argparse.Namespace) -> list[Row]:
+    """All chosen cells, one after the other, on one fresh server."""
+    length = SHORT if given.short else Length()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        async with stack(data_dir=Path(folder), engine=None, redis=False) as ground:
+            url = ground.database_url
+            if url is None:
+                raise SystemExit("no PostgreSQL could be started")
+            link = await asyncpg.connect(url.replace("+asyncpg", ""))
+            for statement in SCHEMA:
+                await link.execute(statement)
+            await link.close()
+            for name in given.only or [*counted(length), *CLOSED]:
+                cell = closed_cell if name in CLOSED else counted_cell
+                async for found in cell(url, name, length):
+                    rows.append(found)
+                    print(found, flush=True)
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run and print; 1 when a cell misses its line (in the short form: by much)."""
+    parser = argparse.ArgumentParser(prog="python -m bench.no_harm", description=__doc__)
+    parser.add_argument("--short", action="store_true", help="two blocks, without intervals; under 3 minutes")
+    parser.add_argument("--only", nargs="+", choices=[*counted(Length()), *CLOSED])
+    parser.add_argument("--json", type=Path, help="write every row there")
+    given = parser.parse_args(argv)
+    environment = describe()
+    print(f"commit {environment.commit[:12]}{'+' if environment.dirty else ''}, {environment.cores} cores")
+    rows = asyncio.run(run(given))
+    if given.json:
+        document = {"environment": asdict(environment), "rows": [asdict(found) for found in rows]}
+        given.json.write_text(json.dumps(document, indent=1))
+    line = SHORT_LINE if given.short else 1.0
+    missed = [found for found in rows if not found.met]
+    broken = [found for found in rows if found.comparison.ratio < line * found.line]
+    print(f"{len(rows) - len(missed)} of {len(rows)} lines met")
+    return 1 if (broken if given.short else missed) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
