@@ -1,4 +1,4 @@
-"""`python -m bench.day`: a day that changes on a real PostgreSQL, one law against every constant held all day.
+"""`python -m bench.day`: a day that changes on a real PostgreSQL, a law against every constant held all day.
 
 The work changes from phase to phase, and with it the best limit, by more than ten times. In each phase the
 law goes on from where it was (over connections that are already there), and the constants take turns with it;
@@ -8,6 +8,7 @@ each phase. A second day begins where the first ended.
 
 import argparse
 import asyncio
+import itertools
 import json
 import math
 import statistics
@@ -18,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import matplotlib as mpl
@@ -27,7 +29,7 @@ from matplotlib.figure import Figure
 from bench.environment import describe
 from bench.postgres import arms
 from bench.postgres.__main__ import SCHEMA
-from bench.postgres.limits import MOST, co_tenant, learned, lawful
+from bench.postgres.limits import MOST, co_tenant, lawful, learned
 from bench.postgres.loops import (
     Work,
     closed,
@@ -49,7 +51,7 @@ ORACLE_LINE = 0.93
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of the day; `restart` begins the application anew, `taken` gives a tenant half of the cores."""
+    """A stretch of the day; `restart` begins the process anew, `taken` gives a tenant half of the cores."""
 
     name: str
     work: Work
@@ -106,7 +108,7 @@ async def played(arm: arms.EngineArm, phase: Phase, duration_s: float, into: Arm
 
     async def watch() -> None:
         while True:
-            pool = arm.engine.pool
+            pool: Any = arm.engine.pool
             law = getattr(pool, "law", None)
             if law is not None and hasattr(law, "reference"):
                 last = law.tick(time.perf_counter())
@@ -141,7 +143,7 @@ async def day(url: str, length: Length, found: dict[int, Arm], law: Law, number:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One arm over the day: its share of the oracle by phase, their means, and its p95 over the best constant's."""
+    """One arm's day: its share of the oracle by phase, their means, and its p95 over the best constant's."""
 
     shares: Sequence[float]
     mean: float
@@ -201,11 +203,14 @@ def picture(path: Path, found: Mapping[int, Arm], made: Mapping[int, Summary], l
     limits = found[LAW].limits
     top.plot([row[0] for row in limits], [row[1] for row in limits], linewidth=0.9, label="limit in force")
     top.plot([row[0] for row in limits], [row[2] for row in limits], "k--", linewidth=0.9, label="reference")
-    colours = {"leap": "tab:green", "shift": "tab:red", "more_does_more": "tab:blue", "fewer_do_as_much": "tab:orange"}
+    colours = {
+        "leap": "tab:green",
+        "shift": "tab:red",
+        "more_does_more": "tab:blue",
+        "fewer_do_as_much": "tab:orange",
+    }
     for reason, colour in colours.items():
-        moves = [
-            now for before, now in zip(limits, limits[1:], strict=False) if now[3] == reason != before[3]
-        ]
+        moves = [now for before, now in itertools.pairwise(limits) if now[3] == reason != before[3]]
         top.scatter([row[0] for row in moves], [row[1] for row in moves], s=14, color=colour, label=reason)
     for index in range(len(COURSE) * length.days):
         top.axvline(index * length.law_s, color="0.85", linewidth=0.8)
@@ -217,7 +222,9 @@ def picture(path: Path, found: Mapping[int, Arm], made: Mapping[int, Summary], l
     names = [phase.name for phase in COURSE]
     for size, one in made.items():
         style = {"color": "black", "linewidth": 2.2} if size == LAW else {"linewidth": 0.9}
-        bottom.plot(names, one.shares, marker="o", label="the law" if size == LAW else f"{size} all day", **style)
+        bottom.plot(
+            names, one.shares, marker="o", label="the law" if size == LAW else f"{size} all day", **style
+        )
     bottom.axhline(1.0, color="0.5", linestyle=":", linewidth=0.9)
     bottom.set_ylabel("calls done, share of the oracle")
     bottom.legend(ncols=4, fontsize=8)
@@ -248,7 +255,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, print, draw; 1 when a line is missed (in the short form: when a constant is better)."""
     parser = argparse.ArgumentParser(prog="python -m bench.day", description=__doc__)
     parser.add_argument("--short", action="store_true", help="one day of two minutes, three constants")
-    parser.add_argument("--out", type=Path, default=Path("../build/day"), help="writes NAME.json and NAME.png")
+    parser.add_argument(
+        "--out", type=Path, default=Path("../build/day"), help="writes NAME.json and NAME.png"
+    )
     given = parser.parse_args(argv)
     environment = describe()
     length = SHORT if given.short else Length()
@@ -260,7 +269,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, (value, met) in lines.items():
         print(f"{name:40s} {value:6.3f}   {'ok' if met else 'MISSED'}")
     picture(given.out.with_suffix(".png"), found, made, length)
-    document = {"environment": asdict(environment), "arms": {str(size): asdict(arm) for size, arm in found.items()}}
+    document = {
+        "environment": asdict(environment),
+        "arms": {str(size): asdict(arm) for size, arm in found.items()},
+    }
     given.out.with_suffix(".json").write_text(json.dumps(document, indent=1))
     wanted = ["over the best constant, mean"] if given.short else list(lines)
     return 0 if all(lines[name][1] for name in wanted) else 1

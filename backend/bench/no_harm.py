@@ -29,9 +29,8 @@ from bench.environment import describe
 from bench.postgres import arms
 from bench.postgres.__main__ import SCHEMA
 from bench.postgres.bursts import poisson
-from bench.postgres.limits import MOST, TASKS, Course, course, learned, lawful
+from bench.postgres.limits import MOST, Course, course, lawful, learned
 from bench.postgres.loops import (
-    Block,
     Work,
     closed,
     commit,
@@ -101,14 +100,22 @@ class Row:
     def __str__(self) -> str:
         ratio = self.comparison
         limit = f"limit {self.limit:.0f}" if self.limit else ""
+        word = "ok" if self.met else "MISSED"
         return (
-            f"{self.cell:18s} {self.what:22s} {self.theirs:10.1f} {self.ours:10.1f}  against {self.rival:14s} "
-            f"{ratio.ratio:6.2f} [{ratio.low:.2f}, {ratio.high:.2f}]  {'ok' if self.met else 'MISSED'} {limit}"
+            f"{self.cell:18s} {self.what:22s} {self.theirs:8.1f} {self.ours:8.1f}  vs {self.rival:15s} "
+            f"{ratio.ratio:6.2f} [{ratio.low:.2f}, {ratio.high:.2f}]  {word} {limit}"
         )
 
 
 def row(
-    cell: str, what: str, rival: str, theirs: list[float], ours: list[float], *, lower: bool = False, **more: float
+    cell: str,
+    what: str,
+    rival: str,
+    theirs: list[float],
+    ours: list[float],
+    *,
+    lower: bool = False,
+    **more: float,
 ) -> Row:
     """From one value a block; `lower` for times."""
     found = compare(
@@ -123,7 +130,9 @@ def ours(url: str, *, timeout_s: float = 300.0) -> arms.FluidoArm:
     return arms.FluidoArm("fluido", arms.fluido_engine(url, Limits(max=MOST), timeout_s=timeout_s))
 
 
-def stock(url: str, size: int = STOCK, overflow: int = OVERFLOW, *, timeout_s: float = 300.0) -> arms.EngineArm:
+def stock(
+    url: str, size: int = STOCK, overflow: int = OVERFLOW, *, timeout_s: float = 300.0
+) -> arms.EngineArm:
     """What they had."""
     return arms.stock(url, size, overflow=overflow, timeout_s=timeout_s)
 

@@ -162,7 +162,7 @@ def test_long_calls_do_not_make_more_in_flight_look_worth_it() -> None:
             now_s = slot.from_s + (index + 1) / 21
             meter.take(Sample("long", now_s - 5.0, now_s, 1.0, inside, slot.limit))
         meter.close()
-    assert math.log(high.rate / low.rate) > 0.3
+    assert high.call_rate / low.call_rate > 1.3
     assert abs(meter.gain(high, low)[0]) < 0.01
 
 
@@ -173,7 +173,7 @@ def test_a_slot_knows_what_binds_and_whose_limit_it_had() -> None:
         slot.ended(Sample("", end_s - 0.01, end_s, 0.0, 4, 4.0), end_s - 0.01, end_s, 1.0)
     assert slot.sound
     assert slot.binding
-    assert slot.rate == 40
+    assert slot.call_rate == 40
     for _ in range(2 * FEWEST):
         slot.ended(Sample("", 0.5, 0.6, 0.0, 1, 9.0), 0.5, 0.6, 1.0)
     assert not slot.sound
@@ -254,3 +254,21 @@ def test_replicas_step_together() -> None:
     assert len(sides) > 1000
     assert all(first == second for first, second in sides)
     assert {first for first, _ in sides} == {True, False}
+
+
+def test_other_work_begins_at_the_reference_and_what_was_known_of_it_is_tried() -> None:
+    tested = law()
+    end_s = saturate(tested, IDLE, 0.0, 5.0)
+    assert tested.limit == 96
+    now_s, reasons = end_s, []
+    while now_s < end_s + 3.0:
+        limit = tested.value
+        now_s += 0.001  # a thousand updates a second, whatever the limit is
+        sample = Sample("update", now_s - limit / 1000, now_s, 1.0, math.floor(limit), limit)
+        reasons.append((tested.observe(sample).reason, tested.limit))
+    assert ("other_work", 15) in reasons
+    again = [tested.limit]
+    for _ in range(60):
+        now_s = saturate(tested, IDLE, now_s, 0.1)
+        again.append(tested.limit)
+    assert again[-1] == 96

@@ -109,8 +109,6 @@ class Fleet:
 
     def _open(self) -> None:
         index = self._index
-        if index % 2 == 0:
-            self._meter.weigh()
         limit = self.limit
         if self._binds:
             more = bool(drawn(self._key, index // 2) & 1) != bool(index % 2)

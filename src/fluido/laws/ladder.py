@@ -86,6 +86,7 @@ class Ladder:
         self._first: Slot | None = None
         self._evidence: dict[int, Evidence] = {}
         self._variance = 0.0  # of a pair
+        self._known: dict[str, int] = {}  # the leader of other work, by its largest class
         self._usual: float | None = None  # ln of the leader's rate, and how it scatters
         self._scatter = 0.01
         self._shifted = 0
@@ -156,7 +157,7 @@ class Ladder:
             self._shifted = 0
             if now_s - self._bound_s > IDLE_S:
                 self._forget_idle(now_s)
-        if slot.limit == self.limit and slot.binding and self._is_another_server(slot):
+        if slot.binding and self._is_another_server(slot):
             return
         if self._leap is not None:
             self._leap_on(self._leap, slot)
@@ -175,7 +176,6 @@ class Ladder:
         elif self._arm is not None and (self._first is not None) != bool(drawn(self._key, self._turn) & 1):
             at = self._arm
         if self._first is None:
-            self._meter.weigh()
             self._resize(self._rungs[at])
         limit = self._rungs[at]
         if limit != self.value:
@@ -275,8 +275,19 @@ class Ladder:
     # -- shifts and leaps --
 
     def _is_another_server(self, slot: Slot) -> bool:
-        """Whether the leader's own rate is off by a quarter for the second time: then start to leap."""
-        rate = math.log(slot.rate)
+        """Whether this is other work, or the leader's rate is off by a quarter again: then begin to leap."""
+        rate = math.log(self._meter.rate(slot))
+        before, now = self._meter.work(slot)
+        if before != now:
+            # Nothing is known about this work, or what is remembered of it: begin where the user was.
+            self._known[before] = self._leader
+            self._remembered = self._known.get(now)
+            self._lead(self._reference, None)
+            self._leap = Leap(1)
+            self._moved = ("other_work", {"rate": slot.call_rate})
+            return True
+        if slot.limit != self.limit:
+            return False
         if self._usual is None:
             self._usual = rate
         miss = rate - self._usual
@@ -292,7 +303,7 @@ class Ladder:
         self._lead(self._leader, rate)
         self._leap = Leap(way)
         self._leap_on(self._leap, slot)
-        self._moved = ("shift", {"rate": slot.rate})
+        self._moved = ("shift", {"rate": slot.call_rate})
         return True
 
     def _leap_on(self, leap: Leap, slot: Slot) -> None:
@@ -307,7 +318,7 @@ class Ladder:
             pays = LEAP_PAYS * abs(math.log(slot.limit / leap.base.limit)) + LEAP_ERRORS * math.sqrt(counted)
             if value >= pays and (up or slot.binding):
                 compared = {"compared": slot.limit, "with": leap.base.limit, "gain": math.expm1(value)}
-                self._lead(leap.target, math.log(slot.rate))
+                self._lead(leap.target, math.log(self._meter.rate(slot)))
                 self._moved = ("leap", compared)
                 leap.paid, leap.base = True, slot
                 if not slot.binding:

@@ -35,12 +35,15 @@ class Mix:
     def __init__(self) -> None:
         self._classes: dict[str, _Class] = {}
 
+    def name(self, label: str) -> str:
+        """The class that a label is counted in."""
+        return label if label in self._classes or len(self._classes) < MAX_CLASSES else OTHERS
+
     def add(self, label: str, cost_s: float) -> None:
         """One call of this class took `cost_s` per unit."""
         known = self._classes.get(label)
         if known is None:
-            name = label if len(self._classes) < MAX_CLASSES else OTHERS
-            known = self._classes.setdefault(name, _Class())
+            known = self._classes.setdefault(self.name(label), _Class())
         known.sum_s += cost_s
         known.count += 1
 

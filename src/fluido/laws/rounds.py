@@ -14,6 +14,7 @@ LONG_TIME = (
     0.2  # of the time in service spent in long calls, above which they bend the count of the short ones
 )
 LAST_S = 1e11  # beyond, a float cannot tell the slots of one second apart
+SAME_WORK, FOLLOWS = 0.5, 0.3  # the overlap of two mixes, and how fast the usual one follows
 MASK = (1 << 64) - 1
 
 
@@ -42,7 +43,6 @@ class Slot:
         "short_s",
         "started",
         "until_s",
-        "work",
     )
 
     def __init__(self, limit: float, from_s: float, until_s: float, settle_s: float) -> None:
@@ -52,33 +52,32 @@ class Slot:
         self.until_s = until_s
         self.longest_s = until_s - from_s  # a longer call is not seen in a slot, it only takes room
         self.calls = 0
-        self.work = 0.0
         self.started = 0
         self.full = 0
         self.inflight = 0
         self.other_limit = 0
         self.short_s = self.long_s = 0.0
-        self.classes: dict[str, list[float]] = {}  # per label: short calls, and their seconds
+        self.classes: dict[str, list[float]] = {}  # per label: short calls, their seconds, work of all
 
-    def ended(self, sample: Sample, started_s: float, now_s: float, work: float) -> None:
-        """A call ended."""
+    def ended(self, sample: Sample, started_s: float, now_s: float, units: float) -> None:
+        """A call of so much work ended."""
         if now_s < self.from_s:
             return
         self.calls += 1
-        self.work += work
         if started_s >= self.from_s:
             self.started += 1
             self.inflight += sample.inflight
             self.full += sample.inflight >= self.enough
             self.other_limit += abs(sample.limit - self.limit) > 1e-6
+        seen = self.classes.get(sample.label)
+        if seen is None:
+            seen = self.classes[sample.label] = [0.0, 0.0, 0.0]
+        seen[2] += units
         service_s = now_s - started_s
         if service_s > self.longest_s:
             self.long_s += service_s
             return
         self.short_s += service_s
-        seen = self.classes.get(sample.label)
-        if seen is None:
-            seen = self.classes[sample.label] = [0.0, 0.0]
         seen[0] += 1.0
         seen[1] += service_s
 
@@ -86,11 +85,6 @@ class Slot:
     def length_s(self) -> float:
         """Seconds that count."""
         return self.until_s - self.from_s
-
-    @property
-    def rate(self) -> float:
-        """Work a second."""
-        return self.work / self.length_s
 
     @property
     def call_rate(self) -> float:
@@ -122,7 +116,7 @@ class Slot:
 class Meter:
     """Counts finished calls into the slot that is open, each weighed by what its class costs."""
 
-    __slots__ = ("_long", "_mix", "_offset_s", "_weights", "slot")
+    __slots__ = ("_largest", "_long", "_mix", "_offset_s", "_usual", "_weights", "slot")
 
     def __init__(self, wall_offset_s: float) -> None:
         self.slot: Slot | None = None
@@ -130,6 +124,8 @@ class Meter:
         self._mix = Mix()
         self._weights: dict[str, float] = {}
         self._long = Ewma(0.1)
+        self._usual: dict[str, float] = {}  # the share of each class in the calls of late
+        self._largest = ""
 
     def now_s(self, sample: Sample) -> float:
         """When it ended, by the wall clock; NaN for a sample that is nonsense."""
@@ -147,20 +143,42 @@ class Meter:
             return
         units = sample.units if 0 < sample.units < math.inf else 1.0
         self._mix.add(sample.label, (sample.finished_s - sample.started_s) / units)
-        weight = self._weights.get(sample.label) or self._weights.get(OTHERS) or 1.0
         offset_s = self._offset_s
-        slot.ended(sample, sample.started_s + offset_s, sample.finished_s + offset_s, weight * units)
+        slot.ended(sample, sample.started_s + offset_s, sample.finished_s + offset_s, units)
 
     def close(self) -> Slot | None:
         """Take the open slot away."""
         slot, self.slot = self.slot, None
         if slot is not None and slot.calls:
             self._long.add(slot.long_share)
+            self._weights = dict(self._mix.weights(math.inf)[0])
         return slot
 
-    def weigh(self) -> None:
-        """Weigh the classes anew: between pairs, never inside one, or the weights make the difference."""
-        self._weights = dict(self._mix.weights(math.inf)[0])
+    def rate(self, slot: Slot) -> float:
+        """Work a second, each class weighed by what it costs, a call of the mean cost being one."""
+        weights = self._weights
+        others = weights.get(OTHERS, 1.0)
+        work = sum(units * weights.get(label, others) for label, (_, _, units) in slot.classes.items())
+        return work / slot.length_s
+
+    def work(self, slot: Slot) -> tuple[str, str]:
+        """The largest class of the work before a slot, and in it: as before while half of the mix is."""
+        total = sum(calls for calls, _, _ in slot.classes.values())
+        if not total:
+            return self._largest, self._largest
+        shares: dict[str, float] = {}
+        for label, (calls, _, _) in slot.classes.items():
+            name = self._mix.name(label)
+            shares[name] = shares.get(name, 0.0) + calls / total
+        before, usual = self._largest, self._usual
+        other = sum(min(share, usual.get(name, 0.0)) for name, share in shares.items()) < SAME_WORK
+        keep = 0.0 if other else 1.0 - FOLLOWS
+        names = usual.keys() | shares.keys()
+        self._usual = {
+            name: keep * usual.get(name, 0.0) + (1 - keep) * shares.get(name, 0.0) for name in names
+        }
+        self._largest = max(shares, key=shares.__getitem__) if other else before
+        return (before if usual else self._largest), self._largest
 
     def gain(self, one: Slot, other: Slot) -> tuple[float, float]:
         """ln of the throughput of one slot over the other's, and its variance from counting alone.
@@ -169,11 +187,11 @@ class Meter:
         throughput looks as if more in flight paid; so where long calls have a part of the time, it is taken
         from what the short ones took: N/R, class by class (Little's law), with N all calls inside.
         """
-        plain = math.log(one.rate / other.rate)
+        plain = math.log(self.rate(one) / self.rate(other))  # by the same weights
         total = slower = 0.0
         if self._long.value >= LONG_TIME:
-            for label, (calls, seconds) in one.classes.items():
-                others, others_s = other.classes.get(label, (0.0, 0.0))
+            for label, (calls, seconds, _) in one.classes.items():
+                others, others_s, _ = other.classes.get(label, (0.0, 0.0, 0.0))
                 if seconds > 0 and others_s > 0:
                     weight = calls * others / (calls + others)
                     total += weight

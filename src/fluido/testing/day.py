@@ -35,22 +35,28 @@ TWO_HOT_ROWS = Curve.through(
     [(1, 313), (2, 556), (4, 885), (6, 954), (8, 903), (15, 574), (24, 502), (50, 336), (96, 247)]
 )
 MIXED = Curve.knee(32, 0.010, retrograde=0.1)
-CLASSES = (JobClass("short", 1.0), JobClass("heavy", 0.0, work=30.0))
-ALONE, REPORTS = (1.0, 0.0), (0.98, 0.02)
+KINDS = ("sleep", "hot row", "insert", "compute", "two rows", "short")
+CLASSES = (*(JobClass(kind) for kind in KINDS), JobClass("report", work=30.0))
+
+
+def _only(kind: str, report: float = 0.0) -> tuple[float, ...]:
+    """The shares of the classes in a phase: a service that does something else sends other statements."""
+    return (*(float(one == kind) * (1.0 - report) for one in KINDS), report)
+
 
 # name, curve, clients, and what else changes; a day begins and ends quietly.
 COURSE: tuple[tuple[str, Phase], ...] = (
-    ("quiet", Phase(0, curve=IO, clients=4)),
+    ("quiet", Phase(0, curve=IO, clients=4, shares=_only("sleep"))),
     ("a burst", Phase(0, curve=IO, clients=4, burst=1500)),
     ("I/O", Phase(0, curve=IO, clients=100)),
-    ("hot row", Phase(0, curve=HOT_ROW, clients=100)),
-    ("commits", Phase(0, curve=COMMITS, clients=100)),
+    ("hot row", Phase(0, curve=HOT_ROW, clients=100, shares=_only("hot row"))),
+    ("commits", Phase(0, curve=COMMITS, clients=100, shares=_only("insert"))),
     ("a deploy", Phase(0, curve=COMMITS, clients=100, restart=True)),
-    ("CPU", Phase(0, curve=CPU, clients=100)),
+    ("CPU", Phase(0, curve=CPU, clients=100, shares=_only("compute"))),
     ("a co-tenant", Phase(0, curve=CPU, clients=100, factor=0.5)),
-    ("two hot rows", Phase(0, curve=TWO_HOT_ROWS, clients=100, factor=1.0)),
-    ("2 % heavy", Phase(0, curve=MIXED, clients=100, shares=REPORTS)),
-    ("I/O again", Phase(0, curve=IO, clients=100, shares=ALONE)),
+    ("two hot rows", Phase(0, curve=TWO_HOT_ROWS, clients=100, factor=1.0, shares=_only("two rows"))),
+    ("2 % heavy", Phase(0, curve=MIXED, clients=100, shares=_only("short", 0.02))),
+    ("I/O again", Phase(0, curve=IO, clients=100, shares=_only("sleep"))),
 )
 NAMES = tuple(name for name, _ in COURSE)
 # Phases in which the demand decides: every arm does the same, and a share of it would flatter all of them.
