@@ -1,6 +1,6 @@
 """A drop-in for `redis.asyncio.Redis` that shares one connection between all tasks.
 
-Needs the extra `fluido[redis]` (redis-py 8.1 or newer 8.x, hiredis 3.2 or newer).
+Needs the extra `fluido[redis]` (redis-py 5.2 to 8, shared from 6.4 on, hiredis 3.2 or newer).
 """
 
 from fluido.extras import need
