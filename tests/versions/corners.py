@@ -31,7 +31,7 @@ POSTGRES = (
 )
 REDIS = ("tests/redis", "tests/cases/test_redis_*.py", "tests/servers/test_redis_*.py")
 # Where no connection can be shared: the same answers as the stock client, and nothing else to test.
-STOCK_PATH = ("tests/versions/test_stock_path.py",)
+STOCK_PATH = ("tests/versions/test_stock_path.py", "tests/cases/test_redis_versions.py")
 # `bench` is no drop-in, so its tests stay out.
 LEFT_OUT = ("test_postgres_bench.py", "test_redis_benchmark.py")
 # The part for CI: what depends most on the private and the newer parts of both libraries.
