@@ -13,13 +13,15 @@ from embedded.synthetic import synthetic
 from fluido.llm import Call, Delta, Dispatcher, Message, OpenAIEngine, Options, Timings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
-SYSTEM = Message("system", "You are Sentinel, a careful guide. " * 6)
+SYSTEM = Message("system", "You are Sentinel, a careful guide. " * 3)
 WORDS = ["quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "near", "some", "river", "bank"]
 SHAPES = {
-    "split, RAM cache": EngineOptions(slot_tokens=1024),
-    "split, no RAM cache": EngineOptions(slot_tokens=1024, prompt_cache_mib=0),
-    "one buffer, RAM cache": EngineOptions(slot_tokens=2048, one_buffer=True),
-    "one buffer, no RAM cache": EngineOptions(slot_tokens=2048, one_buffer=True, prompt_cache_mib=0),
+    "split, RAM cache": EngineOptions(slot_tokens=1024, threads=1),
+    "split, no RAM cache": EngineOptions(slot_tokens=1024, threads=1, prompt_cache_mib=0),
+    "one buffer, RAM cache": EngineOptions(slot_tokens=1024, threads=1, one_buffer=True),
+    "one buffer, no RAM cache": EngineOptions(
+        slot_tokens=1024, threads=1, one_buffer=True, prompt_cache_mib=0
+    ),
 }
 
 
@@ -101,17 +103,22 @@ async def test_conversations_in_turn_find_what_the_engine_can_find(shape) -> Non
 @pytest.mark.parametrize("rounds", [5, pytest.param(20, marks=pytest.mark.deep)])
 async def test_two_replicas_never_wait_for_each_others_slot(shape, rounds) -> None:
     """Case 9(b): one call each at the same moment."""
-    async with Dispatcher([OpenAIEngine(shape.url)]) as a, Dispatcher([OpenAIEngine(shape.url)]) as b:
+    engines = [OpenAIEngine(shape.url, extra={"ignore_eos": True}) for _ in range(2)]
+    async with Dispatcher([engines[0]]) as a, Dispatcher([engines[1]]) as b:
         talks = {a: [SYSTEM], b: [SYSTEM]}
         collided = 0
         for turn in range(rounds):
-            if turn % 5 == 0:
+            if turn % 2 == 0:
                 talks = {a: [SYSTEM], b: [SYSTEM]}  # a new conversation on both sides
-            names = {each: f"{'ab'[index]}{turn // 5}" for index, each in enumerate(talks)}
+            names = {each: f"{'ab'[index]}{turn // 2}" for index, each in enumerate(talks)}
             for each, messages in talks.items():
                 messages.append(Message("user", f"{names[each]} asks {turn}"))
-            ends = await asyncio.gather(*(ask(each, talks[each], names[each], 16) for each in talks))
-            collided += any(end.queue_s > 0.5 * end.decode_s and end.queue_s > 0.1 for end in ends)
+            before = await tasks_of(shape.url)
+            ends = await asyncio.gather(*(ask(each, talks[each], names[each], 48) for each in talks))
+            after = await tasks_of(shape.url)
+            # where neither names a slot the server chooses among the free ones: nobody can wait
+            pinned = any(end.slot is not None for end in ends)
+            collided += pinned and sum(task != before[slot] for slot, task in after.items()) < 2
         assert collided == 0
 
 
@@ -139,6 +146,12 @@ async def test_a_busy_slot_of_another_client_is_not_waited_for(shape, dispatcher
         await asyncio.wait({long})
 
 
+async def tasks_of(url: str) -> dict[int, int]:
+    """The last call that each slot has served."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/slots") as reply:
+        return {slot["id"]: slot.get("id_task", -1) for slot in await reply.json()}
+
+
 async def at_work(url: str) -> bool:
     async with aiohttp.ClientSession() as session, session.get(f"{url}/slots") as reply:
         return any(slot["is_processing"] for slot in await reply.json())
@@ -150,7 +163,7 @@ async def test_four_long_calls_at_once_lose_no_answer(shape, dispatcher) -> None
     station.pin(4)
     window = station.facts.context_tokens
     words = " ".join(WORDS)
-    text = " ".join(f"{number} {words}" for number in range(window // 45))
+    text = " ".join(f"{number} {words}" for number in range(window // 70))
     calls = [ask(dispatcher, [Message("user", f"{n} {text}")], f"long{n}", 24) for n in range(4)]
     ends = await asyncio.gather(*calls)
     assert sum(end.prompt_tokens for end in ends) > window, "together they are more than one window"
