@@ -143,7 +143,9 @@ def run(corner: Corner, found: dict[tuple[int, int], str], short: bool, options:
         )
     made_s = time.monotonic() - began
     command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *corner.files(short)]
-    done = subprocess.run(command, cwd=ROOT, check=False)
+    # fluido is not installed there: for the tests that start a Python of their own
+    inside = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "backend")])}
+    done = subprocess.run(command, cwd=ROOT, env=inside, check=False)
     took_s = time.monotonic() - began
     state = "passed" if done.returncode == 0 else "FAILED"
     print(f"== {corner.name}: {state} in {took_s:.0f} s, of which the environment {made_s:.0f} s", flush=True)
