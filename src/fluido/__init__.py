@@ -11,6 +11,8 @@ from fluido.flow.write_behind import WriteBehind
 from fluido.laws.fixed import Fixed
 from fluido.sample import Outcome, Sample
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Batcher",
     "BufferFull",
@@ -27,6 +29,7 @@ __all__ = [
     "StreamCoalescer",
     "WaitTimeout",
     "WriteBehind",
+    "__version__",
     "current_label",
     "label",
 ]

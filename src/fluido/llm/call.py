@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from difflib import get_close_matches
 from enum import Enum, IntEnum, unique
+from typing import TYPE_CHECKING, Protocol
 
 from fluido.llm.errors import CallRejected
 from fluido.llm.profile import RUNNER_FIELDS
@@ -37,6 +38,20 @@ class Message:
     content: str
 
 
+class MessageLike(Protocol):
+    """A message of another client: a Message, or an object of `openai` or `ollama`."""
+
+    @property
+    def role(self) -> str:
+        """As in Message."""
+        ...
+
+    @property
+    def content(self) -> object:
+        """A text, parts of text, or None where an assistant said nothing."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Sampling of one request. None means "not set": the model's own default stays in force.
@@ -59,7 +74,28 @@ class Options:
     more: Mapping[str, object] = field(default_factory=dict)
     max_tokens: InitVar[int | None] = None
 
+    if TYPE_CHECKING:  # what may be given is wider than what is read
+
+        def __init__(
+            self,
+            *,
+            num_predict: int | None = None,
+            temperature: float | None = None,
+            top_p: float | None = None,
+            top_k: int | None = None,
+            min_p: float | None = None,
+            repeat_penalty: float | None = None,
+            presence_penalty: float | None = None,
+            frequency_penalty: float | None = None,
+            seed: int | None = None,
+            stop: str | Sequence[str] | None = None,
+            more: Mapping[str, object] = ...,
+            max_tokens: int | None = None,
+        ) -> None: ...
+
     def __post_init__(self, max_tokens: int | None) -> None:
+        if self.stop is not None and type(self.stop) is not tuple:
+            object.__setattr__(self, "stop", _texts("stop", self.stop))
         if isinstance(max_tokens, int):
             if self.num_predict not in {None, max_tokens}:
                 raise ValueError(f"num_predict={self.num_predict} and max_tokens={max_tokens} are one option")
@@ -185,6 +221,28 @@ class Call:
     response_format: str | Mapping[str, object] | None = None
     runner: Mapping[str, object] = field(default_factory=dict)
     window_tokens: int | None = None
+
+    if TYPE_CHECKING:  # what may be given is wider than what is read
+
+        def __init__(
+            self,
+            messages: Sequence[MessageLike | Mapping[str, object]],
+            model: str = "",
+            *,
+            options: Options | Mapping[str, object] = ...,
+            kind: Kind | None = None,
+            label: str = "",
+            lane: Lane = Lane.INTERACTIVE,
+            key: str = "",
+            tenant: str = "",
+            conversation: str = "",
+            deadline_s: float | None = None,
+            trim: bool = True,
+            think: bool | None = None,
+            response_format: str | Mapping[str, object] | None = None,
+            runner: Mapping[str, object] = ...,
+            window_tokens: int | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if isinstance(self.options, Mapping):

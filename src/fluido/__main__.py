@@ -1,0 +1,44 @@
+"""`python -m fluido`: the version, and which extras are installed."""
+
+import platform
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+from fluido import __version__
+
+# The door of each extra, and the packages whose versions decide what it can do.
+EXTRAS = {
+    "redis": ("fluido.redis", ("redis", "hiredis")),
+    "sqlalchemy": ("fluido.sqlalchemy", ("sqlalchemy", "asyncpg", "psycopg")),
+    "llm": ("fluido.llm", ("aiohttp",)),
+    "prometheus": ("fluido.telemetry.prometheus", ("prometheus-client",)),
+    "opentelemetry": ("fluido.telemetry.opentelemetry", ("opentelemetry-api",)),
+}
+
+
+def state(door: str, packages: tuple[str, ...]) -> str:
+    """The versions behind a door, or why it does not open."""
+    try:
+        import_module(door)
+    except ImportError as error:
+        return f"not installed: {error}"
+    return ", ".join(f"{name} {found}" for name in packages if (found := installed(name)))
+
+
+def installed(name: str) -> str:
+    """The version of a package, or nothing."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def main() -> None:
+    """Print one line for fluido and one for each extra."""
+    print(f"fluido {__version__}, Python {platform.python_version()}")
+    for extra, (door, packages) in EXTRAS.items():
+        print(f"  {extra:<14} {state(door, packages)}")
+
+
+if __name__ == "__main__":
+    main()
