@@ -131,9 +131,13 @@ simulate: $(DEV_READY) ## play every scenario, and a day that changes, in virtua
 	@$(PY) -m fluido.testing scenarios $(if $(SHORT),--short,--pictures build/scenarios)
 	@$(PY) -m fluido.testing day $(if $(SHORT),--short,--pictures build/scenarios)
 
-.PHONY: laws-real
-laws-real: $(DEV_READY) ## the elasticity law against a sweep of static limits on a real PostgreSQL, about 15 minutes
-	@cd backend && exec ../$(PY) -m bench.laws_real
+.PHONY: no-harm
+no-harm: $(DEV_READY) ## does anybody lose who changes one import? on a real PostgreSQL, under 20 minutes (SHORT=1: under 3)
+	@cd backend && exec ../$(PY) -m bench.no_harm $(if $(SHORT),--short)
+
+.PHONY: day
+day: $(DEV_READY) ## a day that changes on a real PostgreSQL: one law against every constant, 12 minutes (SHORT=1: 2)
+	@cd backend && exec ../$(PY) -m bench.day $(if $(SHORT),--short)
 
 .PHONY: ollama
 ollama: $(RUN_READY) ## build the real Ollama into the user's cache folder (needs Go, some minutes; VERSION=v0.8.0: another)

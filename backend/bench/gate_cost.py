@@ -16,7 +16,7 @@ import tracemalloc
 from collections.abc import Awaitable, Callable
 
 from fluido import Fixed, Gate, Limiter
-from fluido.laws.elasticity import Elasticity
+from fluido.laws.ladder import Ladder
 
 Arm = Callable[[int], Awaitable[None]]
 BUDGET_US = 3.0
@@ -27,7 +27,7 @@ def arms() -> dict[str, Arm]:
     semaphore = asyncio.Semaphore(10)
     gate = Gate(10, max_waiting=10)
     fixed = Limiter(Fixed(10), name="fixed", max_waiting=10)
-    adaptive = Limiter(Elasticity(start=10, ceiling=100), name="elasticity", max_waiting=10)
+    adaptive = Limiter(Ladder(start=10, ceiling=100), name="ladder", max_waiting=10)
 
     async def with_semaphore(count: int) -> None:
         for _ in range(count):
@@ -51,7 +51,7 @@ def arms() -> dict[str, Arm]:
         "asyncio.Semaphore": with_semaphore,
         "Gate": with_gate,
         "Limiter, Fixed": with_limiter(fixed),
-        "Limiter, Elasticity": with_limiter(adaptive),
+        "Limiter, Ladder": with_limiter(adaptive),
     }
 
 

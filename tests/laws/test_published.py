@@ -6,11 +6,12 @@ import random
 import pytest
 
 from fluido import Outcome, Sample
-from fluido.laws.aimd import Aimd
 from fluido.laws.base import Law
-from fluido.laws.gradient2 import Gradient2
 from fluido.laws.stream_gap import StreamGap
-from fluido.laws.vegas import Vegas
+from fluido.testing.rivals.aimd import Aimd
+from fluido.testing.rivals.elasticity import FromEight
+from fluido.testing.rivals.gradient2 import Gradient2
+from fluido.testing.rivals.vegas import Vegas
 
 
 def call(
@@ -79,9 +80,9 @@ def odd_sample(seed: int) -> Sample:
     )
 
 
-@pytest.mark.parametrize("make", [Aimd, Gradient2, Vegas, StreamGap])
+@pytest.mark.parametrize("make", [Aimd, Gradient2, Vegas, StreamGap, FromEight])
 def test_nonsense_never_raises_and_never_leaves_the_bounds(make: type) -> None:
-    law: Law = make()
+    law: Law = make(start=15, floor=1, ceiling=96) if make is FromEight else make()
     for seed in range(3000):
         value = law.observe(odd_sample(seed)).value
         assert law.floor <= value <= law.ceiling

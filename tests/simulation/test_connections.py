@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from fluido.laws.elasticity import Elasticity
+from fluido.laws.ladder import Ladder
 from fluido.sqlalchemy import AdaptivePool, Limits
 from fluido.testing.curve import Curve
 from fluido.testing.server import SimulatedServer
@@ -63,7 +63,7 @@ def play(callers: int) -> Story:
     async def main() -> Story:
         loop = asyncio.get_running_loop()
         server, work = Server(), SimulatedServer(Curve.knee(12, 0.010, retrograde=0.3))
-        law = Elasticity(start=8, floor=2, ceiling=40)
+        law = Ladder(start=8, floor=2, ceiling=40)
         server.pool = pool = AdaptivePool(
             server,
             limit=Limits(min=2, max=40, start=8, open_every_s=0.04, idle_s=60.0),

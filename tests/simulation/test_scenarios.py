@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from fluido.laws.aimd import Aimd
 from fluido.laws.ladder import Ladder
 from fluido.testing.__main__ import main
-from fluido.testing.day import play_day
+from fluido.testing.day import SHORT_PHASE_S, Day, _play, play_day
 from fluido.testing.figures import jain
+from fluido.testing.rivals.aimd import Aimd
 from fluido.testing.runner import DEFAULT_LAW, FOLDER, Played, Verdict, judge, play
 from fluido.testing.scenario import load
 from fluido.testing.simulation import Simulation
 
+BEFORE = "fluido.testing.rivals.elasticity:FromEight"
 QUICK = [
     "does_not_bind",
     "no_harm_burst",
@@ -26,6 +27,7 @@ QUICK = [
     "real_commits",
     "real_hot_row",
     "replicas_2",
+    "control_from_eight",
     "control_not_app_limited",
     "control_own_slots",
     "control_timeouts_only",
@@ -60,6 +62,9 @@ def test_the_day_is_better_than_every_constant() -> None:
     assert all(verdicts[name][1] for name in verdicts if name != "share of the oracle"), verdicts
     assert verdicts["share of the oracle"][0] > 0.8
     assert day.mean(day.constants[day.best]) < 0.85, "a day on which one constant is right proves nothing"
+    before = Day([_play((BEFORE, 0, 0, SHORT_PHASE_S))], day.constants).verdicts()
+    assert before["share of the oracle"][0] < verdicts["share of the oracle"][0] - 0.05
+    assert not before["share of the oracle"][1], "the law before the ladder is a negative control"
 
 
 def test_the_control_without_the_rule_moves_its_limit_while_demand_is_a_quarter() -> None:
@@ -68,7 +73,7 @@ def test_the_control_without_the_rule_moves_its_limit_while_demand_is_a_quarter(
 
 
 def test_a_law_that_finds_no_limit_is_seen() -> None:
-    (throughput, *_) = verdicts("real_hot_row", "fluido.laws.aimd:Aimd")
+    (throughput, *_) = verdicts("real_hot_row", "fluido.testing.rivals.aimd:Aimd")
     assert not throughput.passed
     assert throughput.miss > 0.3
 
@@ -162,7 +167,10 @@ def test_a_wrong_file_is_refused_by_name(
     assert "wrong.toml" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("law", ["nothing", "fluido:Nobody", "no.such:Law", "fluido.laws.aimd:BACK_OFF"])
+NO_LAWS = ["nothing", "fluido:Nobody", "no.such:Law", "fluido.testing.rivals.aimd:BACK_OFF"]
+
+
+@pytest.mark.parametrize("law", NO_LAWS)
 def test_a_law_that_does_not_exist_is_refused(law: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scenarios", "--law", law]) == 2
     assert capsys.readouterr().err

@@ -20,8 +20,10 @@ export const places = {
 };
 
 const reasons = {
-  start: "valor inicial", probe: "prueba un valor vecino", ramp: "sube mientras rinde más", demand_ends: "ya no hay más demanda",
-  worth_more: "uno más rinde lo que cuesta", worth_less: "uno menos rinde casi lo mismo", collapse: "el servidor se hunde: baja",
+  start: "valor inicial", probe: "prueba un valor vecino", demand_ends: "ya no hay más demanda",
+  compare: "compara con otro límite", leap: "rinde bastante más: salta dos peldaños", more_does_more: "un peldaño más rinde más",
+  fewer_do_as_much: "un peldaño menos rinde lo mismo", reference_better: "la constante de antes rinde más: vuelve a ella",
+  shift: "el rendimiento cambió: empieza de nuevo", other_work: "llega otro trabajo: empieza en la constante de antes",
   idle: "sin uso: vuelve a un valor prudente", ceiling: "llegó al máximo permitido", floor: "llegó al mínimo permitido",
   larger_is_cheaper: "un lote mayor sale más barato por fila", smaller_is_cheaper: "un lote menor sale más barato por fila",
   flat: "da lo mismo: se queda", overload: "señal de sobrecarga: baja", delivery: "lo que el enlace entrega",
@@ -40,7 +42,7 @@ export function reason(code) {
 }
 
 export const laws = {
-  elasticity: "elasticidad", knee: "codo de rendimiento", batch_cap: "coste por fila", stream_gap: "atraso del proceso",
+  ladder: "escalera", fleet: "escalera en común", knee: "codo de rendimiento", batch_cap: "coste por fila", stream_gap: "atraso del proceso",
   "delivery window": "ventana de entrega", trust: "confianza en la memoria", fixed: "fija", brake: "freno",
 };
 export const lanes = { interactive: "Interactivo", normal: "Normal", background: "De fondo" };

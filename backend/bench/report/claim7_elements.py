@@ -30,14 +30,14 @@ ELEMENTS = (
         otherwise="Es una propiedad de la construcción: la comprueban las pruebas, no un tiempo.",
     ),
     Element(
-        "Medir la elasticidad con pares de sondas",
-        "¿Una llamada más en vuelo todavía suma? El tiempo se corta en tramos; dos vecinos forman un "
-        "par, uno con el límite algo más alto y otro algo más bajo, en un orden que decide una función "
-        "resumen. De la ley de Little sale la elasticidad de cada par, y el límite se lleva hacia una "
-        "elasticidad objetivo. El par cancela las tendencias lentas, y pesar cada clase por su costo "
-        "relativo evita que las llamadas largas oculten el efecto en las cortas.",
-        ("src/fluido/laws/elasticity.py", "src/fluido/laws/pairs.py", "src/fluido/laws/mix.py"),
-        ("tests/laws/test_elasticity.py", "tests/simulation"),
+        "Una escalera de límites, comparados por pares de tramos",
+        "Los límites están en una escalera de la que la constante del usuario es un peldaño, y allí se "
+        "empieza. El tiempo se corta en tramos; dos vecinos forman un par, uno con el peldaño en vigor y "
+        "otro con un vecino suyo, y se compara lo que rindió cada uno. Un bandido unimodal decide qué "
+        "vecino merece el par; de vez en cuando le toca a la constante del usuario, y se vuelve a ella "
+        "si rinde más. Al cambiar el trabajo se empieza de nuevo, a saltos.",
+        ("src/fluido/laws/ladder.py", "src/fluido/laws/rungs.py", "src/fluido/laws/rounds.py"),
+        ("tests/laws/test_ladder.py", "tests/simulation"),
         parts=(
             ("limit, I/O", "calls/s"),
             ("limit, CPU", "calls/s"),
@@ -51,7 +51,7 @@ ELEMENTS = (
         "Varias réplicas que sondean cada una por su cuenta ven sólo su parte del efecto y crecen juntas sin "
         "freno. Con la misma clave y la hora del reloj, todas dan el paso al mismo tiempo y ven el "
         "efecto común.",
-        ("src/fluido/laws/elasticity.py",),
+        ("src/fluido/laws/fleet.py",),
         ("tests/simulation",),
         otherwise="Sólo en el simulador: `docs/laws.md`, con el control que falla sin sincronía.",
     ),

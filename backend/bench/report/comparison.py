@@ -15,7 +15,7 @@ DIFFERENCES = (
         "límite de consultas en PostgreSQL",
         "pool corriente, 5 + 10",
         "compuerta justa con límite aprendido",
-        "`src/fluido/laws/elasticity.py`, `src/fluido/sqlalchemy/pool.py`",
+        "`src/fluido/laws/ladder.py`, `src/fluido/sqlalchemy/pool.py`",
     ),
     (
         "escrituras",

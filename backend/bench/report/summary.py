@@ -10,8 +10,8 @@ BUFFERS = (
     (
         "consultas a la vez hacia PostgreSQL",
         "sí",
-        "elasticidad: ¿una más en vuelo aún suma?",
-        "`src/fluido/laws/elasticity.py`",
+        "escalera: ¿rinde más un límite vecino?",
+        "`src/fluido/laws/ladder.py`",
     ),
     ("conexiones abiertas", "sí", "siguen a la compuerta, de a una", "`src/fluido/sqlalchemy/follower.py`"),
     (

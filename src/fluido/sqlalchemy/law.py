@@ -4,16 +4,15 @@ import time
 from collections.abc import Callable
 
 from fluido.laws.base import Law
-from fluido.laws.elasticity import Elasticity
 from fluido.laws.fixed import Fixed
+from fluido.laws.fleet import WORTH as WORTH_TOGETHER
+from fluido.laws.fleet import Fleet
+from fluido.laws.ladder import WORTH, Ladder
 from fluido.measure import clip
 from fluido.sqlalchemy.limits import Limits
 
-# Two, and not one: alone in the server nobody shows that a second one would add nothing, and group commit has
-# a flat step there. In a fleet the others show it.
-LEAST, LEAST_IN_FLEET = 2, 1
-FAIR = 8.0  # what a replica leans towards that hears nothing of the others
-ALONE, SHARED = 0.85, 0.5
+# What a step of the limit must pay where others use the server too: on a plateau what we gain they lose.
+WORTH_SHARED, WORTH_SHARED_TOGETHER = 0.7, 0.5
 
 
 def default_law(
@@ -23,24 +22,25 @@ def default_law(
     clock: Callable[[], float],
     wall: Callable[[], float] = time.time,
 ) -> Law:
-    """Elasticity between the bounds; the bound itself where they leave nothing to decide.
+    """The ladder between the bounds; the bound itself where they leave nothing to decide.
 
-    `server` names the database the same way in every replica: replicas probe together, by the wall clock
-    and a hash of that name, because one that climbs alone on a shared server sees only its share of what it
-    does to it.
+    One of several replicas steps together with the others, by the wall clock and a hash of `server`, which
+    names the database the same way in every replica: one that climbs alone on a shared server sees only its
+    share of what it does to it.
     """
     if limits.pinned:
         return Fixed(limits.max)
-    fleet = limits.replicas > 1
-    floor = min(max(limits.min, LEAST_IN_FLEET if fleet else LEAST), limits.max)
+    floor = float(min(max(limits.min, 1), limits.max))
     start = clip(limits.first, floor, limits.max)
-    return Elasticity(
-        start=start,
-        floor=floor,
-        ceiling=limits.max,
-        target=SHARED if limits.shared else ALONE,
-        key=server,
-        fleet=fleet,
-        wall_offset_s=wall() - clock(),
-        fair_limit=clip(FAIR, floor, limits.max),
-    )
+    if limits.replicas > 1:
+        worth = WORTH_SHARED_TOGETHER if limits.shared else WORTH_TOGETHER
+        return Fleet(
+            start=start,
+            floor=floor,
+            ceiling=limits.max,
+            worth=worth,
+            key=server,
+            wall_offset_s=wall() - clock(),
+        )
+    worth = WORTH_SHARED if limits.shared else WORTH
+    return Ladder(start=start, floor=floor, ceiling=limits.max, worth=worth, key=server)

@@ -7,7 +7,7 @@ import pytest
 
 from app.core.adaptive_buffers import POLICY, AdaptiveBufferManager, DataFlowType, DynamicBufferConfig
 from fluido import Limiter
-from fluido.laws.aimd import Aimd
+from fluido.testing.rivals.aimd import Aimd
 
 pytestmark = pytest.mark.anyio
 

@@ -1,4 +1,4 @@
-"""How many calls at once are worth it: the limit at which one more in flight still adds throughput.
+"""The law before the ladder, as a control: the limit at which one more in flight still adds throughput.
 
 By Little's law N = X R. The elasticity of latency, eps = dlnR/dlnN = 1 - dlnX/dlnN, is 0 where capacity is
 idle, 1 on a plateau, and above 1 where more in flight does less. When the limit binds there is a queue in
@@ -14,37 +14,32 @@ and nothing is probed.
 import math
 
 from fluido.laws.base import Decision
-from fluido.laws.board import Note, Told
 from fluido.laws.mix import OTHERS, Mix
-from fluido.laws.pairs import FEWEST, Evidence, Tally, sign
-from fluido.laws.ramp import Ramp
 from fluido.measure import Ewma, clip
 from fluido.sample import Outcome, Sample
+from fluido.testing.rivals.pairs import FEWEST, Evidence, Tally, sign
+from fluido.testing.rivals.ramp import Ramp
 
 DELTA, WIDEST = 0.09, 0.14  # the probes: L(1 +- delta), wider while the answer is uncertain
 WANTED_ERROR = 0.10
 REST_PAIRS = 7  # at a bound that holds
 LEAST_STEP = 0.4  # calls: below 4 in flight a share of the limit would be no step
-KEEP, FLEET_KEEP = 0.8, 0.7
-GAIN, FLEET_GAIN = 0.15, 0.14
+KEEP = 0.8
+GAIN = 0.15
 UP, DOWN = 0.5, 0.35  # the largest move of ln L per pair
 FORGET = 0.15
-SHORTEST_SLOT_S, LONGEST_SLOT_S, FLEET_SLOT_S = 0.125, 8.0, 0.5
+SHORTEST_SLOT_S, LONGEST_SLOT_S = 0.125, 8.0
 PER_SLOT, PER_RAMP_SLOT = 100, 30  # calls
 ROUNDS_PER_SLOT = 6.0  # mean service times
 MOST_SKIPPED = 3
 IDLE_S = 600.0
 LEAST_CONTRAST = 0.05  # ln of the two in-flights: closer together they show noise
 COLLAPSE_SERVICE, COLLAPSE_RATE, HOLD_S = 6.0, 0.7, 1.0
-LEAN, LEAN_TOLD, FAIR_LIMIT = 0.04, 0.10, 8.0  # per pair; towards a guess, or the mean that a board tells
 
 
 class Elasticity:
-    """Decides an in-flight limit between `floor` and `ceiling`. See docs/laws.md for when it is wrong.
+    """Decides an in-flight limit between `floor` and `ceiling`, steering the elasticity to `target`.
 
-    `target` is 0.87 when the server is ours alone and 0.5 when it is shared: on a plateau eps is our share of
-    what is in flight, so the target is also our greed. With `fleet`, all replicas of one server must have the
-    same `key` and `slot_s`; `wall_offset_s` turns the times of the samples into wall-clock time.
     ValueError unless 1 <= floor <= start <= ceiling and 0 < target < 1.
     """
 
@@ -58,10 +53,7 @@ class Elasticity:
         ceiling: float,
         target: float = 0.87,
         key: str = "",
-        fleet: bool = False,
         slot_s: float | None = None,
-        wall_offset_s: float = 0.0,
-        fair_limit: float | None = None,
     ) -> None:
         if not (1 <= floor <= start <= ceiling < math.inf):
             raise ValueError(f"need 1 <= floor <= start <= ceiling, not {floor}, {start}, {ceiling}")
@@ -73,24 +65,20 @@ class Elasticity:
         self.limit = float(start)
         self._start = float(start)
         self._key = key
-        self._fleet = fleet
-        self.fair_limit = fair_limit
-        self.told: Told | None = None  # written by whoever reads the board
-        self._offset_s = wall_offset_s
-        self._fixed_slot = slot_s is not None or fleet
-        self._slot_s = slot_s or (FLEET_SLOT_S if fleet else 2 * SHORTEST_SLOT_S)
+        self._fixed_slot = slot_s is not None
+        self._slot_s = slot_s or 2 * SHORTEST_SLOT_S
         self._index: int | None = None
         self._from_s = math.inf
         self._until_s = -math.inf
         self._slot: Tally | None = None
         self._first: Tally | None = None
-        self._ramp: Ramp | None = None if fleet else Ramp(self.limit, self.floor, self.ceiling, target)
+        self._ramp: Ramp | None = Ramp(self.limit, self.floor, self.ceiling, target)
         self._probing = False
         self._delta = DELTA
         self._rest_until = 0
         self._skipped = 0
         self._bounced = 0
-        self._evidence = Evidence(FLEET_KEEP if fleet else KEEP)
+        self._evidence = Evidence(KEEP)
         self._mix = Mix()
         self._weights: dict[str, float] = {}
         self._service_s = 0.0
@@ -110,7 +98,7 @@ class Elasticity:
 
     def observe(self, sample: Sample, /) -> Decision:
         """Learn from one call that ended."""
-        now_s = sample.finished_s + self._offset_s
+        now_s = sample.finished_s
         service_s = sample.finished_s - sample.started_s
         if not (math.isfinite(now_s) and 0 <= service_s < math.inf):
             return self._decision
@@ -125,22 +113,15 @@ class Elasticity:
         if slot is not None and now_s >= slot.start_s:
             weight = self._weights.get(sample.label) or self._weights.get(OTHERS, 0.0)
             if weight > 0:
-                started_s = sample.started_s + self._offset_s
+                started_s = sample.started_s
                 slot.finished(weight * units, started_s, now_s, sample.inflight, sample.limit)
         return self._decision
 
     def tick(self, now_s: float, /) -> Decision:
         """Time passed without news: close the slots that ended."""
         if math.isfinite(now_s):
-            self._roll(now_s + self._offset_s)
+            self._roll(now_s)
         return self._decision
-
-    @property
-    def note(self) -> Note:
-        """What to write on the board of the fleet."""
-        evidence = self._evidence
-        scatter = evidence.variance * evidence.sum_ww
-        return Note(self.limit, evidence.sum_rn, evidence.sum_nn, scatter)
 
     # -- slots --
 
@@ -263,40 +244,26 @@ class Elasticity:
         d_r = math.log(high.busy / low.busy) - math.log(high.rate / low.rate)
         self._evidence.add(d_r, d_n, fewest / PER_SLOT)
         eps, error = self._evidence.elasticity, self._evidence.error
-        if self.told is not None and math.isfinite(self.told.elasticity):
-            eps, error = self.told.elasticity, self.told.error
         miss = self.target - clip(eps, -0.3, 2.0)
         if abs(miss) < 0.3:
             self._usual_rate.add(0.5 * (high.rate + low.rate))
             self._usual_service.add((high.mean_inflight + low.mean_inflight) / (high.rate + low.rate))
         certainty = clip(abs(miss) / (error + 0.02) - 0.5, 0.6, 4.0)
-        gain = FLEET_GAIN if self._fleet else GAIN
-        move = clip(gain * certainty * miss, -DOWN, UP)
+        move = clip(GAIN * certainty * miss, -DOWN, UP)
         limit = self.limit * math.exp(move)
         if not high.binding:
             # Demand ends between the two probes. A limit above it would never be tested again, however many
             # calls it lets into a server that fewer would make faster.
             limit = min(limit, high.mean_inflight)
-        if self._fleet:
-            limit = self._leaning(limit)
         self._evidence.fade(math.exp(-abs(move) / FORGET))
         self._choose_next(limit, miss)
         inputs = {"eps": eps, "error": error, "rate": high.rate, "N": high.mean_inflight}
         self._set(limit, "worth_more" if move > 0 else "worth_less", inputs)
 
-    def _leaning(self, limit: float) -> float:
-        """A little towards the mean limit of the fleet, or towards a guess of it."""
-        if self.told is not None:
-            return limit + LEAN_TOLD * (self.told.limit - limit)
-        if self.fair_limit is not None:
-            return limit + LEAN_TOLD * (self.fair_limit - limit)
-        return limit + LEAN * (FAIR_LIMIT - limit)
-
     def _choose_next(self, limit: float, miss: float) -> None:
         """How wide to probe next, and whether to: at a bound that the evidence presses against, seldom."""
         error = self._evidence.error
-        if not self._fleet:
-            self._delta = clip(self._delta * (1.1 if error > WANTED_ERROR else 0.9), DELTA, WIDEST)
+        self._delta = clip(self._delta * (1.1 if error > WANTED_ERROR else 0.9), DELTA, WIDEST)
         sure = abs(miss) > 2 * error
         outside = sure and (limit >= self.ceiling if miss > 0 else limit <= self.floor)
         self._bounced = min(self._bounced + 1, REST_PAIRS) if outside else 0
@@ -335,3 +302,13 @@ class Elasticity:
     def _set(self, limit: float, reason: str, inputs: dict[str, float]) -> None:
         self.limit = clip(limit, self.floor, self.ceiling)
         self._decision = self._moved = Decision(self.limit, reason, inputs)
+
+
+class FromEight(Elasticity):
+    """As a pool had it: it begins at eight, whatever the user had. It must fail `no_harm` and the day."""
+
+    name = "elasticity_from_eight"
+
+    def __init__(self, *, start: float, floor: float, ceiling: float) -> None:
+        low = max(2.0, floor)
+        super().__init__(start=clip(min(start, 8.0), low, ceiling), floor=low, ceiling=ceiling, target=0.85)
