@@ -57,12 +57,14 @@ def _inside(value: Any, left: list[int], stop: int, depth: int) -> float:
     `left` says how many parts may still be looked at; this value leaves `stop` of them to what follows it.
     """
     left[0] -= 1
-    size = _leaf(value)
-    if size is not None:
-        return size
+    kind = type(value)
+    if kind is not dict and kind is not list:
+        size = _leaf(value)
+        if size is not None:
+            return size
     if depth >= DEEPEST:
         return OVERHEAD
-    if isinstance(value, Mapping) or (hasattr(value, "items") and hasattr(value, "keys")):
+    if kind is dict or isinstance(value, Mapping) or (hasattr(value, "items") and hasattr(value, "keys")):
         return 2 + _mapping(value, left, stop, depth)
     if isinstance(value, Collection):
         return 2 + _parts(value, left, stop, depth)
@@ -123,9 +125,19 @@ def _parts(value: Collection[Any], left: list[int], stop: int, depth: int) -> fl
 def _all(parts: list[Any], left: list[int], stop: int, depth: int) -> float:
     """The sum; each part may use an even share of what the ones before it left."""
     size = 0.0
+    count = len(parts)
     for index, part in enumerate(parts):
-        share = max(0, left[0] - stop) // (len(parts) - index)
-        size += _inside(part, left, left[0] - share, depth)
+        kind = type(part)
+        # Most parts of most values are these: they have no parts of their own, and need no share.
+        if kind is str and part.isascii():
+            left[0] -= 1
+            size += 2 + len(part)
+        elif kind is bool or part is None:
+            left[0] -= 1
+            size += 4.5
+        else:
+            share = max(0, left[0] - stop) // (count - index)
+            size += _inside(part, left, left[0] - share, depth)
     return size
 
 

@@ -14,7 +14,7 @@ from fluido.metrics import FlowStats
 from fluido.sqlalchemy.insert import Row, RowInsert, Target
 from fluido.sqlalchemy.outcome import is_passing, outcome_of_batch
 from fluido.sqlalchemy.rows import LOCK_PATIENCE_S, RowWriter, Verdict
-from fluido.sqlalchemy.size import size_of
+from fluido.sqlalchemy.sizes import size_of_row
 from fluido.sqlalchemy.surroundings import Context, Partition, Surroundings
 from fluido.sqlalchemy.suspicion import reason_of
 
@@ -63,7 +63,7 @@ class GroupWriter:
             name=f"write:{self._insert.table.name}",
             max_pending=max_pending,
             max_bytes=max_bytes,
-            size=size_of,
+            size=_size_of,
             classify=outcome_of_batch,
             origin=_origin(surroundings, self._insert),
             surround=surroundings.around,
@@ -165,7 +165,7 @@ def write_behind(
         name=f"behind:{insert.table.name}",
         max_pending=max_pending,
         max_bytes=max_bytes,
-        size=size_of,
+        size=_size_of,
         staleness_s=staleness_s,
         origin=surroundings.of,
         surround=surroundings.around,
@@ -189,3 +189,7 @@ def _logged(
         rejected(rows, error)
 
     return both
+
+
+def _size_of(row: Row) -> int:
+    return size_of_row(row.values())
