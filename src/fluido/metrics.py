@@ -4,12 +4,30 @@ import math
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
 
 SUB_BUCKETS = 16  # per octave: a quantile is off by at most 1/32 of itself
 LOWEST_S = 1e-6
 OCTAVES = 36  # 1 us to 19 h
 _LOWEST_EXPONENT = math.frexp(LOWEST_S)[1]
 _BUCKETS = SUB_BUCKETS * OCTAVES + 1
+# What is exported: each power of two from 1/4 ms to 512 s. An octave of ours begins at every one of them, so
+# no duration is counted on the wrong side of a bound.
+_FIRST_BOUND, _LAST_BOUND = -12, 9
+BOUNDS_S = tuple(math.ldexp(1.0, power) for power in range(_FIRST_BOUND, _LAST_BOUND + 1))
+_BELOW = tuple(
+    SUB_BUCKETS * (power + 1 - _LOWEST_EXPONENT) + 1 for power in range(_FIRST_BOUND, _LAST_BOUND + 1)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """A histogram as others add it up: how many were below each of `BOUNDS_S`, all, and their sum."""
+
+    below: tuple[int, ...] = (0,) * len(BOUNDS_S)
+    count: int = 0
+    sum_s: float = 0.0
 
 
 class Histogram:
@@ -49,6 +67,11 @@ class Histogram:
         self.count += other.count
         self.sum_s += other.sum_s
 
+    def buckets(self) -> Buckets:
+        """What it holds now, at the bounds that every exporter shares."""
+        seen = list(accumulate(self.counts))
+        return Buckets(tuple(seen[index - 1] for index in _BELOW), self.count, self.sum_s)
+
     def quantile(self, q: float) -> float:
         """The middle of the bucket that holds quantile `q` in seconds; 0.0 when nothing was recorded."""
         if not 0.0 <= q <= 1.0:
@@ -70,6 +93,18 @@ def _middle(index: int) -> float:
     octave, step = divmod(index - 1, SUB_BUCKETS)
     low = math.ldexp(0.5 + step / (2 * SUB_BUCKETS), octave + _LOWEST_EXPONENT)
     return low * (1.0 + 1.0 / (2 * (SUB_BUCKETS + step)))
+
+
+def measured(waits: Histogram, services: Histogram) -> dict[str, Any]:
+    """The fields of FlowStats that a flow's two histograms fill."""
+    return {
+        "wait_ms_p50": waits.quantile(0.5) * 1e3,
+        "wait_ms_p99": waits.quantile(0.99) * 1e3,
+        "waits": waits.buckets(),
+        "service_ms_p50": services.quantile(0.5) * 1e3,
+        "service_ms_p99": services.quantile(0.99) * 1e3,
+        "services": services.buckets(),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +150,8 @@ class FlowStats:
     `value` is what is in force, `floor` and `ceiling` bound it. A flow that is `pinned` does not listen to
     its law; one in `shadow` logs what its law would do and does not do it. `wait_ms_longest` is how long the
     first of those who wait now has waited, `longest_label` its class of work; `brake` is the factor in (0, 1]
-    on the limit while calls fail.
+    on the limit while calls fail. `waits` and `services` are the durations behind the quantiles, for
+    exporters; None where a flow measures none.
     """
 
     name: str
@@ -143,3 +179,5 @@ class FlowStats:
     shadow: bool = False
     decisions: tuple[DecisionRecord, ...] = ()
     reasons: Mapping[str, int] = field(default_factory=dict)
+    waits: Buckets | None = field(default=None, repr=False)
+    services: Buckets | None = field(default=None, repr=False)

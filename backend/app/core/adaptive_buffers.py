@@ -7,7 +7,7 @@ force are never kept here: `AdaptiveBufferManager` reads them from the flows the
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
@@ -258,7 +258,8 @@ _SHOWN_DECISIONS = 10
 
 
 def _plain(stats: FlowStats) -> dict[str, object]:
-    values = asdict(stats)
+    values = asdict(replace(stats, waits=None, services=None))
+    del values["waits"], values["services"]  # for exporters; the quantiles say it to people
     values["decisions"] = [asdict(record) for record in stats.decisions[-_SHOWN_DECISIONS:]]
     return {name: _finite(value) for name, value in values.items()}
 

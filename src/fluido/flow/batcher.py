@@ -13,7 +13,7 @@ from fluido.flow.bisect import Bisection, Held, Refused, Write, never
 from fluido.flow.obeyed import Obeyed
 from fluido.laws.base import Law
 from fluido.laws.batch_cap import BatchCap
-from fluido.metrics import FlowStats, Histogram
+from fluido.metrics import FlowStats, Histogram, measured
 from fluido.sample import Outcome, Sample
 
 Item = TypeVar("Item")
@@ -175,10 +175,7 @@ class Batcher(Generic[Item, Result]):
             cancelled=self._cancelled,
             completed=self.batches,
             overloads=self._overloads,
-            wait_ms_p50=self._wait.quantile(0.5) * 1e3,
-            wait_ms_p99=self._wait.quantile(0.99) * 1e3,
-            service_ms_p50=self._service.quantile(0.5) * 1e3,
-            service_ms_p99=self._service.quantile(0.99) * 1e3,
+            **measured(self._wait, self._service),
             decisions=tuple(self.decisions),
             reasons=self.decisions.reasons,
         )

@@ -100,7 +100,9 @@ class Gate:
         self.closed = True
         for line in self._lines():
             for waiter in line.everybody():
-                waiter.turn.set_exception(Closed("the gate was closed while waiting"))
+                waiter.turn.set_exception(
+                    Closed(f"{self.name or 'the gate'} was closed while this call waited in its queue")
+                )
                 self._leave(waiter)
 
     def longest_wait(self) -> tuple[float, str]:
@@ -153,7 +155,7 @@ class Gate:
 
     def _check_may_wait(self, deadline_s: float | None, now_s: float) -> None:
         if self.closed:
-            raise Closed("the gate is closed")
+            raise Closed(f"{self.name or 'the gate'} is closed: build another one")
         if self.waiting >= self.max_waiting:
             self.refused += 1
             raise LimitReached(f"{self.waiting} callers wait already", waiting=self.waiting)

@@ -16,7 +16,7 @@ from fluido.laws.brake import Brake
 from fluido.laws.fixed import Fixed
 from fluido.laws.lanes import Lanes
 from fluido.measure import Ewma
-from fluido.metrics import FlowStats, Histogram
+from fluido.metrics import FlowStats, Histogram, measured
 from fluido.sample import Outcome, Sample
 
 TICK_S = 0.25
@@ -199,12 +199,9 @@ class Limiter:
             cancelled=gate.cancelled,
             completed=self._completed,
             overloads=self._overloads,
-            wait_ms_p50=self._wait.quantile(0.5) * 1e3,
-            wait_ms_p99=self._wait.quantile(0.99) * 1e3,
             wait_ms_longest=longest_s * 1e3,
             longest_label=longest_label,
-            service_ms_p50=self._service.quantile(0.5) * 1e3,
-            service_ms_p99=self._service.quantile(0.99) * 1e3,
+            **measured(self._wait, self._service),
             brake=self._beta.value if self._beta else 1.0,
             pinned=self.pinned is not None,
             shadow=self.shadow,

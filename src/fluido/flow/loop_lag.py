@@ -60,6 +60,7 @@ class LoopLag:
             completed=self._lag.count,
             service_ms_p50=self._lag.quantile(0.5) * 1e3,
             service_ms_p99=self._lag.quantile(0.99) * 1e3,
+            services=self._lag.buckets(),
             decisions=tuple(self._obeyed.log),
             reasons=self._obeyed.log.reasons,
         )

@@ -16,7 +16,7 @@ from fluido.flow.buffered import Buffered, Context
 from fluido.flow.obeyed import Obeyed
 from fluido.laws.base import Law
 from fluido.laws.batch_cap import BatchCap
-from fluido.metrics import FlowStats, Histogram
+from fluido.metrics import FlowStats, Histogram, measured
 from fluido.sample import Outcome, Sample
 
 Item = TypeVar("Item")
@@ -179,10 +179,7 @@ class WriteBehind(Generic[Item]):
             cancelled=self._cancelled,
             completed=self._batches,
             overloads=self.failures,
-            wait_ms_p50=self._wait.quantile(0.5) * 1e3,
-            wait_ms_p99=self._wait.quantile(0.99) * 1e3,
-            service_ms_p50=self._service.quantile(0.5) * 1e3,
-            service_ms_p99=self._service.quantile(0.99) * 1e3,
+            **measured(self._wait, self._service),
             decisions=tuple(self._obeyed.log),
             reasons=self._obeyed.log.reasons,
         )

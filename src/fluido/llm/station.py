@@ -14,7 +14,7 @@ from fluido.llm.queue import CallQueue, Reservation, Ticket
 from fluido.llm.residency import UNPLACED, Placement
 from fluido.llm.seat import Order, ResidencyStats, Seat
 from fluido.llm.upstream import UNKNOWN_SLOTS, Upstream
-from fluido.metrics import FlowStats, Histogram
+from fluido.metrics import FlowStats, Histogram, measured
 from fluido.sample import Outcome, Sample
 
 SHORT_RATIO = 3.0
@@ -348,12 +348,9 @@ class Station(Upstream):
             cancelled=self._cancelled,
             completed=self._completed,
             overloads=self._overloads,
-            wait_ms_p50=self._waits.quantile(0.5) * 1e3,
-            wait_ms_p99=self._waits.quantile(0.99) * 1e3,
             wait_ms_longest=(self._clock() - longest.joined_s) * 1e3 if longest else 0.0,
             longest_label=longest.lane.name.lower() if longest else "",
-            service_ms_p50=self._services.quantile(0.5) * 1e3,
-            service_ms_p99=self._services.quantile(0.99) * 1e3,
+            **measured(self._waits, self._services),
             pinned=self._pinned is not None,
             decisions=tuple(self._obeyed.log),
             reasons=self._obeyed.log.reasons,

@@ -23,6 +23,7 @@ from fluido.redis.mux import Mux, NotOpened
 from fluido.redis.muxes import Muxes, muxes_of
 from fluido.redis.options import Options
 from fluido.redis.pipeline import Pipeline
+from fluido.redis.poolstate import silent
 from fluido.redis.retrying import (
     Answer,
     Failure,
@@ -173,7 +174,7 @@ class Redis(redis.asyncio.Redis):
     def stats(self) -> FlowStats:
         """The shared connections as a flow: commands in flight and waiting, the window and its reasons."""
         mux = self._mux
-        return mux.stats() if mux is not None else FlowStats(name="redis", kind="redis")
+        return mux.stats() if mux is not None else silent(self.connection_pool, self.sharing)
 
     def counts(self) -> Counts:
         """Writes by size, links by what became of them, and how many commands took which way."""

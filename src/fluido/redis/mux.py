@@ -8,7 +8,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
 
 from fluido.flow.label import current_label
-from fluido.metrics import DecisionLog, FlowStats, Histogram
+from fluido.metrics import DecisionLog, FlowStats, Histogram, measured
 from fluido.redis.adapter import Unfit, close_idle, take
 from fluido.redis.bulk import only_reads_packed
 from fluido.redis.line import Line, Wish
@@ -368,7 +368,7 @@ class Mux:
         """The shared connections as a flow: in flight, waiting, the window and its reasons."""
         tally = self.tally
         return FlowStats(
-            name="redis",
+            name=self.state.name,
             kind="redis",
             law=self.window.name,
             value=self.window.value,
@@ -381,10 +381,7 @@ class Mux:
             cancelled=tally.cancelled,
             completed=tally.completed + self._answered,
             overloads=tally.events["closed: lost"],
-            wait_ms_p50=self._wait.quantile(0.5) * 1e3,
-            wait_ms_p99=self._wait.quantile(0.99) * 1e3,
-            service_ms_p50=self._service.quantile(0.5) * 1e3,
-            service_ms_p99=self._service.quantile(0.99) * 1e3,
+            **measured(self._wait, self._service),
             decisions=tuple(self.decisions),
             reasons=self.decisions.reasons,
         )

@@ -3,14 +3,23 @@
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 from redis.asyncio.connection import ConnectionPool
 
+from fluido.metrics import FlowStats
 from fluido.redis.bulk import Bulk
 from fluido.redis.counts import Tally
 from fluido.redis.sharing import Sharing
 
 _log = logging.getLogger("fluido.redis")
+
+
+def silent(pool: Any, sharing: Sharing) -> FlowStats:
+    """The flow of a client that has sent nothing yet: its name and its window."""
+    name = sharing.name or str(pool.connection_kwargs.get("client_name") or "") or "redis"
+    floor, most = float(sharing.window_floor or sharing.window), float(sharing.window)
+    return FlowStats(name, "redis", value=floor, floor=floor, ceiling=most)
 
 
 class PoolState:
@@ -25,6 +34,11 @@ class PoolState:
         self.fallback: str | None = None
         self.several_loops = False  # ever
         self.loops_at_once = False  # then what is idle in the pool may belong to another loop
+
+    @property
+    def name(self) -> str:
+        """Of this flow in metrics: as `Sharing` says, or as the server knows its connections."""
+        return silent(self.pool, self.sharing).name
 
     def give_up(self, reason: str) -> None:
         """The pool's connections cannot be shared: say so once."""

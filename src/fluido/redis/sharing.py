@@ -10,6 +10,7 @@ Delivery = Literal["retry", "safe"]
 class Sharing:
     """How the commands of one pool share its connection.
 
+    name: of this flow in metrics; without it the pool's `client_name`, else "redis".
     links: connections that ordinary commands share. Two overlap the work of server and client (about +15 %
         at 64 to 256 tasks) and cost as much again with large values on plain asyncio.
     window: most commands in flight on one link; callers above it wait in order.
@@ -42,6 +43,7 @@ class Sharing:
     bulk_bytes: int = 128 << 10
     delivery: Delivery = "retry"
     idempotent: frozenset[str] = frozenset()
+    name: str = ""
 
     def __post_init__(self) -> None:
         if self.links not in {1, 2}:

@@ -65,7 +65,10 @@ def create_async_engine(
     if law is not None:
         stock["law"] = law
     engine = create_stock_engine(parsed, **stock | {"poolclass": poolclass})
-    pool_of(engine).observed = True
+    pool = pool_of(engine)
+    pool.observed = True
+    where = URL.create(parsed.drivername, host=parsed.host, port=parsed.port, database=parsed.database)
+    pool.address = where.render_as_string()
     Statements(engine.sync_engine)
     if engine.dialect.name == "postgresql":
         Capacity(engine.sync_engine)

@@ -12,7 +12,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool
 from sqlalchemy.pool.base import _AsyncConnDialect
 from sqlalchemy.util import await_only
 
-from fluido.errors import LimitReached, WaitTimeout
+from fluido.errors import Closed, LimitReached, WaitTimeout
 from fluido.flow.label import current_label
 from fluido.flow.limiter import Limiter
 from fluido.flow.obeyed import Obeyed
@@ -23,8 +23,8 @@ from fluido.laws.fixed import Fixed
 from fluido.laws.lanes import Lanes
 from fluido.metrics import FlowStats, Histogram
 from fluido.sample import Outcome, Sample
+from fluido.sqlalchemy.blame import explained
 from fluido.sqlalchemy.entry import Entry
-from fluido.sqlalchemy.errors import PoolQueueFull, PoolTimeout
 from fluido.sqlalchemy.follower import Follower
 from fluido.sqlalchemy.gate import ConnectionGate
 from fluido.sqlalchemy.hold import Hold
@@ -68,11 +68,13 @@ class AdaptivePool(Pool):
         self._arguments: dict[str, Any] = {name: given[name] for name in names} | stock
         super().__init__(creator, **stock)
         self.limits = limits = limit or stock_limits(pool_size, max_overflow)
+        self.is_fixed = limit is None
         # The stock arguments ask for a fixed size; `limit` for one that is found.
         self.law: Law = law or (default_law(limits, server="", clock=clock) if limit else Fixed(limits.max))
         self.holds: dict[Entry, Hold] = {}
         # Set by whoever measures statements; until then a checkout is what the law sees.
         self.observed = False
+        self.address = ""  # host:port/database, once an engine has told
         self._timeout_s = timeout
         self._use_lifo = use_lifo
         self._clock = clock
@@ -236,6 +238,7 @@ class AdaptivePool(Pool):
             if hasattr(listeners, "_set_asyncio") and not hasattr(listeners, "_is_asyncio"):
                 listeners._set_asyncio()
         self.observed = other.observed
+        self.address = other.address
         self.gate.laned = other.gate.laned
         self.cap(other.gate.cap)
         if other.limiter.pinned is not None:
@@ -283,6 +286,7 @@ class AdaptivePool(Pool):
             reasons={**stats.reasons, **self.lanes.log.reasons},
             wait_ms_p50=self._waits.quantile(0.5) * 1e3,
             wait_ms_p99=self._waits.quantile(0.99) * 1e3,
+            waits=self._waits.buckets(),
         )
 
     def pin(self, value: float) -> None:
@@ -329,15 +333,8 @@ class AdaptivePool(Pool):
         deadline_s = None if self._timeout_s is None else asked_s + self._timeout_s
         try:
             await_only(gate.acquire(label=label, deadline_s=deadline_s))
-        except WaitTimeout as error:
-            raise PoolTimeout(f"{error} ({self.status()})", waited_s=error.waited_s) from None
-        except LimitReached as error:
-            raise PoolQueueFull(
-                f"{error} ({self.status()})",
-                waiting=error.waiting,
-                predicted_wait_s=error.predicted_wait_s,
-                retry_after_s=error.retry_after_s,
-            ) from None
+        except (WaitTimeout, LimitReached, Closed) as error:
+            raise explained(self, error) from None
 
     def _open(self, now_s: float) -> Entry:
         self._opened += 1

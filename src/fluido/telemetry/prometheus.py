@@ -1,12 +1,26 @@
-"""A Prometheus collector over any set of flows: it reads `stats()` when it is scraped, never before."""
+"""A Prometheus collector over any set of flows: it reads `stats()` when it is scraped, never before.
 
-from collections.abc import Callable, Iterable, Iterator
+Needs the extra `fluido[prometheus]` (prometheus-client).
+"""
+
+# ruff: noqa: E402 - the extra is asked for before anything of it is imported
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 from typing import Protocol
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from fluido.extras import need
+
+need("prometheus", "prometheus_client")
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
-from fluido.metrics import FlowStats
+from fluido.metrics import BOUNDS_S, Buckets, FlowStats
 
 LABELS = ("flow", "kind")
 GAUGES = {
@@ -27,10 +41,11 @@ COUNTERS = {
     "completed": ("fluido_completed", "Calls ended, failed ones too."),
     "overloads": ("fluido_overloads", "Calls that ended with a sign of overload."),
 }
-QUANTILES = {
-    "fluido_wait_seconds_quantile": ("Wait in our queue since the start.", "wait_ms"),
-    "fluido_service_seconds_quantile": ("Admission to end since the start.", "service_ms"),
+HISTOGRAMS = {
+    "waits": ("fluido_wait_seconds", "Wait in our queue."),
+    "services": ("fluido_service_seconds", "Admission to end."),
 }
+_BOUNDS = tuple(str(bound_s) for bound_s in BOUNDS_S)
 
 
 class HasStats(Protocol):
@@ -41,10 +56,18 @@ class HasStats(Protocol):
 
 
 class FlowCollector(Collector):
-    """`REGISTRY.register(FlowCollector(lambda: flows))`; the callable may answer other flows every time."""
+    """`REGISTRY.register(FlowCollector(lambda: flows))`; the callable may answer other flows every time.
+
+    The label `flow` is the name of a flow. Of several with the same name and kind the second one is `name-2`,
+    and so on, for as long as it lives: no two flows are ever one series. Give names to tell them apart:
+    `Sharing(name=)` or `client_name=` of Redis, `pool_logging_name=` of SQLAlchemy, `name=` of an engine.
+    """
 
     def __init__(self, flows: Callable[[], Iterable[HasStats]]) -> None:
         self._flows = flows
+        # Who had which label at the last scrape. It keeps those flows alive until the next one, so that no
+        # other object can have their identity.
+        self._named: list[tuple[HasStats, str, str]] = []
 
     def describe(self) -> Iterable[Metric]:
         """Nothing up front: registering must not read the flows."""
@@ -52,36 +75,68 @@ class FlowCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One family per figure, one row per flow."""
-        stats = [flow.stats() for flow in self._flows()]
+        flows = list(self._flows())
+        stats = [flow.stats() for flow in flows]
+        rows = list(zip(self._names(flows, stats), stats, strict=True))
         for field, (name, text) in GAUGES.items():
             gauge = GaugeMetricFamily(name, text, labels=LABELS)
-            for row in stats:
-                gauge.add_metric([row.name, row.kind], float(getattr(row, field)))
+            for label, row in rows:
+                gauge.add_metric([label, row.kind], float(getattr(row, field)))
             yield gauge
         for field, (name, text) in COUNTERS.items():
             counter = CounterMetricFamily(name, text, labels=LABELS)
-            for row in stats:
-                counter.add_metric([row.name, row.kind], float(getattr(row, field)))
+            for label, row in rows:
+                counter.add_metric([label, row.kind], float(getattr(row, field)))
             yield counter
         longest = GaugeMetricFamily(
             "fluido_longest_wait_seconds",
             "How long the first of those who wait now has waited.",
             labels=LABELS,
         )
-        for row in stats:
-            longest.add_metric([row.name, row.kind], row.wait_ms_longest / 1e3)
+        for label, row in rows:
+            longest.add_metric([label, row.kind], row.wait_ms_longest / 1e3)
         yield longest
-        for name, (text, prefix) in QUANTILES.items():
-            gauge = GaugeMetricFamily(name, text, labels=[*LABELS, "quantile"])
-            for row in stats:
-                for quantile, suffix in (("0.5", "p50"), ("0.99", "p99")):
-                    value_ms = getattr(row, f"{prefix}_{suffix}")
-                    gauge.add_metric([row.name, row.kind, quantile], value_ms / 1e3)
-            yield gauge
+        for field, (name, text) in HISTOGRAMS.items():
+            histogram = HistogramMetricFamily(name, text, labels=LABELS)
+            for label, row in rows:
+                buckets: Buckets | None = getattr(row, field)
+                if buckets is not None:
+                    histogram.add_metric([label, row.kind], _cumulative(buckets), buckets.sum_s)
+            yield histogram
         decisions = CounterMetricFamily(
             "fluido_decisions", "Decisions of the law, by reason.", labels=[*LABELS, "law", "reason"]
         )
-        for row in stats:
-            for reason, count in row.reasons.items():
-                decisions.add_metric([row.name, row.kind, row.law, reason], count)
+        for label, row in rows:
+            for reason, times in row.reasons.items():
+                decisions.add_metric([label, row.kind, row.law, reason], times)
         yield decisions
+
+    def _names(self, flows: Sequence[HasStats], stats: Sequence[FlowStats]) -> list[str]:
+        """A label for each flow: what it had at the last scrape, or the first of its name that is free."""
+        before = {(id(flow), kind): label for flow, kind, label in self._named}
+        labels = [before.get((id(flow), row.kind), "") for flow, row in zip(flows, stats, strict=True)]
+        for index, (label, row) in enumerate(zip(labels, stats, strict=True)):
+            # A flow may have been given another name, and may be in the list twice.
+            if not _is_of(label, row.name) or (label, row.kind) in _taken(labels[:index], stats):
+                labels[index] = ""
+        # Names as they were given come first: a number is put where no name stands.
+        for numbers in (range(1, 2), count(2)):
+            for index, row in enumerate(stats):
+                taken = {label for label, other in zip(labels, stats, strict=True) if other.kind == row.kind}
+                wishes = (row.name if number == 1 else f"{row.name}-{number}" for number in numbers)
+                labels[index] = labels[index] or next((wish for wish in wishes if wish not in taken), "")
+        self._named = [(flow, row.kind, label) for flow, row, label in zip(flows, stats, labels, strict=True)]
+        return labels
+
+
+def _taken(labels: Sequence[str], stats: Sequence[FlowStats]) -> set[tuple[str, str]]:
+    return {(label, row.kind) for label, row in zip(labels, stats, strict=False)}
+
+
+def _is_of(label: str, name: str) -> bool:
+    head, _, number = label.rpartition("-")
+    return bool(label) and (label == name or (head == name and number.isdecimal()))
+
+
+def _cumulative(buckets: Buckets) -> list[tuple[str, float]]:
+    return [*zip(_BOUNDS, map(float, buckets.below), strict=True), ("+Inf", float(buckets.count))]
