@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     environment = describe()
     length = SHORT if given.short else Length()
+    length = replace(length, days=given.days or length.days)
     found = asyncio.run(run(length))
     made = summaries(found)
     print(f"commit {environment.commit[:12]}{'+' if environment.dirty else ''}, {environment.cores} cores\n")

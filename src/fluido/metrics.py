@@ -151,7 +151,8 @@ class FlowStats:
     its law; one in `shadow` logs what its law would do and does not do it. `wait_ms_longest` is how long the
     first of those who wait now has waited, `longest_label` its class of work; `brake` is the factor in (0, 1]
     on the limit while calls fail. `waits` and `services` are the durations behind the quantiles, for
-    exporters; None where a flow measures none.
+    exporters; None where a flow measures none. `words` is what a law says
+    of its value in plain English, where it does.
     """
 
     name: str
@@ -181,3 +182,4 @@ class FlowStats:
     reasons: Mapping[str, int] = field(default_factory=dict)
     waits: Buckets | None = field(default=None, repr=False)
     services: Buckets | None = field(default=None, repr=False)
+    words: str = ""

@@ -1,5 +1,9 @@
 """Which law a pool starts with."""
 
+import math
+
+import pytest
+
 from fluido.laws.fixed import Fixed
 from fluido.laws.fleet import Fleet
 from fluido.laws.ladder import Ladder
@@ -32,6 +36,14 @@ def test_one_of_several_replicas_steps_with_the_others() -> None:
     law = law_of(Limits(min=1, max=40, replicas=4))
     assert isinstance(law, Fleet)
     assert (law.value, law.reference) == (15.0, 15.0)
+
+
+def test_what_was_learned_is_tried_and_a_limit_that_is_none_is_refused() -> None:
+    law = law_of(Limits(max=40, remembered=29))
+    assert law.value == 15.0, "a start is where the user was"
+    for wrong in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="remembered"):
+            Limits(remembered=wrong)
 
 
 def test_who_shares_the_server_is_less_greedy() -> None:

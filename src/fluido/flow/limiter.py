@@ -207,6 +207,7 @@ class Limiter:
             shadow=self.shadow,
             decisions=tuple(self.decisions) + (tuple(self._lanes.log) if self._lanes else ()),
             reasons=self.decisions.reasons | (self._lanes.log.reasons if self._lanes else {}),
+            words=str(getattr(self.law, "words", "")),
         )
 
     # -- for Slot --

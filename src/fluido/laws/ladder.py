@@ -112,6 +112,21 @@ class Ladder:
         """The constant that the user had."""
         return self._rungs[self._reference]
 
+    @property
+    def words(self) -> str:
+        """The limit, the reference, and the last comparison, for a person."""
+        said = f"{self.limit} at a time; the reference is {self.reference}."
+        if self._leap is not None:
+            return f"{said} It leaps: nothing is known of this work here, or its pace has changed."
+        if not self._compared:
+            return f"{said} Nobody had to wait long enough to compare it with another limit."
+        seen = self._compared
+        more = "more" if seen["gain"] >= 0 else "less"
+        return (
+            f"{said} Last comparison: {seen['compared']:.0f} at a time did {abs(seen['gain']):.1%} {more} "
+            f"than {seen['with']:.0f}, give or take {seen['error']:.1%}."
+        )
+
     def memory(self) -> Memory:
         """What to offer to the next start as `remembered`."""
         return Memory(float(self.limit), float(self.reference))

@@ -8,6 +8,7 @@ from fluido.laws.fixed import Fixed
 from fluido.laws.fleet import WORTH as WORTH_TOGETHER
 from fluido.laws.fleet import Fleet
 from fluido.laws.ladder import WORTH, Ladder
+from fluido.laws.rungs import Memory
 from fluido.measure import clip
 from fluido.sqlalchemy.limits import Limits
 
@@ -42,5 +43,11 @@ def default_law(
             key=server,
             wall_offset_s=wall() - clock(),
         )
-    worth = WORTH_SHARED if limits.shared else WORTH
-    return Ladder(start=start, floor=floor, ceiling=limits.max, worth=worth, key=server)
+    return Ladder(
+        start=start,
+        floor=floor,
+        ceiling=limits.max,
+        worth=WORTH_SHARED if limits.shared else WORTH,
+        key=server,
+        remembered=None if limits.remembered is None else Memory(limits.remembered, start),
+    )

@@ -27,7 +27,8 @@ class Limits:
     needed for `idle_s` is closed; none gets older than `lifetime_s` (shortened by up to 5 %, so that they do
     not all end together; None: no bound). `replicas` is how many processes like this one share the server;
     `shared` says that others use it too, who deserve their part. With `shadow` the law computes and reports,
-    and the limit stays at `max`.
+    and the limit stays at `max`. `remembered` is what an earlier start had learned, `memory().limit` of its
+    law: it is tried first, and kept where it does more than `start`.
     """
 
     min: int = 1
@@ -40,6 +41,7 @@ class Limits:
     replicas: int = 1
     shared: bool = False
     shadow: bool = False
+    remembered: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse bounds that contradict each other."""
@@ -51,6 +53,8 @@ class Limits:
             )
         if self.start is not None and not max(self.min, 1) <= self.start <= self.max:
             raise ValueError(f"start={self.start} lies outside of min={self.min} .. max={self.max}")
+        if self.remembered is not None and not 1 <= self.remembered < math.inf:
+            raise ValueError(f"remembered={self.remembered} is not a finite limit of 1 or more")
         if self.max_waiting < 0 or self.replicas < 1:
             raise ValueError(
                 f"max_waiting={self.max_waiting} needs >= 0, replicas={self.replicas} needs >= 1"
