@@ -7,6 +7,8 @@ import signal
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import asyncio
+import os
+import platform
 import socket
 import sys
 from collections.abc import Coroutine
@@ -17,9 +19,12 @@ from typing import Annotated, NoReturn
 import typer
 import uvloop
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.markup import escape
 
+import fluido
+from app.core.explained import explained, table, troubles, unknown
 from app.core.failures import SentinelError
 from app.core.secrets import scrubbed
 from app.core.settings import Settings
@@ -45,15 +50,38 @@ cli = typer.Typer(add_completion=False, help="Sentinel: a chat backend whose buf
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+Host = Annotated[str | None, typer.Option("--host", help="Instead of SENTINEL_HOST. [default: 127.0.0.1]")]
+Port = Annotated[
+    int | None, typer.Option("--port", min=1, max=65535, help="Instead of SENTINEL_PORT. [default: 8000]")
+]
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"Sentinel {fluido.__version__} on Python {platform.python_version()}\n")
+        raise typer.Exit
+
+
 @cli.callback(invoke_without_command=True)
 def run(
     context: typer.Context,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the conversations of earlier runs.")] = False,
+    host: Host = None,
+    port: Port = None,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=_tell_version,
+            help="Say it, and end.",
+        ),
+    ] = False,
 ) -> None:
-    """Serve Sentinel until Ctrl-C."""
+    """Serve Sentinel until Ctrl-C, on servers of its own where the environment names none."""
     if context.invoked_subcommand is not None:
         return
-    settings = _settings()
+    settings = _settings(host, port)
     _need_port(settings)
     try:
         _until_interrupted(_serve(settings, is_fresh=fresh))
@@ -62,9 +90,9 @@ def run(
 
 
 @cli.command()
-def serve() -> None:
+def serve(host: Host = None, port: Port = None) -> None:
     """Serve Sentinel on what the environment names, and start nothing else: for a service manager."""
-    settings = _settings()
+    settings = _settings(host, port)
     try:
         settings.required_database_url()
     except ValueError as error:
@@ -83,6 +111,22 @@ def migrate() -> None:
     except (OSError, ValueError) as error:
         _fail(str(error))
     console.print("The schema is current.")
+
+
+@cli.command("settings")
+def show_settings(
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table of docs/operations.md.")] = False,
+) -> None:
+    """Say every setting: its value, where that came from, its default and its meaning. Secrets are masked."""
+    if markdown:
+        sys.stdout.write(f"{table()}\n")
+        return
+    out = Console(highlight=False, soft_wrap=True)
+    for each in explained(_settings()):
+        out.print(f"[bold]{each.name}[/bold] = {escape(each.value) or '[dim](empty)[/dim]'}")
+        default = "" if each.source == "default" else f"; default: {each.default or 'empty'}"
+        out.print(f"    from {escape(each.source)}{escape(default)}", style="dim")
+        out.print(f"    {escape(each.meaning)}")
 
 
 @cli.command()
@@ -203,13 +247,18 @@ async def _serve(settings: Settings, *, is_fresh: bool) -> None:
     console.print("Sentinel has stopped.")
 
 
-def _settings() -> Settings:
+def _settings(host: str | None = None, port: int | None = None) -> Settings:
+    """What the environment says; an option of the command line is put into it, where `app.main` reads it."""
+    for name, given in (("SENTINEL_HOST", host), ("SENTINEL_PORT", port)):
+        if given is not None:
+            os.environ[name] = str(given)
+    for sentence in unknown():
+        console.print(f"[yellow]{escape(sentence)}[/yellow]")
     try:
         return Settings()
-    except ValidationError as error:
-        for problem in error.errors():
-            where = ".".join(str(part) for part in problem["loc"])
-            console.print(f"[red]{where or 'settings'}:[/red] {problem['msg'].removeprefix('Value error, ')}")
+    except (ValidationError, SettingsError) as error:
+        for sentence in troubles(error):
+            console.print(f"[red]{escape(sentence)}[/red]")
         raise typer.Exit(2) from None
 
 
@@ -223,7 +272,7 @@ def _need_port(settings: Settings) -> None:
         except OSError as error:
             _fail(
                 f"Port {settings.port} on {settings.host} cannot be used ({error.strerror}): "
-                "stop what listens there, or choose another with PORT=8001."
+                "stop what listens there, or choose another with PORT=8001 or --port 8001."
             )
 
 

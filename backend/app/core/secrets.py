@@ -6,9 +6,14 @@ import re
 _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#\"'<>]*@")
 
 
+_PARAMETER = re.compile(r"(?P<name>[?&](?:password|user|username|token|key|api_key)=)[^&\s\"'<>]*")
+
+
 def scrubbed(text: str) -> str:
     """Return `text` with the user and password of every address in it left out."""
-    return _USERINFO.sub(r"\g<scheme>", text) if "@" in text else text
+    if "@" in text:
+        text = _USERINFO.sub(r"\g<scheme>", text)
+    return _PARAMETER.sub(r"\g<name>***", text) if "=" in text else text
 
 
 # scheme://host..., and host:port as operating systems and drivers name it.

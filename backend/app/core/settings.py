@@ -1,4 +1,4 @@
-"""What depends on the deployment. The only reader of the environment; sealed once it is built."""
+"""What depends on the deployment. The only reader of environment and .env; sealed once it is built."""
 
 import hashlib
 import ipaddress
@@ -14,6 +14,8 @@ from app.core.adaptive_buffers import FIRST_TOKEN_S, SLOW_CLIENT_S
 from fluido.llm.modelfile import keep_alive_of
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+# Of the source tree and of the current folder, which wins; the environment wins over both.
+ENV_FILES = (Path(__file__).parents[3] / ".env", Path(".env"))
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,32}")
 
 
@@ -28,58 +30,135 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="SENTINEL_", frozen=True, extra="ignore", populate_by_name=True
+        env_prefix="SENTINEL_", env_file=ENV_FILES, frozen=True, extra="ignore", populate_by_name=True
     )
 
-    host: str = Field(default="127.0.0.1", validation_alias=AliasChoices("host", "SENTINEL_HOST", "HOST"))
+    # `description` is what `python -m app settings` and docs/operations.md say. An address may hold a
+    # password, so none is shown with the settings.
+    host: str = Field(
+        default="127.0.0.1",
+        validation_alias=AliasChoices("SENTINEL_HOST", "HOST"),
+        description="The address to listen on; another than loopback needs a key.",
+    )
     port: int = Field(
-        default=8000, ge=1, le=65535, validation_alias=AliasChoices("port", "SENTINEL_PORT", "PORT")
+        default=8000,
+        ge=1,
+        le=65535,
+        validation_alias=AliasChoices("SENTINEL_PORT", "PORT"),
+        description="The port to listen on.",
     )
-    # An address may hold a password, so none is shown with the settings.
-    database_url: str | None = Field(default=None, repr=False, validation_alias=_env("DATABASE_URL"))
-    redis_url: str | None = Field(default=None, repr=False, validation_alias=_env("REDIS_URL"))
-    ollama_url: str | None = Field(default=None, repr=False, validation_alias=_env("OLLAMA_URL"))
-    openai_url: str | None = Field(default=None, repr=False, validation_alias=_env("OPENAI_URL"))
-    # Sent to every engine of OPENAI_URL or OLLAMA_URL; one that wants another has it in its address, as in
-    # http://:key@host or http://user:password@host.
-    openai_api_key: SecretStr = Field(default=SecretStr(""), validation_alias=_env("OPENAI_API_KEY"))
-    ollama_api_key: SecretStr = Field(default=SecretStr(""), validation_alias=_env("OLLAMA_API_KEY"))
-    engine_headers: dict[str, SecretStr] = Field(default_factory=dict)
-    # The window of an engine that does not tell it; how long Ollama keeps the model (unset: as it is set up).
-    engine_window: int | None = Field(default=None, ge=1)
-    keep_alive: str | None = None
-    model: str | None = None
-    data_dir: Path | None = None
-    migrate: bool = True
+    database_url: str | None = Field(
+        default=None,
+        repr=False,
+        validation_alias=_env("DATABASE_URL"),
+        description="PostgreSQL: postgresql://user:password@host/database. `make run` brings one along.",
+    )
+    redis_url: str | None = Field(
+        default=None,
+        repr=False,
+        validation_alias=_env("REDIS_URL"),
+        description="A cache: redis://:password@host/0. Without it histories are read from PostgreSQL.",
+    )
+    ollama_url: str | None = Field(
+        default=None,
+        repr=False,
+        validation_alias=_env("OLLAMA_URL"),
+        description="One Ollama, or several with commas; each has a queue of its own.",
+    )
+    openai_url: str | None = Field(
+        default=None,
+        repr=False,
+        validation_alias=_env("OPENAI_URL"),
+        description="The same for servers with /v1/chat/completions: llama.cpp, vLLM, LM Studio, LiteLLM.",
+    )
+    openai_api_key: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias=_env("OPENAI_API_KEY"),
+        description="Sent to each engine of OPENAI_URL; one with a key of its own has it in its address: "
+        "http://:key@host (Bearer) or http://user:password@host (Basic).",
+    )
+    ollama_api_key: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias=_env("OLLAMA_API_KEY"),
+        description="The same for each engine of OLLAMA_URL.",
+    )
+    engine_headers: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description='Sent with every request to an engine: JSON, as {"X-Team": "blue"}.',
+    )
+    engine_window: int | None = Field(
+        default=None,
+        ge=1,
+        description="Tokens, for an engine that does not tell its window; else its refusals teach it.",
+    )
+    keep_alive: str | None = Field(
+        default=None,
+        description="How long Ollama keeps the model (30m, -1); unset leaves OLLAMA_KEEP_ALIVE in force.",
+    )
+    model: str | None = Field(default=None, description="The model to ask for; unset: the one that is there.")
+    data_dir: Path | None = Field(
+        default=None,
+        description="Where `make run` keeps its servers' data; unset: .sentinel in the source tree.",
+    )
+    migrate: bool = Field(default=True, description="Apply the schema's migrations at the start.")
 
-    # Each key is a tenant of its own. With tenant_keys (`name:key`) several keys may be one
-    # tenant's.
-    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    tenant_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    # Names by which a service without keys may be asked for, beside its address and names without a dot.
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    requests_per_minute: int = Field(default=0, ge=0)
-    max_body_bytes: int = Field(default=65_536, ge=1024)
-    max_message_chars: int = Field(default=8_000, ge=1)
-    deadline_s: float = Field(default=FIRST_TOKEN_S, gt=0, le=3600)
-    slow_client_s: float = Field(default=SLOW_CLIENT_S, gt=0)
-    # How long a client may take to send its headers, and then its body.
-    header_s: float = Field(default=10.0, gt=0)
-    body_s: float = Field(default=30.0, gt=0)
-    # Where an answer ends at the latest, and how long PostgreSQL is waited for while it is replaced.
-    max_answer_chars: int = Field(default=200_000, ge=1)
-    max_answer_s: float = Field(default=900.0, gt=0)
-    storage_wait_s: float = Field(default=20.0, ge=0)
-    # How long idempotency keys and timings are kept; 0: for ever.
-    keep_requests_days: float = Field(default=30.0, ge=0)
-    keep_timings_days: float = Field(default=30.0, ge=0)
-    # A balancer finds out that a replica leaves within its check interval times its tolerance.
-    announce_s: float = Field(default=0.0, ge=0)
-    drain_s: float = Field(default=20.0, ge=0)
-    # How many processes like this one share PostgreSQL: each takes its part of max_connections.
-    replicas: int = Field(default=1, ge=1)
-    log_level: str = "INFO"
-    traces: bool = False
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), description="Keys that callers must show, with commas; each is a tenant of its own."
+    )
+    tenant_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), description="The same as name:key; several keys of one name are one tenant."
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names by which a Sentinel without keys may be asked for, beside its address and names "
+        "without a dot (a proxy in front that passes Host).",
+    )
+    requests_per_minute: int = Field(
+        default=0, ge=0, description="The quota of a tenant, as a bucket that refills evenly; 0: none."
+    )
+    max_body_bytes: int = Field(default=65_536, ge=1024, description="A longer request body is refused: 413.")
+    max_message_chars: int = Field(default=8_000, ge=1, description="A longer message is refused: 422.")
+    deadline_s: float = Field(
+        default=FIRST_TOKEN_S,
+        gt=0,
+        le=3600,
+        description="Seconds to the first token where the request says no deadline_s.",
+    )
+    slow_client_s: float = Field(
+        default=SLOW_CLIENT_S, gt=0, description="Seconds that a client may take none of its stream."
+    )
+    header_s: float = Field(default=10.0, gt=0, description="Seconds that a request's headers may take.")
+    body_s: float = Field(default=30.0, gt=0, description="Seconds that its body may take after that.")
+    max_answer_chars: int = Field(
+        default=200_000, ge=1, description="An answer ends here, whatever the engine does."
+    )
+    max_answer_s: float = Field(default=900.0, gt=0, description="And after so many seconds.")
+    storage_wait_s: float = Field(
+        default=20.0,
+        ge=0,
+        description="Seconds that a request waits for a PostgreSQL that is replaced, within its deadline.",
+    )
+    keep_requests_days: float = Field(
+        default=30.0, ge=0, description="Idempotency keys older than that are deleted; 0 keeps them."
+    )
+    keep_timings_days: float = Field(
+        default=30.0, ge=0, description="Timings older than that are deleted; 0 keeps them."
+    )
+    announce_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds between 'not ready' and the first refusal when it leaves: longer than the "
+        "balancer's check interval times its tolerance.",
+    )
+    drain_s: float = Field(default=20.0, ge=0, description="Seconds that running answers have after that.")
+    replicas: int = Field(
+        default=1,
+        ge=1,
+        description="How many processes like this one share PostgreSQL: each takes its part of "
+        "max_connections.",
+    )
+    log_level: str = Field(default="INFO", description=f"One of {', '.join(LEVELS)}.")
+    traces: bool = Field(default=False, description="Make spans; needs the extra fluido[opentelemetry].")
 
     @field_validator("api_keys", "tenant_keys", "allowed_hosts", mode="before")
     @classmethod
