@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fluido.laws.base import Decision
-from fluido.laws.rounds import Meter, Slot, drawn
+from fluido.laws.rounds import FEWEST, Meter, Slot, drawn
 from fluido.laws.rungs import Evidence, Memory, rungs
 from fluido.sample import Sample
 
@@ -158,9 +158,11 @@ class Ladder:
             # The first call, too few, a gap without calls, a clock that jumped: half a pair is no pair.
             self._first = self._arm = None
             self._shifted = 0
+            if self._leap is not None and self._leap.target is not None and slot and slot.calls < FEWEST:
+                self._turn_back(self._leap)  # nearly nothing ends there: no place to wait for more of it
         else:
             self._judge(slot, now_s)
-        if slot is not None and slot.calls:
+        if slot is not None and slot.calls and (slot.sound or slot.limit == self.limit):
             self._call_rate = slot.call_rate
         self._open(now_s)
 
@@ -277,8 +279,7 @@ class Ladder:
         self._moved = (reason, self._compared)
         if paid and abs(step) == 1:
             self._leap = Leap(step, turned=True, paid=True, base=its)
-            self._leap.target = self._next(self._leap)
-            self._leap = self._leap if self._leap.target is not None else None
+            self._go_on(self._leap)
 
     def _lead(self, leader: int, usual: float | None) -> None:
         """Another leader, or the same on another server: what was known compared it with something else."""
@@ -339,11 +340,23 @@ class Ladder:
                 if not slot.binding:
                     self._leap = None  # the demand ends here
                     return
-            elif leap.paid or leap.turned or not slot.binding:
-                self._leap = None
+            elif slot.binding:
+                self._turn_back(leap)
                 return
             else:
-                leap.turned, leap.way = True, -leap.way
+                self._leap = None
+                return
+        self._go_on(leap)
+
+    def _turn_back(self, leap: Leap) -> None:
+        """What was tried does not pay: the other way, unless that was tried or one leap has paid."""
+        if leap.paid or leap.turned:
+            self._leap = None
+            return
+        leap.turned, leap.way = True, -leap.way
+        self._go_on(leap)
+
+    def _go_on(self, leap: Leap) -> None:
         leap.target = self._next(leap)
         if leap.target is None:
             self._leap = None
