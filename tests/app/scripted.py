@@ -87,9 +87,15 @@ class ScriptedSystem:
         return Conversation(ConversationSummary(conversation_id, "ana", "Hello", now, now), [])
 
     async def conversations(
-        self, owner: Owner, limit: int, after: Cursor | None = None
+        self, owner: Owner, limit: int, after: Cursor | None = None, search: str | None = None
     ) -> Sequence[ConversationSummary]:
         return []
+
+    async def rename(self, conversation_id: UUID, owner: Owner, title: str) -> None:
+        await self.conversation(conversation_id, owner, 1)
+
+    async def take_back(self, conversation_id: UUID, owner: Owner, message_id: int) -> None:
+        await self.conversation(conversation_id, owner, 1)
 
     async def delete(self, conversation_id: UUID, owner: Owner) -> None:
         await self.conversation(conversation_id, owner, 1)

@@ -130,7 +130,7 @@ async def test_a_wrong_content_type_is_named(client: httpx.AsyncClient, kind: st
 async def test_the_description_says_what_is_there(client: httpx.AsyncClient) -> None:
     refused = await client.put("/conversations/00000000-0000-0000-0000-000000000000?user_id=a")
     assert refused.status_code == 405
-    assert refused.headers["allow"] == "DELETE, GET"
+    assert refused.headers["allow"] == "DELETE, GET, PATCH"
     paths = (await client.get("/openapi.json")).json()["paths"]
     assert list(paths["/metrics"]["get"]["responses"]["200"]["content"]) == ["text/plain"]
     assert (await client.get("/metrics")).headers["content-type"].startswith("text/plain")

@@ -73,7 +73,7 @@ def create_app(
     app.include_router(conversations.router, dependencies=[Depends(door)])
     app.include_router(observe.router)
     app.include_router(panel_router(feed, door, settings.slow_client_s))
-    app.include_router(pages.router)
+    app.include_router(pages.pages_router(settings))
     app.mount("/web", pages.static_files(), name="web")
     app.mount("/swagger", pages.swagger_files(), name="swagger")
     return app

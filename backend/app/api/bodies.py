@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from app.core.ports import Conversation, ConversationSummary, Reply, StoredMessage
+from app.core.ports import CUT, Conversation, ConversationSummary, Reply, StoredMessage
 
 UserId = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Kind = Literal["short", "medium", "long", "code"]
@@ -76,15 +76,35 @@ class ChatAnswer(BaseModel):
 
 
 class MessageView(BaseModel):
-    """One message of a conversation."""
+    """One message of a conversation. An answer that was cut, stopped or broken off says so."""
 
+    id: int
     role: str
     content: str
     created_at: datetime
+    finish_reason: str | None
+    cut: bool = Field(description="A bound ended this answer before the model did.")
 
     @classmethod
     def of(cls, message: StoredMessage) -> "MessageView":
-        return cls(role=message.role, content=message.content, created_at=message.created_at)
+        return cls(
+            id=message.id,
+            role=message.role,
+            content=message.content,
+            created_at=message.created_at,
+            finish_reason=message.finish_reason,
+            cut=message.finish_reason in CUT,
+        )
+
+
+class TitleBody(BaseModel):
+    """What a conversation is to be called."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00]+$")
+    ]
 
 
 class SummaryView(BaseModel):

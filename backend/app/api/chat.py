@@ -68,7 +68,7 @@ def chat_router(max_message_chars: int) -> APIRouter:
         responses={
             200: {
                 "content": {"text/event-stream": {}},
-                "description": "`delta` events, then `done` or `error`.",
+                "description": "`thinking` and `delta` events, then `done` or `error`.",
             }
         },
     )
@@ -76,6 +76,8 @@ def chat_router(max_message_chars: int) -> APIRouter:
         request: Request, body: ChatBody, idempotency_key: IdempotencyKey = None
     ) -> Response:
         """Answer with server-sent events: `delta` (`{"text"}`), then one `done` or one `error`.
+
+        What a reasoning model says to itself comes as `thinking` (`{"text"}`) and is not stored.
 
         The headers `X-Conversation-Id` and `X-Query-Kind` come with the first byte. Closing the
         connection stops the generation.

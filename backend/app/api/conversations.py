@@ -1,4 +1,4 @@
-"""Stored conversations: read, list, delete."""
+"""Stored conversations: list, search, read, rename, take messages back, delete."""
 
 import base64
 import binascii
@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.exceptions import HTTPException
 
 from app.core.ports import ConversationSummary, Cursor
 
-from .bodies import ConversationView, FailureBody, SummaryView, UserId
+from .bodies import ConversationView, FailureBody, SummaryView, TitleBody, UserId
 from .security import caller_of
 
 # Where there may be more, this header holds the `cursor` of the next page.
@@ -33,13 +33,20 @@ Page = Annotated[
 
 
 @router.get("", summary="List a user's conversations")
-async def list_conversations(
-    request: Request, response: Response, user_id: User, limit: Limit = 50, cursor: Page = None
+async def list_conversations(  # noqa: PLR0917 - FastAPI passes them by name
+    request: Request,
+    response: Response,
+    user_id: User,
+    limit: Limit = 50,
+    cursor: Page = None,
+    search: Annotated[
+        str | None, Query(max_length=200, pattern=r"^[^\x00]*$", description="A text in titles or messages.")
+    ] = None,
 ) -> list[SummaryView]:
     """The most recently used first."""
     after = None if cursor is None else _cursor(cursor)
     owner = caller_of(request).owner(user_id)
-    found = await request.app.state.system.assistant.conversations(owner, limit, after)
+    found = await request.app.state.system.assistant.conversations(owner, limit, after, search)
     if len(found) == limit:
         response.headers[NEXT] = _page(found[-1])
     return [SummaryView.of(summary) for summary in found]
@@ -69,6 +76,29 @@ async def delete_conversation(request: Request, conversation_id: UUID, user_id: 
     """Delete a conversation and its messages from PostgreSQL and the cache."""
     owner = caller_of(request).owner(user_id)
     await request.app.state.system.assistant.delete(conversation_id, owner)
+    return Response(status_code=204)
+
+
+@router.patch("/{conversation_id}", status_code=204, summary="Rename a conversation")
+async def rename_conversation(
+    request: Request, conversation_id: UUID, body: TitleBody, user_id: User
+) -> Response:
+    """Give a conversation another title than the first words of its first question."""
+    owner = caller_of(request).owner(user_id)
+    await request.app.state.system.assistant.rename(conversation_id, owner, body.title)
+    return Response(status_code=204)
+
+
+@router.delete("/{conversation_id}/messages/{message_id}", status_code=204, summary="Take messages back")
+async def take_back(
+    request: Request,
+    conversation_id: UUID,
+    message_id: Annotated[int, Path(ge=1, le=2**63 - 1)],
+    user_id: User,
+) -> Response:
+    """Erase a message and all that follow it, to ask again from there."""
+    owner = caller_of(request).owner(user_id)
+    await request.app.state.system.assistant.take_back(conversation_id, owner, message_id)
     return Response(status_code=204)
 
 

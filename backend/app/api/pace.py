@@ -5,7 +5,7 @@ from contextlib import aclosing
 from typing import cast
 
 from app.core.adaptive_buffers import PIECE_CHARS, SLOW_CLIENT_S
-from app.core.ports import ChatEvent, TextDelta
+from app.core.ports import ChatEvent, TextDelta, ThoughtDelta
 from fluido.flow.loop_lag import LoopLag
 from fluido.flow.stream import StreamCoalescer
 from fluido.laws.base import Law
@@ -81,7 +81,7 @@ def _joined(pieces: Sequence[ChatEvent]) -> ChatEvent:
 
 
 def _chars(event: ChatEvent) -> int:
-    return len(event.text) if isinstance(event, TextDelta) else 0
+    return len(event.text) if isinstance(event, TextDelta | ThoughtDelta) else 0
 
 
 def _is_event(event: ChatEvent) -> bool:

@@ -1,4 +1,4 @@
-"""The chat page: static files, no build step, nothing from another address."""
+"""The pages: static files, no build step, nothing from another address."""
 
 from pathlib import Path
 
@@ -6,21 +6,32 @@ from fastapi import APIRouter
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
+from app.core.settings import Settings
+
 WEB = Path(__file__).parents[1] / "web"
 
-router = APIRouter(include_in_schema=False)
 
+def pages_router(settings: Settings) -> APIRouter:
+    """The pages are open, as they hold nothing; what they show they ask for with a key."""
+    router = APIRouter(include_in_schema=False)
 
-@router.get("/")
-async def index() -> FileResponse:
-    """The page a person talks to."""
-    return FileResponse(WEB / "index.html", headers=HEADERS)
+    @router.get("/")
+    @router.get("/c/{conversation_id}")
+    async def index() -> FileResponse:
+        """The page a person talks to; it looks itself which conversation its address names."""
+        return FileResponse(WEB / "index.html", headers=HEADERS)
 
+    @router.get("/web-settings")
+    async def web_settings() -> dict[str, object]:
+        """What the page has to know before it asks: bounds, and whether to ask for a key."""
+        return {"max_message_chars": settings.max_message_chars, "needs_key": settings.has_keys}
 
-@router.get("/docs")
-async def docs() -> FileResponse:
-    """The page of the API; its scripts come along, by addresses relative to it."""
-    return FileResponse(WEB / "docs.html", headers=HEADERS | {"content-security-policy": _DOCS})
+    @router.get("/docs")
+    async def docs() -> FileResponse:
+        """The page of the API; its scripts come along, by addresses relative to it."""
+        return FileResponse(WEB / "docs.html", headers=HEADERS | {"content-security-policy": _DOCS})
+
+    return router
 
 
 def swagger_files() -> StaticFiles:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.core.drain import Drain
 from app.core.incidents import Incident, incidents
-from app.core.ports import Accepted, ChatEvent, Reply, TextDelta
+from app.core.ports import Accepted, ChatEvent, Reply, TextDelta, ThoughtDelta
 from fluido.errors import Closed
 
 from .bodies import ChatAnswer
@@ -101,7 +101,7 @@ class WholeAnswer(_Generated):
 
 
 class EventStream(_Generated):
-    """`delta` events, then one `done` or one `error`; a comment line while nothing else is said.
+    """`thinking` and `delta` events, then one `done` or one `error`; a comment while nothing else is said.
 
     The status is decided by what happens before the first piece: a refusal has its own status and
     no stream. After that an error is an event, because the status has been sent.
@@ -178,9 +178,11 @@ class EventStream(_Generated):
             raise ClientTooSlow from None
 
 
-def _encode(event: TextDelta | Reply) -> bytes:
+def _encode(event: TextDelta | ThoughtDelta | Reply) -> bytes:
     if isinstance(event, TextDelta):
         return _event("delta", {"text": event.text})
+    if isinstance(event, ThoughtDelta):
+        return _event("thinking", {"text": event.text})
     return _event("done", ChatAnswer.of(event).model_dump(mode="json"))
 
 

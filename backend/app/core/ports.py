@@ -9,6 +9,9 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+# How an answer ends that reached a bound instead of its end.
+CUT = frozenset({"length", "time", "max_tokens"})
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -84,6 +87,13 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ThoughtDelta:
+    """A piece of what a reasoning model says to itself before it answers. It is shown, and not stored."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """The end of an answer. Times are in milliseconds; `ttft_ms` counts from the request's arrival.
 
@@ -107,20 +117,21 @@ class Reply:
     @property
     def is_cut(self) -> bool:
         """Whether a bound ended the answer before the model did: the next message may ask to go on."""
-        return self.finish_reason in {"length", "time", "max_tokens"}
+        return self.finish_reason in CUT
 
 
-ChatEvent = Accepted | TextDelta | Reply
+ChatEvent = Accepted | TextDelta | ThoughtDelta | Reply
 
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """One row of a conversation, oldest first when in a sequence."""
+    """One row of a conversation, oldest first when in a sequence. An answer says how it ended."""
 
     id: int
     role: str
     content: str
     created_at: datetime
+    finish_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +183,7 @@ class Assistant(Protocol):
     """Answers messages and keeps conversations."""
 
     def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
-        """Yield one `Accepted`, then `TextDelta`s, then one `Reply`.
+        """Yield one `Accepted`, then `ThoughtDelta`s and `TextDelta`s, then one `Reply`.
 
         Closing the generator stops the generation upstream. Raises what `app.core.failures` and
         `app.api.errors` name; an answer that fails is an exception, never an empty `Reply`.
@@ -189,9 +200,23 @@ class Assistant(Protocol):
         ...
 
     async def conversations(
-        self, owner: Owner, limit: int, after: Cursor | None = None
+        self, owner: Owner, limit: int, after: Cursor | None = None, search: str | None = None
     ) -> Sequence[ConversationSummary]:
-        """Return the owner's conversations, the most recently used first, from behind `after`."""
+        """Return the owner's conversations, the most recently used first, from behind `after`.
+
+        With `search` only those whose title or messages hold that text, in any case of letters.
+        """
+        ...
+
+    async def rename(self, conversation_id: UUID, owner: Owner, title: str) -> None:
+        """Give a conversation a title; `NotFound` if it is not this owner's."""
+        ...
+
+    async def take_back(self, conversation_id: UUID, owner: Owner, message_id: int) -> None:
+        """Take back a message and all that follow it: what they said is erased and in no later prompt.
+
+        `NotFound` if the conversation is not this owner's or has no such message.
+        """
         ...
 
     async def delete(self, conversation_id: UUID, owner: Owner) -> None:

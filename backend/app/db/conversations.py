@@ -16,6 +16,7 @@ from app.core.ports import Conversation, ConversationSummary, Cursor, Owner, Sto
 from fluido.laws.batch_cap import BatchCap
 from fluido.sqlalchemy import GroupWriter
 
+from .edits import holds, is_of, rename, take_back
 from .failures import storage
 from .schema import conversations, messages
 
@@ -86,6 +87,7 @@ _ANSWER_LAST = sa.text(
     SELECT c.id, (SELECT max(m.id) FROM messages m WHERE m.conversation_id = c.id), 'assistant', :content,
            :kind, :model, :finish_reason, :ttft_ms, :total_ms, :output_tokens, :nonce
     FROM conversations c WHERE c.id = :conversation_id
+      AND NOT EXISTS (SELECT 1 FROM messages q WHERE q.id = :question_id AND q.taken_back)
     RETURNING id
     """
 )
@@ -157,6 +159,7 @@ async def insert_question(
     return Question(id=row.id, conversation_id=conversation_id, previous_id=row.previous_id)
 
 
+_SHOWN = [messages.c[name] for name in ("id", "role", "content", "created_at", "finish_reason")]
 _last_message = (
     sa.select(messages.c.created_at)
     .where(messages.c.conversation_id == conversations.c.id)
@@ -249,7 +252,9 @@ class ConversationStore:
             return StoredAnswer(message_id, is_next=True)
 
         async def add_last(connection: AsyncConnection) -> sa.Row[Any]:
-            row = (await connection.execute(_ANSWER_LAST, values)).one_or_none()
+            row = (
+                await connection.execute(_ANSWER_LAST, values | {"question_id": question.id})
+            ).one_or_none()
             if row is None:
                 raise NotFound(_DELETED)
             return row
@@ -317,19 +322,19 @@ class ConversationStore:
         self, conversation_id: UUID, *, before_id: int | None, limit: int
     ) -> list[StoredMessage]:
         """Return up to `limit` messages older than `before_id` (all when None), oldest first."""
-        query = sa.select(messages.c.id, messages.c.role, messages.c.content, messages.c.created_at).where(
-            messages.c.conversation_id == conversation_id
+        query = sa.select(*_SHOWN).where(
+            (messages.c.conversation_id == conversation_id) & ~messages.c.taken_back
         )
         if before_id is not None:
             query = query.where(messages.c.id < before_id)
         rows = await self._rows(query.order_by(messages.c.id.desc()).limit(limit))
-        return [StoredMessage(row.id, row.role, row.content, row.created_at) for row in reversed(rows)]
+        return [StoredMessage(**row._mapping) for row in reversed(rows)]
 
     async def conversation(
         self, conversation_id: UUID, owner: Owner, limit: int, before: int | None = None
     ) -> Conversation:
         """Return a conversation with its last `limit` messages (of those older than `before`)."""
-        query = sa.select(_SUMMARIES).where((_SUMMARIES.c.id == conversation_id) & _is_of(_SUMMARIES, owner))
+        query = sa.select(_SUMMARIES).where((_SUMMARIES.c.id == conversation_id) & is_of(_SUMMARIES, owner))
         rows = await self._rows(query)
         if not rows:
             raise NotFound(_GONE)
@@ -338,10 +343,14 @@ class ConversationStore:
         )
 
     async def of_user(
-        self, owner: Owner, limit: int, after: Cursor | None = None
+        self, owner: Owner, limit: int, after: Cursor | None = None, search: str | None = None
     ) -> list[ConversationSummary]:
-        """Return the owner's conversations, the most recently used first, from behind `after`."""
-        query = sa.select(_SUMMARIES).where(_is_of(_SUMMARIES, owner))
+        """Return the owner's conversations that hold `search`, the most recently used first, from behind
+        `after`.
+        """
+        query = sa.select(_SUMMARIES).where(is_of(_SUMMARIES, owner))
+        if search:
+            query = query.where(holds(_SUMMARIES, search))
         if after is not None:
             last = sa.tuple_(_SUMMARIES.c.updated_at, _SUMMARIES.c.id)
             query = query.where(last < sa.tuple_(after.updated_at, after.id))
@@ -352,19 +361,26 @@ class ConversationStore:
     async def delete(self, conversation_id: UUID, owner: Owner) -> None:
         """Delete a conversation with its messages."""
         query = sa.delete(conversations).where(
-            (conversations.c.id == conversation_id) & _is_of(conversations, owner)
+            (conversations.c.id == conversation_id) & is_of(conversations, owner)
         )
-        if not await self._rows(query.returning(conversations.c.id)):
+        await self._changed(query.returning(conversations.c.id))
+
+    async def rename(self, conversation_id: UUID, owner: Owner, title: str) -> None:
+        """Give a conversation a title."""
+        await self._changed(rename(conversation_id, owner, title))
+
+    async def take_back(self, conversation_id: UUID, owner: Owner, message_id: int) -> None:
+        """Take back a message and all that follow it."""
+        await self._changed(take_back(conversation_id, owner, message_id))
+
+    async def _changed(self, query: Any) -> None:
+        if not await self._rows(query):
             raise NotFound(_GONE)
 
     async def _rows(self, query: Any) -> Sequence[sa.Row[Any]]:
         with storage():
             async with self._engine.connect() as connection:
                 return (await connection.execute(query)).all()
-
-
-def _is_of(table: sa.FromClause, owner: Owner) -> sa.ColumnElement[bool]:
-    return (table.c.user_id == owner.user_id) & table.c.tenant.in_(owner.tenants)
 
 
 def _summary(row: sa.Row[Any]) -> ConversationSummary:

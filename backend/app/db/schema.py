@@ -52,6 +52,7 @@ messages = sa.Table(
     sa.Column("output_tokens", sa.Integer),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
     sa.Column("nonce", UUID(as_uuid=True)),
+    sa.Column("taken_back", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("conversation_id", "previous_id"),
     sa.Index("ix_messages_conversation_id_id", "conversation_id", "id"),
 )

@@ -21,6 +21,7 @@ from app.core.ports import (
     Owner,
     Reply,
     TextDelta,
+    ThoughtDelta,
 )
 from app.db.conversations import ConversationStore, StoredAnswer
 from app.db.ledger import RequestLedger
@@ -49,6 +50,8 @@ log = structlog.get_logger(__name__)
 ACCEPT_AFTER_S = 5.0
 # An answer that was given is worth waiting for its place on a disk, whatever its caller's deadline was.
 STORE_S = 20.0
+# A partial answer is stored in one round trip, where PostgreSQL answers.
+PARTIAL_S = 2.0
 MAX_ANSWER_CHARS = 200_000
 MAX_ANSWER_S = 900.0
 
@@ -199,9 +202,18 @@ class ConversationService:
         return await self._store.conversation(conversation_id, owner, limit, before)
 
     async def conversations(
-        self, owner: Owner, limit: int, after: Cursor | None = None
+        self, owner: Owner, limit: int, after: Cursor | None = None, search: str | None = None
     ) -> Sequence[ConversationSummary]:
-        return await self._store.of_user(owner, limit, after)
+        return await self._store.of_user(owner, limit, after, search)
+
+    async def rename(self, conversation_id: UUID, owner: Owner, title: str) -> None:
+        await self._store.rename(conversation_id, owner, title)
+
+    async def take_back(self, conversation_id: UUID, owner: Owner, message_id: int) -> None:
+        if self._closing:  # an answer that was just stopped is part of what is taken back
+            await asyncio.wait(set(self._closing), timeout=PARTIAL_S)
+        await self._store.take_back(conversation_id, owner, message_id)
+        await self.history.forget(conversation_id)
 
     async def delete(self, conversation_id: UUID, owner: Owner) -> None:
         await self._store.delete(conversation_id, owner)
@@ -268,7 +280,10 @@ class ConversationService:
                 async for event in events:
                     if isinstance(event, Timings):
                         timings = event
-                    elif text := turn.cleaner.feed(event.text)[: end.most_chars - turn.chars]:
+                        continue
+                    if thought := cleaned(event.thinking):
+                        yield ThoughtDelta(thought)
+                    if text := turn.cleaner.feed(event.text)[: end.most_chars - turn.chars]:
                         turn.say(text)
                         yield TextDelta(text)
                         age_s = (turn.stages.elapsed_ms() - turn.ttft_ms) / 1e3

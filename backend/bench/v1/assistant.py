@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from uuid import UUID, uuid4
 
-from app.core.failures import EngineFailed
+from app.core.failures import EngineFailed, NotFound
 from app.core.ports import (
     Accepted,
     ChatEvent,
@@ -101,13 +101,22 @@ class StaticAssistant:
         return await self._store.conversation(conversation_id, owner.user_id, limit)
 
     async def conversations(
-        self, owner: Owner, limit: int, after: Cursor | None = None
+        self, owner: Owner, limit: int, after: Cursor | None = None, search: str | None = None
     ) -> Sequence[ConversationSummary]:
+        del search  # V1 knows no search
         return [] if after is not None else await self._store.of_user(owner.user_id, limit)
 
     async def delete(self, conversation_id: UUID, owner: Owner) -> None:
         await self._store.delete(conversation_id, owner.user_id)
         await self._cache.forget(conversation_id)
+
+    async def rename(self, conversation_id: UUID, owner: Owner, title: str) -> None:
+        del conversation_id, owner, title
+        raise NotFound("V1 keeps the titles that it made.")
+
+    async def take_back(self, conversation_id: UUID, owner: Owner, message_id: int) -> None:
+        del conversation_id, owner, message_id
+        raise NotFound("V1 takes nothing back.")
 
     async def _fragments(self, conversation_id: UUID, stages: dict[str, float]) -> list[Fragment]:
         with self._timed(stages, "cache"):
