@@ -63,7 +63,7 @@ async def test_the_engine_dies_in_the_middle_of_an_answer(ground: embedded.Stack
     assert "event: done" not in lines
 
     began = time.perf_counter()
-    refused = await sentinel.chat("while it is away")
+    refused = await sentinel.chat("while it is away", deadline_s=0.5)
     assert refused.status_code == 503
     assert refused.json()["error"]["code"] == "engine_unavailable"
     assert time.perf_counter() - began < 1.0

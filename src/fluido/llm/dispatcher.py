@@ -15,12 +15,13 @@ from fluido.llm.call import Call, Delta, Timings
 from fluido.llm.compose import Composer
 from fluido.llm.engine import Engine, EngineFacts
 from fluido.llm.errors import CallRejected
+from fluido.llm.job import Job
 from fluido.llm.kind import detect
 from fluido.llm.presets import Presets
 from fluido.llm.queue import Reservation
 from fluido.llm.relay import Relay
 from fluido.llm.seat import ResidencyStats
-from fluido.llm.serving import Job, Serving
+from fluido.llm.serving import Serving
 from fluido.llm.silence import Patience
 from fluido.llm.station import Station
 from fluido.metrics import FlowStats
@@ -40,6 +41,7 @@ class LlmStats:
     answered: int
     failed: int
     retried: int
+    waiting_for_engine: int
     live: int
     answers_kept: int
     answers_given_again: int
@@ -176,9 +178,10 @@ class Dispatcher:
             raise CallRejected("a call needs at least one message", field="messages")
         question = next((m.content for m in reversed(call.messages) if m.role == "user"), "")
         now_s = self._clock()
-        if call.deadline_s is None:
+        is_patient = call.deadline_s is not None
+        if not is_patient:
             call = replace(call, deadline_s=now_s + self._max_wait_s)
-        return Job(call, call.kind or detect(question), now_s)
+        return Job(call, call.kind or detect(question), now_s, is_patient)
 
     def check_up(self) -> None:
         """Raise EngineUnavailable when no engine answers."""
@@ -298,6 +301,7 @@ class Dispatcher:
             answered=self._answered,
             failed=self._failed,
             retried=self._serving.retried,
+            waiting_for_engine=self._serving.comeback.waiting,
             live=len(self._live),
             answers_kept=len(self.answers),
             answers_given_again=self.answers.hits,

@@ -87,6 +87,10 @@ class StreamBroken(EngineUnavailable):
         self.told = told
 
 
+class Unreached(EngineUnavailable):
+    """No connection to the engine could be made: it was given nothing."""
+
+
 class EngineBusy(EngineUnavailable):
     """The engine's own queue refused. Nothing is wrong with it: ask it less."""
 

@@ -62,7 +62,12 @@ class Health:
         self._passed_over_until_s = 0.0
         self._passed_over_s = 0.0
         self._missing: ModelMissing | None = None
+        self._back = asyncio.Event()
+        self._back.set()
+        self._is_silence = False
         self.up = True
+        self.down_s = 0.0
+        """When it went down, on the clock."""
         self.gone = False
         """Whether nobody answered: what comes back may be another process."""
         self.reason = ""
@@ -73,6 +78,15 @@ class Health:
     def is_sure(self) -> bool:
         """Whether it is up, or was asked again since it failed and is away indeed."""
         return self.up or (self._looked.is_set() and not self._proving)
+
+    @property
+    def may_return(self) -> bool:
+        """Whether it is down because nobody answers there, and is being asked again."""
+        return not self.up and self._is_silence and self._recovery is not None
+
+    async def back(self) -> None:
+        """Return when it is up, or asked no more."""
+        await self._back.wait()
 
     async def looked(self) -> None:
         """Return when it is sure: after a probe or `SURE_S` of silence, and the proof of one that is back."""
@@ -126,7 +140,9 @@ class Health:
             return
         _log.warning("%s is down: %s", self._name, self.reason)
         self.up = False
+        self.down_s = self._clock()
         self.downs += 1
+        self._back.clear()
         self.retry_s = FIRST_RETRY_S
         self._looked.clear()
         self._on_change(False)
@@ -134,6 +150,7 @@ class Health:
 
     def _note(self, cause: BaseException | str) -> None:
         self._missing = cause if isinstance(cause, ModelMissing) else None
+        self._is_silence = isinstance(cause, EngineUnavailable | str)
         self.gone |= isinstance(cause, EngineUnavailable) and not isinstance(cause, StreamBroken)
         is_ours = isinstance(cause, FluidoError | str)
         self.reason = str(cause) if is_ours else f"{type(cause).__name__}: {cause}"
@@ -167,6 +184,7 @@ class Health:
             _log.info("%s answers again", self._name)
             self._looked.set()
             self._on_change(True)
+            self._back.set()
             return
 
     def _said_no(self, error: Exception) -> None:
@@ -194,6 +212,7 @@ class Health:
     async def close(self) -> None:
         """Stop asking. Idempotent."""
         self._looked.set()
+        self._back.set()
         tasks = {task for task in (self._recovery, self._suspicion) if task is not None}
         self._recovery = self._suspicion = None
         for task in tasks:

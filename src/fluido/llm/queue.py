@@ -287,6 +287,11 @@ class Reservation:
         queue.reserved += 1
         queue.reserved_cost_s += cost_s
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it was not given back yet."""
+        return self._queue is not None
+
     def release(self) -> None:
         """Let the place go: the call waits in line now, or never will. Idempotent."""
         queue, self._queue = self._queue, None

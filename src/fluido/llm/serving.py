@@ -5,12 +5,13 @@ Choose an engine, wait, stream, learn; again if nobody heard a word.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from fluido.errors import EngineUnavailable, FluidoError, LimitReached, WaitTimeout
 from fluido.flow.spans import part
 from fluido.llm.attempt import Attempt
 from fluido.llm.call import Call, Kind, Timings
+from fluido.llm.comeback import Comeback
 from fluido.llm.compose import Composer, Prompt
 from fluido.llm.errors import (
     CacheFull,
@@ -19,8 +20,9 @@ from fluido.llm.errors import (
     ModelMissing,
     PromptTooLong,
     StreamBroken,
+    Unreached,
 )
-from fluido.llm.health import Health
+from fluido.llm.job import Job
 from fluido.llm.profile import runner_notes
 from fluido.llm.queue import Reservation
 from fluido.llm.relay import Relay
@@ -35,27 +37,9 @@ ATTEMPTS = 2
 SHORTENED = 3
 COMFORT = 1.5
 CROWDED_TRIES = 4
+UNREACHED_TRIES = 8
 GUESSED = 2
 SUSPECT_S = 0.25
-
-
-@dataclass(slots=True)
-class Job:
-    """A call on its way, and what was tried for it."""
-
-    call: Call
-    kind: Kind
-    came_s: float
-    retries: int = 0
-    asked: int = 0
-    """How often an engine was given it: one that only waited for an engine that died has cost nobody."""
-    tried: set[str] = field(default_factory=set)
-    crowded: int = 0
-    refusals: dict[str, CallRejected] = field(default_factory=dict)
-    """What engines said that refused it: none of them is asked again."""
-    shortened: int = 0
-    sent: Prompt | None = None
-    place: Reservation | None = None
 
 
 class Serving:
@@ -75,11 +59,19 @@ class Serving:
         self._patience = patience
         self._cold_prefill_s = cold_prefill_s
         self._clock = clock
+        self.comeback = Comeback(stations, return_s=patience.return_s, clock=clock)
         self.retried = 0
 
     async def serve(self, job: Job, relay: Relay) -> Timings:
         """The whole way. Tries again, elsewhere if there is an elsewhere, while nobody has heard a word."""
-        await self._till_sure(job)
+        try:
+            return await self._serve(job, relay)
+        finally:
+            if job.place is not None:
+                job.place.release()
+
+    async def _serve(self, job: Job, relay: Relay) -> Timings:
+        await self.comeback.wait(job)
         if job.call.runner:
             await self._hear(job.call)
         while True:
@@ -108,10 +100,12 @@ class Serving:
             job.crowded += 1
             job.asked -= job.crowded < CROWDED_TRIES
         told = isinstance(error, StreamBroken) and error.told
+        if isinstance(error, Unreached):
+            job.unreached += 1
+            job.asked -= job.unreached < UNREACHED_TRIES
         if job.asked >= ATTEMPTS or (told and not self._has_elsewhere(job, station)):
             return False
-        await self._till_sure(job)
-        if not any(each.health.up for each in self._stations):
+        if not await self.comeback.wait(job):
             return False
         self.retried += 1
         if isinstance(error, EngineBusy):
@@ -156,28 +150,6 @@ class Serving:
         is_other = (again.messages, again.options) != (refused.messages, refused.options)
         return is_other and job.shortened < SHORTENED
 
-    async def _till_sure(self, job: Job) -> None:
-        """Where all engines are down and one of them failed just now, wait until it was asked once more.
-
-        A connection that was reset is not an engine that died, and a fifth of a second is no wait. One that
-        came back and has to prove itself may load its model first: the caller's deadline bounds that.
-        """
-        deadline_s = job.call.deadline_s
-        left_s = None if deadline_s is None else max(0.0, deadline_s - self._clock())
-        try:
-            async with asyncio.timeout(left_s):
-                while (unsure := self._unsure()) is not None:
-                    await unsure.looked()
-        except TimeoutError as error:
-            waited_s = self._clock() - job.came_s
-            raise WaitTimeout(f"no engine within {waited_s:.1f} s", waited_s=waited_s) from error
-
-    def _unsure(self) -> Health | None:
-        """An engine of which it is not known yet whether it is away, where none is up."""
-        if any(station.health.up for station in self._stations):
-            return None
-        return next((station.health for station in self._stations if not station.health.is_sure), None)
-
     async def _hear(self, call: Call) -> None:
         """The caller's wishes about the runner, before anything is composed for the window."""
         for station in self.stations_up():
@@ -215,7 +187,7 @@ class Serving:
 
     def _room(self, job: Job) -> Choice | None:
         """The choice that would be made now; None when it is not known yet. Raises what is certain."""
-        if self._unsure() is not None:
+        if self.comeback.is_open(job):
             return None
         up = self.stations_up()
         for station in up:
@@ -329,7 +301,7 @@ class Serving:
             kind=job.kind,
             retries=job.retries,
             dropped_messages=prompt.dropped,
-            notes=runner_notes(job.call.runner, station.facts.runner if station.facts else {}),
+            notes=_notes(job, station),
         )
 
     def _needs_tokens(self, choice: Choice) -> int:
@@ -379,3 +351,9 @@ class Serving:
         return job.asked < ATTEMPTS and any(
             other.name not in job.refusals and other.missing(job.call.model) is None for other in others
         )
+
+
+def _notes(job: Job, station: Station) -> tuple[str, ...]:
+    """What the caller is told besides: options that were not sent, and a wait for an engine."""
+    notes = runner_notes(job.call.runner, station.facts.runner if station.facts else {})
+    return (*notes, f"waited {job.away_s:.1f} s for an engine that was away") if job.away_s else notes

@@ -21,7 +21,8 @@ class Patience:
     `first_token_floor_s` and not more than `first_token_s`; a call that another engine could take moves there
     then. After that, and after `gap_s` inside an answer, the engine is asked every `ask_every_s` whether it
     lives: while it does, a first token may come until the call's deadline, and the next one within
-    `silence_s`. `slow_reader_s` is how long a full reader may hold an answer.
+    `silence_s`. `slow_reader_s` is how long a full reader may hold an answer, `return_s` how long an engine
+    that died is waited for by calls whose own deadline allows it.
     """
 
     first_token_floor_s: float = 30.0
@@ -30,6 +31,7 @@ class Patience:
     slow_reader_s: float = 10.0
     ask_every_s: float = 5.0
     silence_s: float = 300.0
+    return_s: float = 60.0
 
     def for_first_token(self, expected_s: float) -> float:
         """How long a first token that should take `expected_s` is waited for without a question."""

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 
 from fluido.errors import Closed, EngineUnavailable
-from fluido.llm.errors import StreamBroken
+from fluido.llm.errors import StreamBroken, Unreached
 
 # llama.cpp's HTTP library closes an idle connection after 5 s: ours must have given it up before.
 KEEPALIVE_S = 2.0
@@ -23,6 +23,7 @@ ASK_TIMEOUT_S = 5.0
 MAX_ERROR_BYTES = 64 << 10
 # The end of the body may come a packet after the end of the answer; waiting for it keeps the connection.
 LAST_BYTES_S = 0.02
+_NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class Transport:
@@ -158,7 +159,8 @@ class Transport:
             raise StreamBroken(f"{self.base_url} broke off: {error or type(error).__name__}") from error
 
     def _unavailable(self, error: Exception) -> EngineUnavailable:
-        return EngineUnavailable(f"{self.base_url} does not answer: {error or type(error).__name__}")
+        kind = Unreached if isinstance(error, _NEVER_CONNECTED) else EngineUnavailable
+        return kind(f"{self.base_url} does not answer: {error or type(error).__name__}")
 
 
 async def error_of(pieces: AsyncIterator[bytes]) -> object:

@@ -1,0 +1,230 @@
+"""An engine that dies and is replaced within a call's deadline is waited for, not told. In virtual time."""
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fluido.errors import EngineUnavailable, LimitReached
+from fluido.llm import Call, Delta, Dispatcher, Patience, StreamBroken
+from fluido.llm.errors import Unreached
+from fluido.testing.virtual_loop import VirtualLoop
+from tests.llm.asking import answer, ask
+from tests.llm.conftest import ScriptedEngine, ended
+
+GONE = Unreached("nobody there")
+
+
+def in_virtual_time(scene: Coroutine[Any, Any, None]) -> None:
+    VirtualLoop().run(scene)
+
+
+def now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def dispatcher_of(*engines: ScriptedEngine, **more: object) -> Dispatcher:
+    return Dispatcher(engines, clock=now_s, **more)  # type: ignore[arg-type]
+
+
+class MortalEngine(ScriptedEngine):
+    """Takes `prefill_s` until its first token, and can be killed and started again."""
+
+    prefill_s = 0.2
+
+    def __init__(self, **more: object) -> None:
+        super().__init__("mortal", slots=4, **more)  # type: ignore[arg-type]
+        self.script = self.says
+        self.died = asyncio.Event()
+
+    async def says(self, _: Call):
+        work = asyncio.create_task(asyncio.sleep(self.prefill_s))
+        death = asyncio.create_task(self.died.wait())
+        try:
+            await asyncio.wait({work, death}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            work.cancel()
+            death.cancel()
+        if self.dead is not None:
+            raise StreamBroken("connection reset")
+        yield Delta("a")
+        yield ended()
+
+    def kill(self) -> None:
+        self.dead = GONE
+        self.died.set()
+
+    def revive(self) -> None:
+        self.dead, self.died = None, asyncio.Event()
+        self.known = replace(self.known, instance=str(now_s()))
+
+
+async def killed_and_restarted(engine: MortalEngine, away_s: float, every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        engine.kill()
+        await asyncio.sleep(away_s)
+        engine.revive()
+
+
+def test_of_2000_calls_none_learns_that_the_engine_was_killed_and_restarted() -> None:
+    async def scene() -> None:
+        engine, dice = MortalEngine(), random.Random(3)
+        longest_s = 0.0
+
+        async def person(number: int) -> None:
+            nonlocal longest_s
+            for turn in range(100):
+                await asyncio.sleep(dice.expovariate(0.5))
+                began_s = now_s()
+                call = ask(f"{number}: {turn}", key=f"u{number}", deadline_s=began_s + 30)
+                assert (await answer(dispatcher, call))[0] == "a"
+                longest_s = max(longest_s, now_s() - began_s)
+
+        async with dispatcher_of(engine) as dispatcher:
+            killer = asyncio.create_task(killed_and_restarted(engine, 6.0, 15.0))
+            await asyncio.gather(*(person(number) for number in range(20)))
+            killer.cancel()
+            stats = dispatcher.stats()
+        assert (stats.answered, stats.failed, stats.waiting_for_engine) == (2000, 0, 0)
+        assert dispatcher.stations[0].health.downs >= 5
+        assert longest_s < 15, "answered soon after it was back"
+
+    in_virtual_time(scene())
+
+
+async def _dead_after_an_answer(engine: ScriptedEngine, dispatcher: Dispatcher) -> None:
+    await answer(dispatcher)
+    engine.dead = GONE
+
+
+def test_the_wait_ends_at_the_deadline_and_without_one_it_is_told_at_once() -> None:
+    async def scene() -> None:
+        engine = ScriptedEngine()
+        async with dispatcher_of(engine) as dispatcher:
+            await _dead_after_an_answer(engine, dispatcher)
+            for deadline_s, waits_s in ((None, 1.0), (0.3, 0.35), (5.0, 5.05)):
+                began_s = now_s()
+                until_s = None if deadline_s is None else began_s + deadline_s
+                with pytest.raises(EngineUnavailable):
+                    await answer(dispatcher, ask(deadline_s=until_s))
+                assert now_s() - began_s <= waits_s
+            assert now_s() - began_s >= 4.9
+
+    in_virtual_time(scene())
+
+
+def test_an_engine_that_was_never_seen_is_told_in_under_a_second() -> None:
+    async def scene() -> None:
+        engine = ScriptedEngine()
+        engine.dead = GONE
+        async with dispatcher_of(engine) as dispatcher:
+            began_s = now_s()
+            with pytest.raises(EngineUnavailable):
+                await answer(dispatcher, ask(deadline_s=began_s + 60))
+            assert now_s() - began_s < 1.0
+
+    in_virtual_time(scene())
+
+
+def test_one_that_stays_away_is_waited_for_no_longer_than_a_restart_takes() -> None:
+    async def scene() -> None:
+        engine = ScriptedEngine()
+        async with dispatcher_of(engine, patience=Patience(return_s=20)) as dispatcher:
+            await _dead_after_an_answer(engine, dispatcher)
+            began_s = now_s()
+            with pytest.raises(EngineUnavailable):
+                await answer(dispatcher, ask(deadline_s=began_s + 300))
+            assert 19 < now_s() - began_s < 22
+            began_s = now_s()
+            with pytest.raises(EngineUnavailable):
+                await answer(dispatcher, ask(deadline_s=began_s + 300))
+            assert now_s() - began_s < 1.0, "it is known to be away for long"
+            engine.dead = None
+            await asyncio.sleep(3)
+            assert (await answer(dispatcher))[0] == "ab"
+
+    in_virtual_time(scene())
+
+
+def test_as_many_wait_as_the_queue_takes_and_the_wait_shows() -> None:
+    async def scene() -> None:
+        engine = ScriptedEngine()
+        async with dispatcher_of(engine, max_waiting=5) as dispatcher:
+            await _dead_after_an_answer(engine, dispatcher)
+            with pytest.raises(EngineUnavailable):
+                await answer(dispatcher)
+            calls = [ask(f"q{n}", deadline_s=now_s() + 30) for n in range(8)]
+            tasks = [asyncio.create_task(answer(dispatcher, call)) for call in calls]
+            await asyncio.sleep(3)
+            assert dispatcher.stats().waiting_for_engine == 5
+            with pytest.raises(LimitReached):
+                dispatcher.reserve(calls[0])
+            tasks[0].cancel()
+            await asyncio.sleep(0.1)
+            assert dispatcher.stats().waiting_for_engine == 4
+            place = dispatcher.reserve(calls[0])
+            place.release()
+            engine.dead = None
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            refused = [result for result in results if isinstance(result, LimitReached)]
+            answered = [result for result in results if isinstance(result, tuple)]
+            assert (len(refused), len(answered)) == (3, 4)
+            assert all("waited" in end.notes[0] for _, end in answered)
+            assert dispatcher.stations[0].queue.reserved == 0
+
+    in_virtual_time(scene())
+
+
+def test_who_reserved_a_place_may_come_while_the_engine_is_away() -> None:
+    async def scene() -> None:
+        engine = ScriptedEngine()
+        async with dispatcher_of(engine) as dispatcher:
+            await _dead_after_an_answer(engine, dispatcher)
+            with pytest.raises(EngineUnavailable):
+                await answer(dispatcher)
+            call = ask(deadline_s=now_s() + 30)
+            place = dispatcher.reserve(call)
+            with pytest.raises(EngineUnavailable):
+                dispatcher.reserve(ask())
+            asyncio.get_running_loop().call_later(4, setattr, engine, "dead", None)
+            items = [item async for item in dispatcher.stream(call, place=place)]
+            assert items[-1].finish_reason == "stop"
+            assert dispatcher.stations[0].queue.reserved == 0
+
+    in_virtual_time(scene())
+
+
+def test_closing_ends_the_wait() -> None:
+    async def scene() -> None:
+        engine = ScriptedEngine()
+        async with dispatcher_of(engine) as dispatcher:
+            await _dead_after_an_answer(engine, dispatcher)
+            task = asyncio.create_task(answer(dispatcher, ask(deadline_s=now_s() + 60)))
+            await asyncio.sleep(5)
+            assert not task.done()
+        began_s = now_s()
+        with pytest.raises(Exception, match=r"closed|down"):
+            await task
+        assert now_s() - began_s < 1
+
+    in_virtual_time(scene())
+
+
+def test_one_engine_of_two_is_back() -> None:
+    async def scene() -> None:
+        engines = [ScriptedEngine(name) for name in ("first", "second")]
+        async with dispatcher_of(*engines) as dispatcher:
+            await answer(dispatcher)
+            for engine in engines:
+                engine.dead = GONE
+            task = asyncio.create_task(answer(dispatcher, ask(deadline_s=now_s() + 60)))
+            await asyncio.sleep(8)
+            engines[1].dead = None
+            _, end = await task
+            assert end.engine == "second"
+
+    in_virtual_time(scene())
