@@ -13,6 +13,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
+from fluido.redis.cancels import asked, heed
 from fluido.redis.replay import Replay
 from fluido.redis.routing import asks_for_what_is_new, server_wait_s, wait_position, with_wait
 from fluido.redis.standin import Standin, execute_command
@@ -37,9 +38,11 @@ class Step:
         self.position = wait_position(args)
         self.wait_s = server_wait_s(args)
         self.ends_s: float | None = None
+        self.asked = asked()
 
     async def send(self, conn: Any, name: Any, *args: Any, **options: Any) -> Any:
         """Takes the place of `Redis._send_command_parse_response`."""
+        heed(self.asked)  # the connection may have been opened for us: what follows waits for long
         limit_s: float | None = conn.socket_timeout
         if self.position is None or limit_s is None:
             await conn.send_command(*args)

@@ -15,13 +15,14 @@ from fluido.metrics import FlowStats
 from fluido.redis import blocking
 from fluido.redis.adapter import Reply, Unfit, contiguous, exhausted, obstacle
 from fluido.redis.bulk import key_of, reply_bytes
+from fluido.redis.cancels import attentive
 from fluido.redis.counts import Counts, Tally
 from fluido.redis.hand import Hands
 from fluido.redis.link import Link
 from fluido.redis.lost import Elsewhere, Lost
 from fluido.redis.mux import Mux, NotOpened
 from fluido.redis.muxes import Muxes, muxes_of
-from fluido.redis.options import Options
+from fluido.redis.options import Options, signature
 from fluido.redis.pipeline import Pipeline
 from fluido.redis.poolstate import silent
 from fluido.redis.retrying import (
@@ -150,6 +151,10 @@ class Redis(redis.asyncio.Redis):
             return await self._parsed(callback, reply, options)
         value = callback(reply)
         return await value if inspect.isawaitable(value) else value
+
+    def pubsub(self, **kwargs: Any) -> redis.asyncio.client.PubSub:
+        """As redis-py's."""
+        return attentive(super().pubsub(**kwargs))
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         """As redis-py's. Without WATCH its commands travel over the shared connection, in one piece."""
@@ -389,11 +394,4 @@ class Redis(redis.asyncio.Redis):
         return await value if inspect.isawaitable(value) else value
 
 
-def _signature() -> inspect.Signature:
-    """redis-py's, plus `sharing`: what `help` and editors show."""
-    stock = inspect.signature(_stock.__init__)
-    sharing = inspect.Parameter("sharing", inspect.Parameter.KEYWORD_ONLY, default=None)
-    return stock.replace(parameters=[*stock.parameters.values(), sharing])
-
-
-cast("Any", Redis.__init__).__signature__ = _signature()
+cast("Any", Redis.__init__).__signature__ = signature(_stock.__init__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from ssl import TLSVersion, VerifyFlags, VerifyMode
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -64,3 +65,10 @@ class Options(TypedDict, total=False):
     legacy_responses: bool
     event_dispatcher: EventDispatcher | None
     maint_notifications_config: MaintNotificationsConfig | None
+
+
+def signature(stock: Callable[..., Any]) -> inspect.Signature:
+    """redis-py's, plus `sharing`: what `help` and editors show."""
+    found = inspect.signature(stock)
+    sharing = inspect.Parameter("sharing", inspect.Parameter.KEYWORD_ONLY, default=None)
+    return found.replace(parameters=[*found.parameters.values(), sharing])
