@@ -31,7 +31,7 @@ async def answered(engine: AsyncEngine, callers: int) -> int:
     return sum(await asyncio.gather(*(call() for _ in range(callers))))
 
 
-async def compare(url: str, callers: int = CALLERS) -> dict[str, list[int]]:
+async def compare(url: str, callers: int = CALLERS, rounds: int = ROUNDS) -> dict[str, list[int]]:
     pools: dict[str, tuple[Callable[..., AsyncEngine], dict[str, Any]]] = {
         "SQLAlchemy, 5 + 10": (stock, {}),
         "fluido, Limits(min=2, max=50)": (create_async_engine, {"limit": Limits(min=2, max=50)}),
@@ -40,11 +40,11 @@ async def compare(url: str, callers: int = CALLERS) -> dict[str, list[int]]:
     found = {}
     for name, (make, arguments) in pools.items():
         engine = make(url, pool_timeout=PATIENCE_S, **arguments)
-        found[name] = [await answered(engine, callers) for _ in range(ROUNDS)]
+        found[name] = [await answered(engine, callers) for _ in range(rounds)]
         await engine.dispose()
     return found
 
 
 if __name__ == "__main__":
-    for name, rounds in asyncio.run(compare(os.environ["DATABASE_URL"])).items():
-        print(f"{name:32} answered {', '.join(map(str, rounds))} of {CALLERS}")
+    for name, answers in asyncio.run(compare(os.environ["DATABASE_URL"])).items():
+        print(f"{name:32} answered {', '.join(map(str, answers))} of {CALLERS}")

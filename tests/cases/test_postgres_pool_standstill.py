@@ -141,7 +141,7 @@ async def test_requests_that_await_a_model_take_no_longer_than_with_stock(
         assert await all_of(48, request) == 48
         took_s.append(time.perf_counter() - began_s)
     await stock.dispose()
-    # In rounds of 15 it would be four times as long; the measured ratio is in docs/postgres.md.
+    # In rounds of 15 it would be four times as long; the measured ratio is in docs/results/postgres.
     assert took_s[1] <= 2.0 * took_s[0]
 
 

@@ -17,7 +17,7 @@ from fluido.llm.errors import PromptTooLong
 HIGH = 0.9
 LOW = 0.4
 MESSAGE_OVERHEAD_TOKENS = 5
-# Measured with SmolLM2's tokenizer (docs/llm.md): English 0.23 a character, code 0.40; Greek, Russian,
+# Measured with SmolLM2's tokenizer (docs/results/llm): English 0.23 a character, code 0.40; Greek, Russian,
 # Arabic, Hindi, Thai, Chinese and emoji 0.41 to 0.73 a byte, that is 0.9 to 2.1 a character. Larger
 # vocabularies need less.
 FIRST_TOKENS_PER_CHAR = 0.3

@@ -2,7 +2,7 @@
 
 Fixed words looked up in a set and a few phrases, on the first 400 characters and the last 160: some 10 to 40
 us whatever the size of the query, and no regular expression over the body. Accuracy is measured on a labelled
-set (docs/llm.md). A caller who knows better says so in `Call.kind`, and is believed.
+set (docs/results/llm). A caller who knows better says so in `Call.kind`, and is believed.
 """
 
 from fluido.llm import vocabulary as v

@@ -2,7 +2,7 @@
 
 Left alone, llama.cpp gives a call the slot that looks most like it, which for conversations with one common
 system prompt is the slot of somebody else: measured without its RAM cache, four conversations in turn over
-four slots never found anything of theirs again; pinned by this index they always did (docs/llm.md). An engine
+four slots never found anything of theirs again; pinned by this index they always did (docs/results/llm). An engine
 that takes no pin is modelled as it behaves (Ollama: the free slot with the longest common beginning, the
 first of equals).
 

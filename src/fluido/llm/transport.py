@@ -1,4 +1,4 @@
-"""HTTP to one engine over aiohttp: three times cheaper per streamed event than httpx (docs/llm.md)."""
+"""HTTP to one engine over aiohttp: three times cheaper per streamed event than httpx (docs/results/llm)."""
 
 import asyncio
 import json
