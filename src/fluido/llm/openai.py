@@ -131,7 +131,7 @@ class OpenAIEngine:
             version=text(props.get("build_info")),
             pins_slots=True,
             thinks=any(sign in template for sign in THINKING_SIGNS),
-            ends_prefill=False,  # measured: what was begun of a prompt is computed to its end (docs/results/llm)
+            ends_prefill=False,  # what was begun of a prompt is computed to its end (docs/results/llm)
             runner={"num_ctx": window},
             instance=text(props.get("media_marker")) or text(props.get("build_info")),
             tells_restart=bool(text(props.get("media_marker"))),  # made anew at each start

@@ -2,9 +2,9 @@
 
 Left alone, llama.cpp gives a call the slot that looks most like it, which for conversations with one common
 system prompt is the slot of somebody else: measured without its RAM cache, four conversations in turn over
-four slots never found anything of theirs again; pinned by this index they always did (docs/results/llm). An engine
-that takes no pin is modelled as it behaves (Ollama: the free slot with the longest common beginning, the
-first of equals).
+four slots never found anything of theirs again; pinned by this index they always did (docs/results/llm). An
+engine that takes no pin is modelled as it behaves (Ollama: the free slot with the longest common beginning,
+the first of equals).
 
 A pin is a belief as well. llama-server without `-np` cuts its slots from one buffer and empties those that
 rest into its RAM, where a call that names an empty slot does not look (ggml-org/llama.cpp#28139). So a slot
