@@ -7,7 +7,6 @@ import signal
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import asyncio
-import os
 import platform
 import socket
 import sys
@@ -27,13 +26,14 @@ import fluido
 from app.core.explained import explained, table, troubles, unknown
 from app.core.failures import SentinelError
 from app.core.secrets import scrubbed
-from app.core.settings import Settings
+from app.core.settings import Settings, choose, environment
 from app.db.dynamic_session import DynamicPostgreSQLSession
 from app.db.migrate import migrate as apply_migrations
 from app.db.upkeep import Upkeep
 from app.doctor.findings import findings
-from app.doctor.look import Addresses, look
+from app.doctor.look import Addresses, EngineAddress, look
 from app.doctor.report import exit_code, show
+from app.doctor.texts import Language, language
 from app.server import server
 
 try:
@@ -156,21 +156,50 @@ def doctor(
         typer.Option(help="Address of a Sentinel, once per replica. [default: http://HOST:PORT]"),
     ] = None,
     key: Annotated[str, typer.Option(help="A key of the replicas, where they ask for one.")] = "",
+    lang: Annotated[str, typer.Option(help="es or en. [default: what LANG says]")] = "",
 ) -> None:
-    """Say what will hurt and how to mend it. Exit code 0: nothing; 1: findings; 2: nothing could be seen."""
+    """Say what will hurt and how to mend it, of the servers that the environment names or `make run` started.
+
+    Exit code 0: everything was looked at and nothing hurts; 1: findings; 2: nothing could be looked at; 3:
+    nothing hurts in what was looked at, which was not everything.
+    """
+    if lang not in {"", "es", "en"}:
+        _fail(f"--lang is es or en, not {lang}.")
     settings = _settings()
     keys = list(settings.keys())
+    here = embedded.noted(settings.data_dir or DATA)  # what `make run` started
+    own = here.get("sentinel_url") or f"http://{_shown(settings.host)}:{settings.port}"
     addresses = Addresses(
-        replicas=tuple(replica or [f"http://{_shown(settings.host)}:{settings.port}"]),
-        database_url=settings.database_url,
-        redis_url=settings.redis_url,
-        engine_url=settings.openai_url or settings.ollama_url,
+        replicas=tuple(replica or [own]),
+        database_url=settings.database_url or here.get("database_url"),
+        redis_url=settings.redis_url or here.get("redis_url"),
+        engines=_engines(settings) or _noted(here.get("engine_url", "")),
         key=key or next(iter(keys), ""),
     )
     facts = asyncio.run(look(addresses))
     found = findings(facts)
-    show(Console(highlight=False), facts, found)
+    chosen: Language = "es" if lang == "es" else "en" if lang == "en" else language(environment())
+    show(Console(highlight=False), facts, found, chosen)
     raise typer.Exit(exit_code(facts, found))
+
+
+def _engines(settings: Settings) -> tuple[EngineAddress, ...]:
+    """Every address of OPENAI_URL and OLLAMA_URL, with the key of its kind and the headers of all."""
+    headers = {name: value.get_secret_value() for name, value in settings.engine_headers.items()}
+    given = (
+        (settings.openai_url, settings.openai_api_key),
+        (settings.ollama_url, settings.ollama_api_key),
+    )
+    return tuple(
+        EngineAddress(url.strip(), key.get_secret_value(), headers)
+        for urls, key in given
+        for url in (urls or "").split(",")
+        if url.strip()
+    )
+
+
+def _noted(urls: str) -> tuple[EngineAddress, ...]:
+    return tuple(EngineAddress(url.strip()) for url in urls.split(",") if url.strip())
 
 
 def _until_interrupted(main: Coroutine[None, None, None]) -> None:
@@ -240,6 +269,13 @@ async def _serve(settings: Settings, *, is_fresh: bool) -> None:
         console.print("[bold]Sentinel[/bold] runs on")
         for line in ground.describe():
             console.print(f"  {line}")
+        if shells := ground.shells():
+            console.print("To look inside, paste")
+            for line in shells:
+                console.print(f"  {escape(line)}")
+        url = f"http://{_shown(settings.host)}:{settings.port}"
+        ground.note(sentinel_url=url, engine_url=given_engines or ground.engine_url)
+        console.print("`make doctor` in another terminal looks at all of this.")
         console.print(
             f"Open [bold]http://{_shown(settings.host)}:{settings.port}/[/bold]   (Ctrl-C stops everything)"
         )
@@ -249,9 +285,7 @@ async def _serve(settings: Settings, *, is_fresh: bool) -> None:
 
 def _settings(host: str | None = None, port: int | None = None) -> Settings:
     """What the environment says; an option of the command line is put into it, where `app.main` reads it."""
-    for name, given in (("SENTINEL_HOST", host), ("SENTINEL_PORT", port)):
-        if given is not None:
-            os.environ[name] = str(given)
+    choose(host=host, port=port)
     for sentence in unknown():
         console.print(f"[yellow]{escape(sentence)}[/yellow]")
     try:

@@ -6,6 +6,7 @@
 `python -m embedded` keeps them up until Ctrl-C. Knows nothing of fluido and of Sentinel.
 """
 
+from embedded.addresses import noted
 from embedded.engine import Engine
 from embedded.errors import GroundError
 from embedded.ground import Stack
@@ -30,5 +31,6 @@ __all__ = [
     "Stack",
     "Standby",
     "Topology",
+    "noted",
     "stack",
 ]

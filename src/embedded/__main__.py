@@ -31,6 +31,8 @@ async def keep(wishes: argparse.Namespace) -> None:
     async with Stack(data_dir=wishes.data_dir, engine=engine, fresh=wishes.fresh, say=say) as ground:
         for line in ground.describe():
             say(line)
+        for line in ground.shells():
+            say(line)
         say(f"DATABASE_URL={ground.database_url}")
         say(f"REDIS_URL={ground.redis_url}")
         if engine is not None:

@@ -92,6 +92,11 @@ class DataFolder:
             raise GroundError("The data folder has no place before take().")
         return self._path
 
+    @property
+    def taken(self) -> bool:
+        """Whether this run holds it."""
+        return self._lock is not None
+
     def take(self) -> Path:
         try:
             if self._wanted is None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Self
 
-from embedded import outside
+from embedded import addresses, outside
 from embedded.engine import Engine
 from embedded.errors import GroundError
 from embedded.folder import DataFolder, need_space
@@ -136,6 +136,22 @@ class Stack:
             lines.append(f"logs in {self.data.path / 'log'}")
         return lines
 
+    def shells(self) -> list[str]:
+        """For each server of this stack a command that opens a shell on it as it is pasted."""
+        servers = (self.postgres, self.redis)
+        return [server.shell() for server in servers if server is not None]
+
+    def note(self, **more: str) -> None:
+        """Write where everything is to addresses.json of the data folder, for `doctor` and the like."""
+        engine = self.outside_engine or self.engine
+        known = {
+            "database_url": self._given[0] or (self.postgres.url() if self.postgres else None),
+            "redis_url": self._given[1] or (self.redis.url() if self.redis else None),
+            "engine_url": self._given[2] or (engine.url if engine else None),
+            "engine_kind": engine.kind if engine else None,
+        }
+        addresses.note(self.data.path, known | more)
+
     def start(self) -> Self:
         """Start what is wanted, all at once. GroundError with a sentence; then nothing is left running."""
         self._ended.clear()
@@ -155,6 +171,7 @@ class Stack:
         except BaseException:
             self.stop()
             raise
+        self.note()
         if self._supervise and self.servers:
             self._watcher = threading.Thread(target=self._watch, name="ground-watch", daemon=True)
             self._watcher.start()
@@ -170,6 +187,8 @@ class Stack:
             watcher.join()
         if self.postgres is not None and self.data.throwaway:
             self.postgres.forget()
+        if self.data.taken:
+            addresses.forget(self.data.path)
         self.data.release()
 
     def __enter__(self) -> Self:

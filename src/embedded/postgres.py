@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -91,6 +92,13 @@ class Postgres(Server):
     def url(self, *, driver: str = "+asyncpg", database: str = DATABASE) -> str:
         """An SQLAlchemy URL; `driver=""` gives libpq's form, which asyncpg and psycopg read too."""
         return f"postgresql{driver}://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def shell(self) -> str:
+        """A command that opens psql as it is pasted; the password stays in its file."""
+        psql = shutil.which("psql") or str(program(self.account) / "bin" / "psql")
+        kept = shlex.quote(str(self.folder / SECRET_FILE))
+        where = f"-h 127.0.0.1 -p {self.port} -U {USER} {DATABASE}"
+        return f'PGPASSWORD="$(cat {kept})" {shlex.quote(psql)} {where}'
 
     def describe(self) -> str:
         version = (self.folder / "PG_VERSION").read_text().strip()

@@ -7,6 +7,7 @@ a restart, and no command waits for a disk.
 import platform
 import re
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -113,6 +114,13 @@ class Redis(Server):
     def url(self, database: int = 0) -> str:
         secret = f":{self.password}@" if self.password else ""
         return f"redis://{secret}127.0.0.1:{self.port}/{database}"
+
+    def shell(self) -> str:
+        """A command that opens redis-cli (or valkey-cli) as it is pasted; the password stays in its file."""
+        cli = next((name for name in ("redis-cli", "valkey-cli") if shutil.which(name)), "redis-cli")
+        kept = shlex.quote(str(self.folder / "password"))
+        secret = f'REDISCLI_AUTH="$(cat {kept})" ' if self.password else ""
+        return f"{secret}{cli} -h 127.0.0.1 -p {self.port}"
 
     def describe(self) -> str:
         return f"{self._version} on 127.0.0.1:{self.port}, data in {self.folder}"

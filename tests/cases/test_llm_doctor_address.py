@@ -13,6 +13,6 @@ async def test_the_doctor_asks_with_the_key_and_does_not_tell_it() -> None:
     server.key = "s3cret"
     server.loaded = ("m:latest", 512)
     async with running(server):
-        facts = await read(server.url.replace("//", "//:s3cret@") + "/api, http://127.0.0.1:9", 1.0)
+        facts = await read(server.url.replace("//", "//:s3cret@") + "/api", 1.0)
     assert (facts.kind, facts.model, facts.resident_tokens) == ("ollama", "m:latest", 512)
     assert "s3cret" not in repr(facts)

@@ -22,7 +22,8 @@ from app.api import create_app
 from app.core.settings import Settings
 from app.doctor.facts import Facts
 from app.doctor.findings import findings
-from app.doctor.look import Addresses, look
+from app.doctor.look import Addresses, EngineAddress, look
+from app.doctor.texts import seen_of
 from fluido.llm import loader
 from tests.app.scripted import ScriptedSystem
 from tests.servers.sentinel import Running, running
@@ -87,7 +88,7 @@ async def test_a_sound_ground_has_no_finding(
 ) -> None:
     url = str(sentinel.client.base_url)
     await sentinel.chat("one")
-    facts = await look(Addresses((url,), postgres_url, redis_url, synthetic_engine.url))
+    facts = await look(Addresses((url,), postgres_url, redis_url, (EngineAddress(synthetic_engine.url),)))
     assert codes(facts) == set()
     assert facts.replicas[0].pool_ceiling == 50
     assert facts.replicas[0].is_keyless
@@ -103,7 +104,7 @@ async def test_more_live_conversations_than_slots(
     sentinel: Running, postgres_url: str, synthetic_engine: embedded.Engine
 ) -> None:
     await asyncio.gather(*(sentinel.chat("one", user_id=f"u{number}") for number in range(5)))
-    facts = await look(Addresses(database_url=postgres_url, engine_url=synthetic_engine.url))
+    facts = await look(Addresses(database_url=postgres_url, engines=(EngineAddress(synthetic_engine.url),)))
     assert codes(facts) == {"pocas_ranuras"}
 
 
@@ -122,8 +123,9 @@ async def test_a_pool_that_postgresql_cannot_grant(
             with psycopg.connect(f"postgresql://other:x@{place}"):
                 facts = await look(Addresses((url,), server.url()))
         assert codes(facts) == {"conexiones_de_mas"}
-        seen = next(finding.seen for finding in findings(facts) if finding.code == "conexiones_de_mas")
-        assert "puede abrir 50 conexiones y caben 34" in seen
+        found = next(each for each in findings(facts) if each.code == "conexiones_de_mas")
+        assert "puede abrir 50 conexiones y caben 34" in seen_of("es", found)
+        assert "may open 50 connections and there is room for 34" in seen_of("en", found)
     finally:
         server.stop()
 
@@ -197,7 +199,7 @@ def test_the_command_sees_nothing_and_says_so(monkeypatch: pytest.MonkeyPatch) -
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
-        answer = CliRunner().invoke(cli, ["doctor", "--replica", f"http://127.0.0.1:{port}"])
+        answer = CliRunner().invoke(cli, ["doctor", "--lang=es", "--replica", f"http://127.0.0.1:{port}"])
     assert answer.exit_code == 2
     assert "No se pudo mirar nada" in answer.output
 
@@ -207,9 +209,11 @@ async def test_the_exit_code_of_the_command(
 ) -> None:
     monkeypatch.setenv("REDIS_URL", own_redis.url())
     async with another() as url:
-        command = ["doctor", "--replica", url]
+        command = ["doctor", "--lang=es", "--replica", url]
         answer = await asyncio.to_thread(CliRunner().invoke, cli, command)
-        assert (answer.exit_code, "Todo bien" in answer.output) == (0, True)
+        # PostgreSQL and an engine were not looked at: not "all well"
+        assert (answer.exit_code, "Todo bien" in answer.output) == (3, False)
+        assert "No se miró: PostgreSQL, motor." in answer.output
         spoiled.config_set("maxmemory", 0)
         answer = await asyncio.to_thread(CliRunner().invoke, cli, command)
         assert (answer.exit_code, "redis_sin_tope" in answer.output) == (1, True)
@@ -229,15 +233,13 @@ def generate(url: str, model: str, **options: int) -> None:
 async def test_a_client_that_makes_ollama_reload(ollama_engine: embedded.Ollama) -> None:
     url, model = ollama_engine.url, ollama_engine.model.name
     await asyncio.to_thread(generate, url, model)
-    before = await look(Addresses(engine_url=url))
+    before = await look(Addresses(engines=(EngineAddress(url),)))
     assert codes(before) == {"paralelismo_desconocido"}
-    assert before.engine is not None
-    other = before.engine.resident_tokens // 2
+    other = before.engines[0].resident_tokens // 2
     await asyncio.to_thread(generate, url, model, num_ctx=other)
-    facts = await look(Addresses(engine_url=url))
+    facts = await look(Addresses(engines=(EngineAddress(url),)))
     assert codes(facts) == {"paralelismo_desconocido", "otra_ventana"}
-    assert facts.engine is not None
-    assert facts.engine.resident_tokens == other
+    assert facts.engines[0].resident_tokens == other
     await asyncio.to_thread(generate, url, model)
 
 
@@ -255,7 +257,7 @@ async def test_a_loader_that_hangs(ollama_engine: embedded.Ollama) -> None:
         runner.send_signal(signal.SIGSTOP)
     try:
         began_s = time.perf_counter()
-        facts = await look(Addresses(engine_url=url), token_wait_s=1.5)
+        facts = await look(Addresses(engines=(EngineAddress(url),)), token_wait_s=1.5)
         assert "carga_colgada" in codes(facts)
         assert time.perf_counter() - began_s < 5.0
     finally:

@@ -19,7 +19,7 @@ import pytest
 import embedded
 from app.doctor.facts import Facts
 from app.doctor.findings import findings
-from app.doctor.look import Addresses, look
+from app.doctor.look import Addresses, EngineAddress, look
 from bench.faults.clock import SteppedClock, faketime
 from embedded.account import reachable_program, service_account, settle
 from embedded.ollama import built
@@ -128,9 +128,9 @@ async def test_an_ollama_that_does_not_tell_its_window(old_ollama: embedded.Olla
     async with httpx.AsyncClient(timeout=60.0) as client:
         (await client.post(f"{old_ollama.url}/api/generate", json=body)).raise_for_status()
     before = runners(old_ollama)
-    facts = await look(Addresses(engine_url=old_ollama.url))
-    assert facts.engine is not None
-    assert (facts.engine.version, facts.engine.model) == (OLD_OLLAMA[1:], old_ollama.model.name)
+    facts = await look(Addresses(engines=(EngineAddress(old_ollama.url),)))
+    (engine,) = facts.engines
+    assert (engine.version, engine.model) == (OLD_OLLAMA[1:], old_ollama.model.name)
     assert codes(facts) == {"ollama_viejo", "paralelismo_desconocido", "no_se_miro"}
     # asking in a window of its own would have made it reload what somebody else uses
     assert runners(old_ollama) == before != set()

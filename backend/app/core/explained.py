@@ -1,6 +1,5 @@
 """The settings as people see them: names, meanings, where values came from, and what is wrong with one."""
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import SettingsError
 
 from .secrets import scrubbed
-from .settings import ENV_FILES, Settings
+from .settings import ENV_FILES, Settings, environment
 
 PREFIX = "SENTINEL_"
 MASK = "********"
@@ -40,7 +39,7 @@ def names_of(field: str) -> tuple[str, ...]:
 def explained(settings: Settings) -> Iterator[Explained]:
     """Every setting, in the order of the class."""
     files = [(str(path), _upper(dotenv_values(path))) for path in reversed(ENV_FILES) if path.is_file()]
-    places: list[tuple[str, Mapping[str, object]]] = [("environment", _upper(os.environ)), *files]
+    places: list[tuple[str, Mapping[str, object]]] = [("environment", environment()), *files]
     for field, info in Settings.model_fields.items():
         names = names_of(field)
         found = ((name, place) for place, values in places for name in names if name in values)
@@ -49,15 +48,15 @@ def explained(settings: Settings) -> Iterator[Explained]:
         yield Explained(name, _shown(value), _default(info), source, info.description or "")
 
 
-def unknown(environment: Mapping[str, str] | None = None) -> list[str]:
+def unknown(given: Mapping[str, str] | None = None) -> list[str]:
     """A sentence for each SENTINEL_* that is no setting, with the one that was probably meant."""
     known = {name for field in Settings.model_fields for name in names_of(field)}
-    given = set(_upper(os.environ if environment is None else environment))
-    if environment is None:
-        given |= {name for path in ENV_FILES if path.is_file() for name in _upper(dotenv_values(path))}
+    names = set(_upper(environment() if given is None else given))
+    if given is None:
+        names |= {name for path in ENV_FILES if path.is_file() for name in _upper(dotenv_values(path))}
     bare = {name.removeprefix(PREFIX): name for name in known}
     said = []
-    for name in sorted(name for name in given - known if name.startswith(PREFIX)):
+    for name in sorted(name for name in names - known if name.startswith(PREFIX)):
         near = get_close_matches(name.removeprefix(PREFIX), bare, 1, 0.7)
         hint = f"did you mean {bare[near[0]]}?" if near else "`python -m app settings` lists them."
         said.append(f"{name} is not a setting and changes nothing: {hint}")
@@ -88,7 +87,7 @@ def _name(place: str) -> str:
     for field in Settings.model_fields:
         names = names_of(field)
         if place == field or place.upper() in names:
-            return next((name for name in names if name in _upper(os.environ)), names[0])
+            return next((name for name in names if name in environment()), names[0])
     return place
 
 

@@ -257,6 +257,18 @@ class Settings(BaseSettings):
             os.environ["SENTINEL_MODEL"] = self.model
 
 
+def environment() -> dict[str, str]:
+    """The environment, with names in upper case."""
+    return {name.upper(): value for name, value in os.environ.items()}
+
+
+def choose(**given: object) -> None:
+    """Put what the command line says of `host` or `port` where `app.main` reads it, too."""
+    for name, value in given.items():
+        if value is not None:
+            os.environ[f"SENTINEL_{name.upper()}"] = str(value)
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True

@@ -1,7 +1,7 @@
 """Facts of an engine: llama.cpp's server by /props, Ollama by /api/version, /api/ps and /api/show."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from fluido.llm.address import address
@@ -14,9 +14,11 @@ from .facts import EngineFacts
 Ask = Callable[..., Awaitable[web.Answer]]
 
 
-async def read(url: str, token_wait_s: float) -> EngineFacts:
-    """Raises OSError when nobody answers. What an address holds of a password or key is sent, not told."""
-    where = address(url.partition(",")[0], endings=("/api", "/v1"))
+async def read(
+    url: str, token_wait_s: float, *, api_key: str = "", headers: Mapping[str, str] | None = None
+) -> EngineFacts:
+    """Raises OSError when nobody answers, ValueError for no address. Secrets are sent, not told."""
+    where = address(url, endings=("/api", "/v1", "/chat/completions"), api_key=api_key, headers=headers)
     base, ask = where.url, partial(web.ask, headers=where.headers)
     props = await ask(f"{base}/props")
     if props.status == 200 and "total_slots" in props.json():

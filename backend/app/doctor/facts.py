@@ -4,6 +4,14 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something did not answer: a kind that `texts` has words for; `said` are the server's own."""
+
+    kind: str
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ClockFacts:
     """How far a server's clock is ahead of ours, and how wrong that may be."""
 
@@ -73,17 +81,20 @@ class ReplicaFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that could be seen; `unseen` says of the rest why not, `failed` of what should answer."""
+    """Everything that could be seen. `unseen` are the parts whose address is not known, `failed` those that
+    should answer: by part (postgresql, redis) or address.
+    """
 
     replicas: tuple[ReplicaFacts, ...] = ()
     postgres: PostgresFacts | None = None
     redis: RedisFacts | None = None
-    engine: EngineFacts | None = None
+    engines: tuple[EngineFacts, ...] = ()
     clocks: tuple[ClockFacts, ...] = ()
-    unseen: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
+    unseen: tuple[str, ...] = ()
+    asked_replicas: tuple[str, ...] = ()
+    failed: dict[str, Reason] = field(default_factory=dict)
 
     @property
     def is_blind(self) -> bool:
         """Whether nothing at all could be looked at."""
-        return not self.replicas and not (self.postgres or self.redis or self.engine)
+        return not self.replicas and not (self.postgres or self.redis or self.engines)
