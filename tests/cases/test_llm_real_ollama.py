@@ -20,7 +20,6 @@ from fluido.llm import (
     Timings,
 )
 from tests.servers.absent import NO_OLLAMA
-from tests.servers.conftest import ollama_engine
 from tests.servers.sentinel import eventually
 
 pytestmark = [
@@ -29,7 +28,6 @@ pytestmark = [
     pytest.mark.ollama,
     pytest.mark.skipif(built() is None, reason=NO_OLLAMA),
 ]
-__all__ = ["ollama_engine"]
 BARE = "bare:latest"
 
 

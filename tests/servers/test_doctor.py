@@ -24,12 +24,12 @@ from app.doctor.facts import Facts
 from app.doctor.findings import findings
 from app.doctor.look import Addresses, EngineAddress, look
 from app.doctor.texts import seen_of
-from fluido.llm import loader
 from tests.app.scripted import ScriptedSystem
 from tests.servers.sentinel import Running, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 NOTES = {"no_se_miro", "redis_viejo"}
+SMALL_WINDOW = 256
 
 
 def codes(facts: Facts) -> set[str]:
@@ -267,18 +267,16 @@ async def test_a_loader_that_hangs(ollama_engine: embedded.Ollama) -> None:
 
 @pytest.mark.ollama
 async def test_reloads_that_somebody_else_causes(
-    ollama_engine: embedded.Ollama, postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    ollama_engine: embedded.Ollama, postgres_url: str, redis_url: str
 ) -> None:
     """Sentinel counts what its own answers had to wait for."""
-    # a model of some megabytes loads faster than what counts as a load of a real one
-    monkeypatch.setattr(loader, "UNPLANNED_LOAD_S", 0.05)
     async with running(postgres_url, redis_url, ollama_engine.url, ollama=True) as sentinel:
         url = str(sentinel.client.base_url)
         await sentinel.chat("one")
         assert "recargas_ajenas" not in codes(await look(Addresses((url,))))
-        resident = ollama_engine.options.slot_tokens
-        await asyncio.to_thread(generate, ollama_engine.url, ollama_engine.model.name, num_ctx=resident // 2)
-        await sentinel.chat("two, and again", user_id="eva")
+        # a smaller window is put up with where the prompt fits: this one does not
+        await asyncio.to_thread(generate, ollama_engine.url, ollama_engine.model.name, num_ctx=SMALL_WINDOW)
+        await sentinel.chat("two, and again " * SMALL_WINDOW, user_id="eva")
         facts = await look(Addresses((url,)))
     assert "recargas_ajenas" in codes(facts)
     assert facts.replicas[0].unplanned_loads == 1

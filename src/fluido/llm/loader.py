@@ -69,7 +69,15 @@ class Loader:
         """A call was answered; a load inside it was none of ours."""
         self._used_s[model] = self._clock()
         if load_s > UNPLANNED_LOAD_S:
-            self.unplanned += 1
+            self._foreign()
+
+    def displaced(self, model: str) -> None:
+        """Another client loaded it so that the next call does not fit: that call waits for a load."""
+        self.forget(model)
+        self._foreign()
+
+    def _foreign(self) -> None:
+        self.unplanned += 1
 
     async def ready(self, model: str) -> None:
         """Return when `model` is loaded. A caller who leaves does not stop the load.

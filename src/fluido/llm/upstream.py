@@ -173,7 +173,7 @@ class Upstream:
         if not self.seats.inflight and self.loader.resident(model):
             await self._check_resident(model)
         if 0 < self.followed_tokens < needed_tokens:
-            self.loader.forget(model)
+            self.loader.displaced(model)
         await self.loader.ready(model)
 
     async def _check_resident(self, model: str) -> None:
