@@ -17,6 +17,8 @@ BUILD_VENV := build/packaging
 SITE_VENV := build/site-tools
 APT := DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::http::Timeout=30 -o Acquire::Retries=1
 NO_WHEEL := { echo "Could not install what is pinned in requirements/$$f: see the lines above (no network, no room, or no wheel for this platform)." >&2; exit 1; }
+# How many processes run the suite, each with servers of its own; a file's tests stay together.
+WORKERS ?= logical
 FRESH ?=
 SHORT ?=
 ONLY ?=
@@ -53,8 +55,8 @@ run: $(RUN_READY) ## start Sentinel on the embedded ground (PORT=8000, FRESH=1 f
 	@cd backend && exec ../$(PY) -m app $(if $(FRESH),--fresh)
 
 .PHONY: test
-test: $(DEV_READY) ## run the whole suite
-	@$(PY) -m pytest
+test: $(DEV_READY) ## run the whole suite (WORKERS=0: in one process)
+	@$(PY) -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --durations 20 --durations-min 5
 
 .PHONY: test-bench
 test-bench: $(DEV_READY) ## run the tests that make whole runs of the benchmark

@@ -10,10 +10,13 @@ import pytest
 import redis
 
 import embedded
+from embedded.engine import EngineOptions
 from embedded.folder import DataFolder
 from embedded.model import smollm2
 from embedded.synthetic import synthetic
 
+# llama.cpp's threads spin while they wait for each other: on a busy machine two are far slower than one.
+ONE_THREAD = EngineOptions(threads=1)
 # A new database has only what came with its template, whose numbers end here.
 FIRST_OF_USERS = 16384
 EVERY_CATALOG = """
@@ -139,7 +142,7 @@ def redis_url(redis_server: embedded.Redis) -> str:
 @pytest.fixture(scope="session")
 def smollm2_engine(ground_folder: Path) -> Iterator[embedded.Engine]:
     """llama.cpp's server with real weights: for the few tests that need sense in the answer."""
-    server = embedded.Engine(ground_folder, smollm2(), folder="smollm2")
+    server = embedded.Engine(ground_folder, smollm2(), ONE_THREAD, folder="smollm2")
     try:
         server.start()
         yield server
@@ -150,7 +153,7 @@ def smollm2_engine(ground_folder: Path) -> Iterator[embedded.Engine]:
 @pytest.fixture(scope="session")
 def synthetic_engine(ground_folder: Path) -> Iterator[embedded.Engine]:
     """llama.cpp's server with random weights: ten times cheaper, the same for whoever schedules it."""
-    server = embedded.Engine(ground_folder, synthetic(), folder="synthetic")
+    server = embedded.Engine(ground_folder, synthetic(), ONE_THREAD, folder="synthetic")
     try:
         server.start()
         yield server
@@ -161,7 +164,7 @@ def synthetic_engine(ground_folder: Path) -> Iterator[embedded.Engine]:
 @pytest.fixture(scope="session")
 def ollama_engine(ground_folder: Path) -> Iterator[embedded.Ollama]:
     """The real Ollama with the synthetic model, for tests with the marker `ollama`."""
-    server = embedded.Ollama(ground_folder, synthetic())
+    server = embedded.Ollama(ground_folder, synthetic(), ONE_THREAD)
     try:
         server.start()
         yield server

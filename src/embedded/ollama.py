@@ -106,10 +106,14 @@ class Ollama(ModelServer):
                 "files": {self.model.path.name: digest},
                 "template": TEMPLATE,
                 "system": self.model.system,
-                "parameters": {"num_ctx": self.options.slot_tokens, "stop": ["<|im_end|>"]},
+                "parameters": self._parameters(),
                 "stream": False,
             },
         )
+
+    def _parameters(self) -> dict[str, Any]:
+        threads = {"num_thread": self.options.threads} if self.options.threads else {}
+        return {"num_ctx": self.options.slot_tokens, "stop": ["<|im_end|>"], **threads}
 
     def _post(self, path: str, body: Path | dict[str, Any]) -> None:
         link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=CREATE_WAIT_S)

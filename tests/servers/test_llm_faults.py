@@ -45,7 +45,7 @@ async def answer(dispatcher: Dispatcher, call: Call) -> Timings:
 def frail(ground_folder) -> Iterator[embedded.Engine]:
     """An engine that a test may stop and kill."""
     server = embedded.Engine(
-        ground_folder, synthetic(), EngineOptions(slots=2, prompt_cache_mib=0), folder="frail"
+        ground_folder, synthetic(), EngineOptions(slots=2, prompt_cache_mib=0, threads=1), folder="frail"
     )
     server.start()
     try:

@@ -94,7 +94,8 @@ async def test_no_database_connection_is_held_while_tokens_flow(sentinel: Runnin
     asking = [asyncio.create_task(sentinel.chat("one", max_output_tokens=120)) for _ in range(4)]
 
     async def are_there() -> bool:
-        return len(station.queue) == 4
+        # who stored the questions gives the connection back after the questions went on
+        return len(station.queue) == 4 and sentinel.db.stats().inflight == 0
 
     await eventually(are_there, within_s=20)
     station._resume()
@@ -103,6 +104,7 @@ async def test_no_database_connection_is_held_while_tokens_flow(sentinel: Runnin
         if station.inflight + len(station.queue) == 4:
             seen.append(sentinel.db.stats().inflight)
         await asyncio.sleep(0.002)
+    assert {task.result().status_code for task in asking} == {200}, "who leaves has its words stored"
     assert seen
     assert max(seen) == 0
 

@@ -62,7 +62,8 @@ async def test_the_window_keeps_the_prompt_from_growing(client: httpx.AsyncClien
 
 
 async def test_a_stream_has_deltas_and_one_last_event(client: httpx.AsyncClient) -> None:
-    text = (await client.post("/chat/stream", json=ask("One?"))).text
+    # deltas that come while one is being sent are merged: eight may be one on a busy machine
+    text = (await client.post("/chat/stream", json=ask("One?", max_output_tokens=64))).text
     events = [line[7:] for line in text.splitlines() if line.startswith("event: ")]
     assert events.count("done") == 1
     assert events[-1] == "done"

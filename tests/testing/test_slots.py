@@ -17,30 +17,36 @@ slots = {{ count = {count}, prefill_s = 0.5, decode_s = 2.0 }}
 """
 
 
-def test_jobs_queue_for_slots_in_order_and_the_first_token_follows_the_prefill() -> None:
-    first_tokens: list[tuple[str, float]] = []
-    station = SlotStation[str](EngineSlots(2, 0.5, 2.0), lambda job, at_s: first_tokens.append((job, at_s)))
+def test_jobs_queue_for_slots_in_order_and_their_time_begins_with_the_prefill() -> None:
+    station = SlotStation[str](EngineSlots(2, 0.5, 2.0))
     for job in "abc":
         station.enter(0.0, job, 1.0)
-    assert first_tokens == [("a", 0.5), ("b", 0.5)]
-    assert station.next_end_s() == 2.5
-    assert station.leave(2.5) == "a"
-    assert first_tokens[-1] == ("c", 3.0)
-    assert station.jobs == 2
+    ends = []
+    while station.jobs:
+        ends.append((station.next_end_s(), station.leave(station.next_end_s())))
+    assert ends == [(2.5, "a"), (2.5, "b"), (5.0, "c")]
+
+
+def test_work_stretches_the_generation_only() -> None:
+    station = SlotStation[str](EngineSlots(1, 0.5, 2.0))
+    station.enter(1.0, "a", 3.0)
+    assert station.next_end_s() == 1.0 + 0.5 + 3.0 * 2.0
 
 
 def test_fewer_slots_wait_for_generations_to_end_and_more_are_filled_at_once() -> None:
-    begun: list[str] = []
-    station = SlotStation[str](EngineSlots(2, 0.5, 2.0), lambda job, _: begun.append(job))
+    station = SlotStation[str](EngineSlots(2, 0.5, 2.0))
     for job in "abcde":
         station.enter(0.0, job, 1.0)
     station.resize(1.0, EngineSlots(1, 0.5, 2.0))
-    station.leave(2.5)
-    assert begun == ["a", "b"], "b still generates, and there is one slot"
-    station.leave(2.5)
-    assert begun == ["a", "b", "c"]
+    assert station.leave(2.5) == "a"
+    assert station.next_end_s() == 2.5, "b still generates, and there is one slot"
+    assert station.leave(2.5) == "b"
+    assert station.next_end_s() == 5.0, "c began at 2.5"
     station.resize(3.0, EngineSlots(3, 0.5, 2.0))
-    assert begun == ["a", "b", "c", "d", "e"]
+    ends = []
+    while station.jobs:
+        ends.append((station.next_end_s(), station.leave(station.next_end_s())))
+    assert ends == [(5.0, "c"), (5.5, "d"), (5.5, "e")], "d and e began at once"
 
 
 @pytest.mark.parametrize(("count", "extra"), [(0, ""), (2, "noise = 0.1"), (2, "timeout_s = 1.0")])
