@@ -1,5 +1,6 @@
 """One FastAPI application in front of one `System`. The order of the layers is the list below."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -31,7 +32,8 @@ def create_app(
     pace = pace or Pace(slow_client_s=settings.slow_client_s)
     drain = drain or Drain(announce_s=settings.announce_s, grace_s=settings.drain_s)
 
-    feed = Feed(Frames(system, traffic), is_leaving=lambda: drain.is_leaving)
+    replica = f"{socket.gethostname()}:{settings.port}"
+    feed = Feed(Frames(system, traffic, replica=replica), is_leaving=lambda: drain.is_leaving)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -1,5 +1,5 @@
 // Requests to Sentinel. A failure is thrown as `Failure`, with the API's code and how long to wait.
-import { key, user } from "/web/prefs.js";
+import { keyHeader, user } from "/web/prefs.js";
 
 export class Failure extends Error {
   constructor({ code = "internal", message = "", retry_after_s: wait, detail } = {}, status = 0) {
@@ -10,10 +10,6 @@ export class Failure extends Error {
     this.status = status;
   }
 }
-
-// A header holds bytes: other letters than ASCII's are sent as UTF-8.
-const latin = (text) => String.fromCharCode(...new TextEncoder().encode(text));
-const keyHeader = () => (key() ? { "x-api-key": latin(key()) } : {});
 
 async function failureOf(response) {
   const told = (await response.json().catch(() => ({}))).error || {};

@@ -1,207 +1,22 @@
-// The live page: reads the feed, keeps five minutes of it, shows the newest. State lives in the maps below.
-import { Chart } from "/web/panel_charts.js";
+// The live page: reads the feed, keeps five minutes of it, shows the newest.
+import { $, make } from "/web/dom.js";
+import { collect, drop, redraw, remember, showEngine, showFlow } from "/web/panel_cards.js";
 import { Feed } from "/web/panel_feed.js";
-import { ago, count, dependencies, kinds, lanes, laws, ms, names, places, reason } from "/web/panel_texts.js";
+import { count, limitOf, ms, said, titleOf } from "/web/panel_format.js";
+import { explain, items, pairs, put, table } from "/web/panel_parts.js";
+import { languageNow, setLanguage, translate, words } from "/web/prefs.js";
 
-const $ = (id) => document.getElementById(id);
-const cards = new Map();
-const engines = new Map();
+const TIMES = ["route", "failed", "total99", "first99", "requests", "first50", "total50"];
+const WAITERS = ["where", "wait", "class", "who"];
+const ALL = ["flow", "limit", "inflight", "waits", "refused", "timedOut", "perS", "batch", "brake", "wait50", "wait99", "service50", "service99"];
 let paused = false;
+let newest = null;
 let lastAtS = 0;
 let bad = new Set();
-let past = [];
+// What the line of state says, in the language of now.
+let stateText = (text) => text.connecting;
 
-function make(tag, text, className) {
-  const node = document.createElement(tag);
-  if (text !== undefined) node.textContent = text;
-  if (className) node.className = className;
-  return node;
-}
-
-// Writes only what changed, so that nothing a screen reader or a selection holds is torn away every second.
-function put(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
-function pairs(list, rows) {
-  while (list.children.length > rows.length) list.lastElementChild.remove();
-  rows.forEach(([name, value, small], index) => {
-    let box = list.children[index];
-    if (!box) {
-      box = make("div");
-      box.append(make("dt"), make("dd"));
-      list.append(box);
-    }
-    put(box.firstElementChild, name);
-    const shown = box.lastElementChild;
-    const key = `${value}|${small ?? ""}`;
-    if (shown.dataset.key === key) return;
-    shown.dataset.key = key;
-    shown.replaceChildren(document.createTextNode(value));
-    if (small !== undefined) shown.append(make("small", small));
-  });
-}
-
-function items(list, rows, build) {
-  const key = JSON.stringify(rows);
-  if (list.dataset.key === key) return;
-  list.dataset.key = key;
-  list.replaceChildren(...rows.map(build));
-}
-
-function table(id, rows, empty) {
-  const body = $(id).tBodies[0];
-  const width = $(id).tHead.rows[0].cells.length;
-  const key = JSON.stringify(rows);
-  if (body.dataset.key === key) return;
-  body.dataset.key = key;
-  if (!rows.length) {
-    const cell = make("td", empty, "none");
-    cell.colSpan = width;
-    const row = make("tr");
-    row.append(cell);
-    body.replaceChildren(row);
-    return;
-  }
-  body.replaceChildren(...rows.map((cells) => {
-    const row = make("tr");
-    cells.forEach((text, index) => {
-      const cell = make(index ? "td" : "th", text);
-      if (!index) cell.scope = "row";
-      row.append(cell);
-    });
-    return row;
-  }));
-}
-
-const wordsOf = (flow) => names[flow.name] || kinds[flow.kind];
-const titleOf = (flow) => wordsOf(flow)?.title || flow.name;
-const limitText = (flow) => (flow.kind === "loop_lag" ? count(flow.value * 1000) : count(flow.value));
-
-function rangeOf(flow) {
-  if (flow.floor === flow.ceiling) return `siempre ${count(flow.ceiling)}`;
-  return flow.ceiling === null ? `desde ${count(flow.floor)}` : `entre ${count(flow.floor)} y ${count(flow.ceiling)}`;
-}
-
-function chips(flow) {
-  const found = [];
-  if (flow.brake < 1) found.push(["bad", `freno al ${Math.round(flow.brake * 100)} %`]);
-  if (flow.pinned) found.push(["warn", "fijado"]);
-  if (flow.shadow) found.push(["", "sombra"]);
-  return found;
-}
-
-function chip([className, text]) {
-  return make("li", text, className);
-}
-
-function decisionRow(decision) {
-  const row = make("li");
-  row.append(make("time", `hace ${ago(decision.ago_s)}`));
-  const why = make("span", reason(decision.reason), "why");
-  why.title = Object.entries(decision.inputs).map(([name, value]) => `${name} = ${count(value)}`).join(", ");
-  row.append(why, make("span", `→ ${decision.shown}`, "value"));
-  return row;
-}
-
-function cardOf(flow) {
-  if (!cards.has(flow.name)) {
-    const node = $("flow").content.firstElementChild.cloneNode(true);
-    const title = node.querySelector("h3");
-    title.id = `flow-${cards.size}`;
-    node.setAttribute("aria-labelledby", title.id);
-    const chart = new Chart(node.querySelector(".chart"), flow.batches && flow.kind !== "redis", flow.kind === "loop_lag");
-    const card = { node, chart };
-    cards.set(flow.name, card);
-    $("flows").append(node);
-    for (const frame of past) if (frame.flows[flow.name]) chart.add(frame.at_s, ...frame.flows[flow.name]);
-  }
-  return cards.get(flow.name);
-}
-
-function legendOf(flow, chart) {
-  const area = flow.batches && flow.kind !== "redis" ? "filas por lote" : "en vuelo";
-  const rows = flow.kind === "loop_lag" ? [] : [["inflight", area], ["waiting", "esperan"]];
-  if (chart.limitFits()) rows.unshift(["limit", flow.kind === "loop_lag" ? "pausa en ms" : "límite"]);
-  else rows.push(["note", `el límite (${limitText(flow)}) queda fuera de escala`]);
-  return rows;
-}
-
-function figuresOf(flow) {
-  if (flow.kind === "loop_lag") {
-    return [["Pausa", `${limitText(flow)} ms`], ["Atraso p50", ms(flow.service_ms_p50)], ["Atraso p99", ms(flow.service_ms_p99)]];
-  }
-  if (flow.kind === "history") {
-    return [["Por s", count(flow.per_s)], ...Object.entries(places).map(([place, title]) => [title, count(flow.reasons[place])])];
-  }
-  const rows = [["Límite", limitText(flow)], ["En vuelo", count(flow.inflight)], ["Esperan", count(flow.waiting)], ["Por s", count(flow.per_s)]];
-  if (flow.batches) rows.push(["Lote medio", count(flow.batch)]);
-  rows.push(["Espera p99", ms(flow.wait_ms_p99)], ["Servicio p99", ms(flow.service_ms_p99)]);
-  return rows;
-}
-
-function showFlow(flow, atS) {
-  const { node, chart } = cardOf(flow);
-  put(node.querySelector("h3"), titleOf(flow));
-  const bounds = flow.kind === "loop_lag" ? "" : ` · ${rangeOf(flow)} ${wordsOf(flow)?.unit || ""}`;
-  put(node.querySelector(".law"), `${flow.name} · ley: ${laws[flow.law] || flow.law}${bounds}`);
-  items(node.querySelector(".chips"), chips(flow), chip);
-  pairs(node.querySelector(".figures"), figuresOf(flow));
-  chart.add(atS, flow.value, flow.inflight, flow.waiting, flow.batch);
-  chart.draw();
-  items(node.querySelector(".legend"), legendOf(flow, chart), chip);
-  const shown = flow.kind === "loop_lag" ? (value) => `${count(value * 1000)} ms` : count;
-  const decisions = flow.decisions.map((decision) => ({
-    ...decision, ago_s: Math.round(decision.ago_s),
-    shown: decision.reason.startsWith("brake_") ? `${Math.round(decision.value * 100)} %` : shown(decision.value),
-  }));
-  items(node.querySelector(".decisions"), decisions.length ? decisions : [null], (row) => (row ? decisionRow(row) : make("li", "Ninguna todavía: el valor inicial sigue vigente.", "none")));
-  const label = `Gráfico de ${titleOf(flow)}, últimos cinco minutos. Ahora: límite ${limitText(flow)}, en vuelo ${count(flow.inflight)}, esperan ${count(flow.waiting)}. Los mismos datos están en la tabla del final.`;
-  if (Math.round(atS) % 10 === 0 || !node.querySelector(".chart").hasAttribute("aria-label")) node.querySelector(".chart").setAttribute("aria-label", label);
-}
-
-function engineChips(engine) {
-  const found = [];
-  if (!engine.up) found.push(["bad", "no responde"]);
-  if (!engine.slots_told) found.push(["warn", "no dice sus ranuras"]);
-  if (engine.unplanned_loads) found.push(["warn", `${engine.unplanned_loads} recargas ajenas`]);
-  return found;
-}
-
-function slot(row) {
-  const node = make("li", undefined, row.busy_s === null ? "" : "busy");
-  node.append(make("span", row.busy_s === null ? "libre" : `ocupada ${ago(row.busy_s)}`), make("small", `${count(row.held)} tokens`));
-  const bar = make("span", undefined, "bar");
-  const full = make("i");
-  full.style.width = `${Math.min(100, row.share)}%`;
-  bar.append(full);
-  node.append(bar);
-  return node;
-}
-
-function showEngine(engine) {
-  if (!engines.has(engine.name)) {
-    const node = $("engine").content.firstElementChild.cloneNode(true);
-    engines.set(engine.name, node);
-    $("engines").append(node);
-  }
-  const node = engines.get(engine.name);
-  put(node.querySelector("h3"), engine.model || "modelo desconocido");
-  put(node.querySelector(".law"), `${engine.kind || "motor"} en ${engine.name}${engine.version ? ` · ${engine.version}` : ""}${engine.up ? "" : ` · ${engine.reason}`}`);
-  items(node.querySelector(".chips"), engineChips(engine), chip);
-  const asked = engine.hits + engine.misses;
-  pairs(node.querySelector(".figures"), [
-    ["Límite", count(engine.limit)], ["En vuelo", count(engine.inflight)],
-    ["Residencia", asked ? `${Math.round((100 * engine.hits) / asked)} %` : "—"],
-    ["Ventana", engine.context_tokens ? count(engine.context_tokens) : "—"], ["Cargas", count(engine.loads)],
-  ]);
-  const slots = engine.slots.map((row) => ({
-    busy_s: row.busy_s === null ? null : Math.round(row.busy_s), held: row.held_tokens,
-    share: engine.context_tokens ? (100 * row.held_tokens) / engine.context_tokens : 0,
-  }));
-  items(node.querySelector(".slots"), slots, slot);
-  pairs(node.querySelector(".lanes"), Object.entries(engine.waiting).map(([lane, waiting]) => [lanes[lane] || lane, count(waiting)]));
-}
+const clock = (atS) => new Date(atS * 1000).toLocaleTimeString(said().locale);
 
 function showTiles(frame) {
   const chat = frame.routes.filter((row) => row.route.startsWith("/chat"));
@@ -212,11 +27,11 @@ function showTiles(frame) {
   const failed = chat.reduce((total, row) => total + row.failed, 0);
   const first = frame.waiters[0];
   pairs($("tiles"), [
-    ["Primer token, p50", busiest ? ms(busiest.first_ms_p50) : "—", busiest ? `p99 ${ms(busiest.first_ms_p99)}` : "sin pedidos en el último minuto"],
-    ["Respuesta completa, p50", busiest ? ms(busiest.total_ms_p50) : "—", busiest ? `p99 ${ms(busiest.total_ms_p99)}` : ""],
-    ["Mensajes, último minuto", count(requests), failed ? `${count(failed)} fallidos` : "ninguno fallido"],
-    ["En el motor", count(sum("inflight")), `esperan ${count(waiting)}`],
-    ["Espera más larga", first ? ms(first.waited_ms) : "0 ms", first ? whereOf(frame, first.flow) : "nadie espera"],
+    ["first50", busiest ? ms(busiest.first_ms_p50) : "—", busiest ? said().p99(ms(busiest.first_ms_p99)) : said().noRequests],
+    ["total50", busiest ? ms(busiest.total_ms_p50) : "—", busiest ? said().p99(ms(busiest.total_ms_p99)) : ""],
+    ["messages", count(requests), failed ? said().failedOf(count(failed)) : said().noneFailed],
+    ["inEngine", count(sum("inflight")), said().waiting(count(waiting))],
+    ["longest", first ? ms(first.waited_ms) : "0 ms", first ? whereOf(frame, first.flow) : said().nobodyWaits],
   ]);
 }
 
@@ -225,90 +40,110 @@ function whereOf(frame, name) {
   return flow ? titleOf(flow) : name;
 }
 
+// What matters most stands where a phone shows it: failures and the slowest first.
 function showTables(frame) {
-  table("times", frame.routes.map((row) => [row.route, count(row.count), ms(row.first_ms_p50), ms(row.first_ms_p99), ms(row.total_ms_p50), ms(row.total_ms_p99), count(row.failed)]), "Ningún pedido en el último minuto.");
-  table("waiters", frame.waiters.map((row) => [whereOf(frame, row.flow), lanes[row.class] || row.class || "—", row.who || "—", ms(row.waited_ms)]), "Nadie espera.");
+  table($("times"), TIMES, frame.routes.map((row) => [
+    row.route, [count(row.failed), row.failed ? "bad" : ""], ms(row.total_ms_p99), ms(row.first_ms_p99), count(row.count), ms(row.first_ms_p50), ms(row.total_ms_p50),
+  ]), said().noRequest);
+  table($("waiters"), WAITERS, frame.waiters.map((row) => [whereOf(frame, row.flow), ms(row.waited_ms), said().lanes[row.class] || row.class || "—", row.who || "—"]), said().nobody);
   if ($("as-table").open) {
-    table("all", frame.flows.map((flow) => [titleOf(flow), limitText(flow), count(flow.inflight), count(flow.waiting), count(flow.per_s), flow.batches ? count(flow.batch) : "—",
-      flow.brake < 1 ? `${Math.round(flow.brake * 100)} %` : "—", count(flow.refused), count(flow.timed_out), ms(flow.wait_ms_p50), ms(flow.wait_ms_p99), ms(flow.service_ms_p50), ms(flow.service_ms_p99)]), "Ningún flujo todavía.");
+    table($("all"), ALL, frame.flows.map((flow) => [
+      titleOf(flow), limitOf(flow), count(flow.inflight), count(flow.waiting), count(flow.refused), count(flow.timed_out), count(flow.per_s), flow.batches ? count(flow.batch) : "—",
+      flow.brake < 1 ? `${Math.round(flow.brake * 100)} %` : "—", ms(flow.wait_ms_p50), ms(flow.wait_ms_p99), ms(flow.service_ms_p50), ms(flow.service_ms_p99),
+    ]), said().noFlow);
   }
 }
 
+const partOf = (item) => said().parts[item.name] || item.name;
+
 function showHealth(frame) {
-  items($("health"), frame.health, (item) => {
-    const node = make("li", `${dependencies[item.name] || item.name}: ${item.ready ? "bien" : item.detail}`, item.ready ? "" : "away");
-    return node;
-  });
+  const rows = frame.health.map((item) => [partOf(item), item.ready ? said().well : item.detail, item.ready]);
+  items($("health"), rows, ([name, text, isReady]) => make("li", isReady ? "" : "away", `${name}: ${text}`));
 }
 
 // Said aloud once, when it begins and when it ends: never every second.
 function announce(frame) {
   const now = new Set();
-  for (const item of frame.health) if (!item.ready) now.add(`${dependencies[item.name] || item.name} no está disponible`);
-  for (const engine of frame.engines) if (!engine.up) now.add(`el motor ${engine.model} no responde`);
-  for (const flow of frame.flows) if (flow.brake < 1) now.add(`${titleOf(flow)} tiene el freno puesto`);
+  for (const item of frame.health) if (!item.ready) now.add(said().isAway(partOf(item)));
+  for (const engine of frame.engines) if (!engine.up) now.add(said().engineAway(engine.model));
+  for (const flow of frame.flows) if (flow.brake < 1) now.add(said().isBraked(titleOf(flow)));
   const began = [...now].filter((text) => !bad.has(text));
   const ended = [...bad].filter((text) => !now.has(text));
   bad = now;
-  if (began.length) say(`${began.join("; ")}.`);
-  else if (ended.length) say(`Resuelto: ${ended.join("; ")}.`);
+  if (began.length) tell(`${began.join("; ")}.`);
+  else if (ended.length) tell(said().solved(ended.join("; ")));
 }
 
-function say(text) {
+function tell(text) {
   put($("status"), text);
 }
 
 function state(name, text) {
+  stateText = text;
   $("state").dataset.state = name;
-  put($("state"), text);
+  put($("state"), text(said()));
   document.body.toggleAttribute("data-stale", name === "off");
 }
 
 function show(frame) {
   lastAtS = frame.at_s;
+  newest = frame;
   if (paused) {
-    for (const flow of frame.flows) cardOf(flow).chart.add(frame.at_s, flow.value, flow.inflight, flow.waiting, flow.batch);
+    for (const flow of frame.flows) collect(flow, frame.at_s);
     return;
   }
   $("notice").hidden = true;
-  state("live", `En vivo · ${new Date(frame.at_s * 1000).toLocaleTimeString("es")}`);
-  const names = new Set(frame.flows.map((flow) => flow.name));
-  for (const [name, card] of cards) if (!names.has(name)) { card.node.remove(); cards.delete(name); }
-  const known = new Set(frame.engines.map((engine) => engine.name));
-  for (const [name, node] of engines) if (!known.has(name)) { node.remove(); engines.delete(name); }
+  state("live", (text) => text.live(clock(frame.at_s)));
+  paint(frame);
+  announce(frame);
+}
+
+function paint(frame) {
+  drop(new Set(frame.flows.map((flow) => flow.name)), new Set(frame.engines.map((engine) => engine.name)));
   showTiles(frame);
   showHealth(frame);
   for (const engine of frame.engines) showEngine(engine);
   for (const flow of frame.flows) showFlow(flow, frame.at_s);
   showTables(frame);
-  announce(frame);
-  put($("foot"), `${frame.tasks} tareas en el proceso. Una muestra por segundo; las curvas abarcan cinco minutos.`);
+  put($("foot"), said().foot(frame.tasks));
+  put($("replica"), frame.replica ? said().replica(frame.replica) : "");
+}
+
+function showWords() {
+  document.documentElement.lang = words().language;
+  document.title = said().title;
+  translate(document);
+  $("language").lang = languageNow() === "es" ? "en" : "es";
+  put($("pause"), paused ? said().resume : said().pause);
+  put($("state"), stateText(said()));
+  for (const details of document.querySelectorAll("[data-terms]")) explain(details);
+  for (const list of ["engines", "flows"]) $(list).dataset.empty = list === "engines" ? said().noEngine : said().noFlow;
+  redraw();
+  if (newest) paint(newest);
 }
 
 const feed = new Feed({
   history(data) {
-    past = data.frames;
     $("door").hidden = true;
-    for (const [name, card] of cards) for (const frame of past) if (frame.flows[name]) card.chart.add(frame.at_s, ...frame.flows[name]);
-    if ($("state").dataset.state === "off") say("Conexión recuperada.");
+    remember(data.frames);
+    if ($("state").dataset.state === "off") tell(said().found);
   },
   frame: show,
   end() {
-    state("off", "Sentinel se está deteniendo");
+    state("off", (text) => text.leaving);
   },
   away(afterMs) {
-    const since = lastAtS ? ` Últimos datos: ${new Date(lastAtS * 1000).toLocaleTimeString("es")}.` : "";
-    if ($("state").dataset.state !== "off") say("Sin conexión con Sentinel.");
-    state("off", `Sin conexión · se intenta de nuevo en ${Math.ceil(afterMs / 1000)} s.${since}`);
+    if ($("state").dataset.state !== "off") tell(said().lost);
+    state("off", (text) => text.off(Math.ceil(afterMs / 1000), lastAtS ? clock(lastAtS) : ""));
   },
-  refused(status, message) {
+  refused(status) {
     $("notice").hidden = false;
-    put($("notice"), status === 503 ? `No hay lugar para otra página: ${message}` : `Sentinel responde ${status}: ${message}`);
+    put($("notice"), status === 503 ? said().noRoom : said().refused(status));
   },
   locked(wasTried) {
     $("door").hidden = false;
-    state("off", wasTried ? "La clave no es válida" : "Falta la clave de acceso");
-    say($("state").textContent);
+    state("off", (text) => (wasTried ? text.wrongKey : text.noKey));
+    tell($("state").textContent);
     $("key").focus();
   },
 });
@@ -321,9 +156,14 @@ $("door").addEventListener("submit", (event) => {
 $("pause").addEventListener("click", () => {
   paused = !paused;
   $("pause").setAttribute("aria-pressed", String(paused));
-  put($("pause"), paused ? "Reanudar" : "Pausar");
-  if (paused) state("paused", "En pausa");
-  say(paused ? "En pausa." : "En vivo.");
+  put($("pause"), paused ? said().resume : said().pause);
+  if (paused) state("paused", (text) => text.paused);
+  tell(paused ? said().paused : said().live(""));
+});
+$("language").addEventListener("click", () => {
+  setLanguage(languageNow() === "es" ? "en" : "es");
+  showWords();
 });
 window.addEventListener("online", () => feed.start());
+showWords();
 feed.start();

@@ -1,10 +1,20 @@
 // One small chart per flow: what is in flight and who waits, under the limit. Drawn by uPlot.
+import { said } from "/web/panel_format.js";
+
 const SPAN_S = 300;
 const LEAST_SPAN_S = 60;
 const OFF_SCALE = 12;
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
-const color = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
+// The value of a colour in force: the property itself holds one for light and one for dark.
+const probe = document.createElement("span");
+probe.hidden = true;
+
+function color(name) {
+  if (!probe.isConnected) document.body.append(probe);
+  probe.style.color = `var(${name})`;
+  return getComputedStyle(probe).color;
+}
 
 export class Chart {
   constructor(node, isBatch, asMs) {
@@ -96,6 +106,6 @@ function marksOf(minS, maxS) {
 
 function clock(markS, shown) {
   const backS = Math.round((shown[0].at(-1) ?? markS) - markS);
-  if (backS <= 0) return "ahora";
+  if (backS <= 0) return said().justNow;
   return backS % 60 ? `−${backS} s` : `−${backS / 60} min`;
 }

@@ -1,18 +1,18 @@
 // The events of the page, for as long as it is open. EventSource cannot send a key, so this reads a fetch.
+import { key, keyHeader, setKey } from "/web/prefs.js";
+
 const WAITS_MS = [500, 1000, 2000, 4000, 8000];
 const SILENCE_MS = 8000;
 
 export class Feed {
   constructor(on) {
     this.on = on;
-    this.key = window.sessionStorage.getItem("panel-key") || "";
     this.failures = 0;
     this.timer = null;
   }
 
-  enter(key) {
-    this.key = key;
-    window.sessionStorage.setItem("panel-key", key);
+  enter(given) {
+    setKey(given, false);
     this.start();
   }
 
@@ -45,15 +45,13 @@ export class Feed {
     };
     guard();
     try {
-      const headers = this.key ? { "x-api-key": this.key } : {};
-      const response = await fetch("/panel/events", { headers, cache: "no-store", signal: controller.signal });
+      const response = await fetch("/panel/events", { headers: keyHeader(), cache: "no-store", signal: controller.signal });
       if (response.status === 401) {
-        this.on.locked(Boolean(this.key));
+        this.on.locked(Boolean(key()));
         return Infinity;
       }
       if (!response.ok) {
-        const failure = (await response.json().catch(() => ({}))).error;
-        this.on.refused(response.status, failure?.message || "");
+        this.on.refused(response.status);
         return 1000 * Math.max(2, Number(response.headers.get("retry-after")) || 2);
       }
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();

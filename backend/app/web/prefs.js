@@ -59,6 +59,10 @@ export function setKey(value, isRemembered) {
   local.set("key", value && isRemembered ? value : null);
 }
 
+// A header holds bytes: other letters than ASCII's are sent as UTF-8.
+const latin = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+export const keyHeader = () => (key() ? { "x-api-key": latin(key()) } : {});
+
 // Texts that follow the language: `say` writes one now and again whenever the language changes.
 export function say(node, text) {
   node.say = text;
@@ -76,11 +80,14 @@ export function label(node, text) {
   return node;
 }
 
+// A name in the page's HTML, such as `send` or `panel.pause`.
+const named = (name) => name.split(".").reduce((part, key) => part[key], words());
+
 export function translate(root) {
-  for (const node of root.querySelectorAll("[data-text]")) node.textContent = words()[node.dataset.text];
+  for (const node of root.querySelectorAll("[data-text]")) node.textContent = named(node.dataset.text);
   for (const node of root.querySelectorAll("[data-name]")) {
-    node.setAttribute("aria-label", words()[node.dataset.name]);
-    node.title = words()[node.dataset.name];
+    node.setAttribute("aria-label", named(node.dataset.name));
+    node.title = named(node.dataset.name);
   }
   for (const node of root.querySelectorAll("[data-say]")) node.textContent = node.say(words());
   for (const node of root.querySelectorAll("[data-label]")) label(node, node.label);

@@ -19,7 +19,7 @@ from fluido.metrics import FlowStats
 SHOWN_DECISIONS = 6
 SHOWN_WAITERS = 8
 BATCHING = frozenset({"batcher", "write_behind"})
-OWN_ROUTES = ("/panel", "/health", "/metrics", "/buffers", "unknown")
+OWN_ROUTES = ("/panel", "/health", "/metrics", "/buffers", "/web", "/swagger", "/c/", "unknown")
 RATE_FRAMES = 10
 
 Plain = dict[str, object]
@@ -46,7 +46,7 @@ class Frames:
     """Makes one frame after the other; rates and batch sizes are those of the last `RATE_FRAMES`.
 
     User ids do not leave the process: whoever waits is shown by a short digest, the same one for the same
-    user until the process ends.
+    user until the process ends. `replica` names this one: behind a balancer nobody else tells it.
     """
 
     def __init__(
@@ -57,11 +57,13 @@ class Frames:
         clock: Callable[[], float] = time.perf_counter,
         wall: Callable[[], float] = time.time,
         salt: bytes | None = None,
+        replica: str = "",
     ) -> None:
         self._system = system
         self._traffic = traffic
         self._clock = clock
         self._wall = wall
+        self._replica = replica
         self._salt = salt or secrets.token_bytes(16)
         self._before: dict[str, deque[tuple[float, float, float]]] = {}
         self._health: Sequence[DependencyHealth] = ()
@@ -79,6 +81,7 @@ class Frames:
         routes = [times for times in self._traffic.recent.read() if not times.route.startswith(OWN_ROUTES)]
         return {
             "at_s": self._wall(),
+            "replica": self._replica,
             "flows": [self._flow(flow, stats, now_s) for flow, stats in flows],
             "engines": [_engine(engine) for engine in engines],
             "waiters": self._waiters([stats for _, stats in flows], engines),
