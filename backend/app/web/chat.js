@@ -174,7 +174,7 @@ function ask(text) {
 function unlock() {
   askKey(() => {
     if (current.turns.length === 0) show();
-    side.load().catch(() => {});
+    side.load().catch(unlock);
     describe();
     readLimits();
     message.focus();
@@ -219,6 +219,7 @@ function showWords() {
     item.append(make("small", "", text));
     return make("li", "", item);
   }));
+  tell("");
   translate(document);
   for (const thread of threads.values()) translate(thread.node);
   showCount();
@@ -293,7 +294,7 @@ $("settings").addEventListener("click", () => openSettings({
   onProfile() {
     threads.clear();
     visit("/");
-    side.load().catch(() => {});
+    side.load().catch(unlock);
   },
   onKey: () => window.location.reload(),
 }));

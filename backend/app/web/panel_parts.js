@@ -6,9 +6,9 @@ export function put(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-// A term of the glossary, with what it means on the spot.
+// A term of the glossary, or a pair like those in it, with what it means on the spot.
 export function term(node, name) {
-  const [title, meaning] = said().terms[name] || [name, ""];
+  const [title, meaning] = Array.isArray(name) ? name : said().terms[name] || [name, ""];
   put(node, title);
   if (node.title !== meaning) node.title = meaning;
 }

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from app.api import create_app
 from app.api.errors import QuotaExceeded
+from app.api.pages import WEB
 from app.api.security import Door
 from app.core.ports import DependencyHealth
 from app.core.settings import Settings
@@ -53,10 +54,19 @@ async def test_a_sane_request_id_is_kept_and_another_is_made(client: httpx.Async
 
 
 async def test_the_page_and_the_api_page_need_no_other_address(client: httpx.AsyncClient) -> None:
-    for path in ("/", "/web/chat.js", "/web/texts.js", "/web/style.css", "/docs"):
+    own = [path for path in WEB.rglob("*.*") if "vendor" not in path.parts and path.suffix != ".svg"]
+    assert len(own) > 20
+    for path in (
+        "/",
+        "/c/00000000-0000-0000-0000-000000000000",
+        "/docs",
+        *(f"/web/{p.relative_to(WEB)}" for p in own),
+    ):
         answer = await client.get(path)
         assert answer.status_code == 200, path
         assert "https://" not in answer.text, path
+    for folder in (WEB / "vendor").iterdir():
+        assert folder.name == "README.md" or (folder / "LICENSE").exists(), folder
     assert "default-src 'self'" in (await client.get("/")).headers["content-security-policy"]
 
 

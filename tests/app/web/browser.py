@@ -24,6 +24,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--remote-debugging-port=0",
+    # A name in a local network: pages of it are no secure context, as over plain HTTP from another machine.
+    "--host-resolver-rules=MAP lanbox 127.0.0.1",
 )
 START_S = 20.0
 
@@ -36,8 +38,12 @@ def found() -> str | None:
 class Page:
     """One tab."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(
+        self, socket: aiohttp.ClientWebSocketResponse, session: aiohttp.ClientSession, port: int
+    ) -> None:
         self._socket = socket
+        self._session = session
+        self._port = port
         self._serial = itertools.count(1)
         self.complaints: list[str] = []
 
@@ -62,8 +68,10 @@ class Page:
             self.complaints.append(params["entry"]["text"])
 
     async def see(self, expression: str) -> Any:
-        """The value of a JavaScript expression."""
-        answer = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """The value of a JavaScript expression; a promise is waited for."""
+        answer = await self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
@@ -90,6 +98,40 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
 
+    async def press(self, key: str, *, ctrl: bool = False, shift: bool = False) -> None:
+        """Press a key where the focus is."""
+        keys = {"Enter": (13, "\r"), "Escape": (27, ""), "Tab": (9, "")}
+        code, text = keys[key] if key in keys else (ord(key.upper()), key)
+        values = {
+            "key": key,
+            "windowsVirtualKeyCode": code,
+            "modifiers": 2 * ctrl + 8 * shift,
+            **({"text": text} if text and not ctrl else {}),
+        }
+        await self.call("Input.dispatchKeyEvent", type="keyDown", **values)
+        await self.call("Input.dispatchKeyEvent", type="keyUp", **values)
+
+    async def offline(self, is_offline: bool) -> None:
+        await self.call("Network.enable")
+        await self.call(
+            "Network.emulateNetworkConditions",
+            offline=is_offline,
+            latency=0,
+            downloadThroughput=-1,
+            uploadThroughput=-1,
+        )
+
+    @asynccontextmanager
+    async def tab(self, url: str) -> AsyncIterator["Page"]:
+        """Another tab of the same person."""
+        async with self._session.put(f"http://127.0.0.1:{self._port}/json/new?about:blank") as answer:
+            target = await answer.json()
+        async with self._session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
+            page = Page(socket, self._session, self._port)
+            await page.open(url)
+            yield page
+            await page.call("Page.close")
+
     async def picture(self) -> bytes:
         answer = await self.call("Page.captureScreenshot", captureBeyondViewport=True)
         return base64.b64decode(answer["data"])
@@ -110,7 +152,7 @@ async def browsing(binary: str) -> AsyncIterator[Page]:
                     tabs = await answer.json()
                 url = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
                 async with session.ws_connect(url, max_msg_size=0) as socket:
-                    yield Page(socket)
+                    yield Page(socket, session, port)
         finally:
             process.terminate()
             await asyncio.to_thread(process.wait, 10)

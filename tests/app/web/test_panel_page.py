@@ -2,65 +2,24 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import httpx
 import pytest
-import uvicorn
 
 import embedded
-from app.api import create_app
-from app.cache.dynamic_redis import DynamicRedisCache
-from app.core.adaptive_buffers import adaptive_buffer_manager
-from app.core.settings import Settings
-from app.db.dynamic_session import DynamicPostgreSQLSession
-from app.services.sentinel_fluido_v2 import SentinelFluidoV2
-from app.services.system import SentinelSystem
 from tests.app.web import browser
+from tests.app.web.ground import sentinel
+from tests.app.web.looks import axe, foreign_words, in_sight
+from tests.servers.absent import NO_CHROMIUM
 
 BINARY = browser.found()
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.servers,
-    pytest.mark.skipif(
-        BINARY is None, reason="THE PANEL WAS NOT LOOKED AT: no Chromium here (install `chromium`)"
-    ),
+    pytest.mark.skipif(BINARY is None, reason=NO_CHROMIUM),
 ]
 ASKING = 6
-
-
-@asynccontextmanager
-async def sentinel(ground: embedded.Stack, listener: socket.socket, **values: str) -> AsyncIterator[None]:
-    """Sentinel as `app.main` builds it, on a socket that outlives it: it can come back on its port."""
-    settings = Settings(
-        database_url=ground.database_url,
-        redis_url=ground.redis_url,
-        openai_url=ground.engine_url,
-        ollama_url=None,
-        **values,
-    )
-    service = SentinelFluidoV2(settings=settings)
-    db = DynamicPostgreSQLSession(settings.required_database_url())
-    system = SentinelSystem(
-        service,
-        db,
-        DynamicRedisCache(),
-        adaptive_buffer_manager,
-        redis_url=ground.redis_url,
-        settings=settings,
-    )
-    config = uvicorn.Config(create_app(system, settings), log_level="critical", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener.dup()]))
-    try:
-        while not server.started:
-            assert not serving.done(), "Sentinel did not start"
-            await asyncio.sleep(0.01)
-        yield
-    finally:
-        server.should_exit = True
-        await serving
 
 
 async def ask(url: str) -> None:
@@ -75,6 +34,26 @@ async def ask(url: str) -> None:
         await asyncio.gather(*(user(client, number) for number in range(ASKING)))
 
 
+async def check_words_and_sight(page: browser.Page) -> None:
+    """Both languages whole, each word with its meaning, what matters most in sight on a phone; nothing for axe."""
+    assert await foreign_words(page, "es") == []
+    assert await axe(page) == []
+    await page.see("document.querySelector('#language').click()")
+    await page.until("document.querySelector('#state').textContent.startsWith('Live')")
+    assert await foreign_words(page, "en") == []
+    meanings = "[...document.querySelectorAll('thead th, #tiles dt, #flows .figures dt')]"
+    assert await page.see(f"{meanings}.filter((n) => !n.title).length") == 0
+    await page.until("document.querySelector('#replica').textContent.length > 8")
+    await page.size(390, 844, mobile=True, dark=True)
+    assert await page.see("document.documentElement.scrollWidth") == 390
+    # what matters most is in the first columns: no finger has to find it
+    for column in (2, 3, 4):
+        cell = f"#times tbody tr :nth-child({column})"
+        await page.see(f"document.querySelector('{cell}').scrollIntoView({{block: 'center'}})")
+        assert await in_sight(page, cell)
+    assert await axe(page) == []
+
+
 async def test_the_page_shows_real_traffic_and_survives_a_restart(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -87,10 +66,16 @@ async def test_the_page_shows_real_traffic_and_survives_a_restart(
             embedded.stack(data_dir=folder, engine="synthetic") as ground,
             browser.browsing(BINARY) as page,
         ):
-            async with sentinel(ground, listener):
+
+            def served(**values: object) -> AbstractAsyncContextManager[None]:
+                return sentinel(ground.database_url, ground.redis_url, ground.engine_url, listener, **values)
+
+            async with served():
                 asking = asyncio.create_task(ask(url))
                 try:
                     await page.size(1280, 900)
+                    await page.open(f"{url}/panel")
+                    await page.see("localStorage.setItem('language', 'es')")
                     await page.open(f"{url}/panel")
                     await page.until("document.querySelectorAll('#flows .card').length >= 5")
                     await page.until(
@@ -104,8 +89,8 @@ async def test_the_page_shows_real_traffic_and_survives_a_restart(
                     assert all("en vuelo" in label for label in await page.see(labels))
                     await page.see("document.querySelector('#as-table summary').click()")
                     await page.until("document.querySelectorAll('#all tbody tr').length >= 5")
-                    await page.size(390, 844, mobile=True, dark=True)
-                    assert await page.see("document.documentElement.scrollWidth") == 390
+                    await check_words_and_sight(page)
+                    await page.see("document.querySelector('#language').click()")
                     # the curves take the colours of the dark page
                     await page.until("getComputedStyle(document.body).backgroundColor === 'rgb(16, 22, 21)'")
                     assert len(await page.picture()) > 20_000
@@ -114,11 +99,11 @@ async def test_the_page_shows_real_traffic_and_survives_a_restart(
                     await asyncio.gather(asking, return_exceptions=True)
             await page.until("document.querySelector('#state').textContent.startsWith('Sin conexión')")
             assert "Sin conexión" in await page.see("document.querySelector('[role=status]').textContent")
-            async with sentinel(ground, listener):
+            async with served():
                 await page.until("document.querySelector('#state').dataset.state === 'live'", within_s=20)
                 await page.see("document.querySelector('#pause').focus(); document.activeElement.click()")
                 await page.until("document.querySelector('#state').textContent === 'En pausa'")
-            async with sentinel(ground, listener, api_keys="secret"):
+            async with served(api_keys="secret"):
                 await page.until("!document.querySelector('#door').hidden", within_s=20)
                 await page.see("document.querySelector('#key').value = 'secret'")
                 await page.see("document.querySelector('#door').requestSubmit()")

@@ -49,7 +49,10 @@ export default {
     loop_lag: ["Sending to clients", "ms between pieces"], history: ["Histories of conversations", "(1: memory first; 0: Redis first)"],
   },
   names: { "behind:histories": ["Histories to Redis", "histories a batch"] },
-  places: { memory: "From memory", redis: "From Redis", database: "From PostgreSQL", overtaken_memory: "Overtaken in memory", overtaken_redis: "Overtaken in Redis" },
+  places: {
+    memory: ["From memory", "Histories that this process had."], redis: ["From Redis", "Histories that were in Redis."], database: ["From PostgreSQL", "Histories that had to be read from the database."],
+    overtaken_memory: ["Overtaken in memory", "Another replica had answered meanwhile: what memory held was out of date."], overtaken_redis: ["Overtaken in Redis", "The same, of what Redis held."],
+  },
   laws: {
     ladder: "ladder of limits", fleet: "share of a replica", elasticity: "elasticity", knee: "knee of throughput", batch_cap: "cost of a row", stream_gap: "lag of the process",
     "delivery window": "delivery window", trust: "trust in memory", fixed: "fixed", brake: "brake", fetch: "size of a read", lanes: "cost of a class",

@@ -49,7 +49,10 @@ export default {
     loop_lag: ["Envío a los clientes", "ms entre envíos"], history: ["Historias de conversaciones", "(1: primero la memoria; 0: primero Redis)"],
   },
   names: { "behind:histories": ["Historias hacia Redis", "historias por lote"] },
-  places: { memory: "De memoria", redis: "De Redis", database: "De PostgreSQL", overtaken_memory: "Superadas en memoria", overtaken_redis: "Superadas en Redis" },
+  places: {
+    memory: ["De memoria", "Historias que este proceso ya tenía."], redis: ["De Redis", "Historias que estaban en Redis."], database: ["De PostgreSQL", "Historias que hubo que leer de la base de datos."],
+    overtaken_memory: ["Superadas en memoria", "Otra réplica había contestado entre tanto: lo de memoria ya no servía."], overtaken_redis: ["Superadas en Redis", "Lo mismo, con lo que guardaba Redis."],
+  },
   laws: {
     ladder: "escalera de límites", fleet: "reparto entre réplicas", elasticity: "elasticidad", knee: "codo de rendimiento", batch_cap: "coste por fila", stream_gap: "atraso del proceso",
     "delivery window": "ventana de entrega", trust: "confianza en la memoria", fixed: "fija", brake: "freno", fetch: "tamaño de lectura", lanes: "coste por clase",

@@ -34,7 +34,7 @@ async def test_the_page_brings_everything_along(client: httpx.AsyncClient) -> No
     page = await client.get("/panel")
     assert page.status_code == 200
     assert "default-src 'self'" in page.headers["content-security-policy"]
-    scripts = ["panel.js", "panel_feed.js", "panel_charts.js", "panel_texts.js", "panel.css"]
+    scripts = ["panel.js", "panel_feed.js", "panel_charts.js", "words/panel_es.js", "panel.css"]
     for path in [*scripts, "vendor/uplot/uPlot.iife.min.js", "vendor/uplot/uPlot.min.css"]:
         assert (await client.get(f"/web/{path}")).status_code == 200, path
     for path in scripts:
