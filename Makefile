@@ -170,8 +170,8 @@ wheel: $(BUILD_VENV)/ready ## build fluido's wheel and source archive into dist/
 	@$(BUILD_VENV)/bin/python -m build --no-isolation
 
 .PHONY: test-wheel
-test-wheel: $(DEV_READY) ## install the wheel in fresh environments, oldest and newest Python, and run each guide's first example
-	@$(PY) -m pytest -q -m wheel tests/docs
+test-wheel: $(DEV_READY) ## the wheel in fresh environments, oldest and newest Python: each guide's first example (SHORT=1: one)
+	@SHORT=$(SHORT) $(PY) -m pytest -q -m wheel tests/docs
 
 .PHONY: docs
 docs: $(SITE_VENV)/ready ## build the documentation site into build/site, links checked
