@@ -5,9 +5,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.cases.engine_shapes import VLLM, OllamaShape, running
-from tests.servers.conftest import ground_folder, postgres_server, postgres_url, redis_server, redis_url
-
-__all__ = ["ground_folder", "postgres_server", "postgres_url", "redis_server", "redis_url"]
 
 
 @pytest.fixture
