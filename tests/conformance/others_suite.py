@@ -161,7 +161,8 @@ class Run:
             "FLUIDO_COUNTS": str(self.counts),
             "OTHERS_PORT": str(port),
             "TEST_REDIS_URL": f"redis://127.0.0.1:{port}",
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(HERE)]),
+            # A clone has the project's own code as well.
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(HERE), str(sources)]),
         }
         log = self._end.enter_context((self.folder / "log.txt").open("w"))
         self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
