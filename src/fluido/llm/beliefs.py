@@ -24,7 +24,17 @@ class Company:
     answered a call of ours: until then nobody can say that we are alone.
     """
 
-    __slots__ = ("_clock", "_doubt", "_seen_s", "_served", "_tasks", "_unplaced", "known", "taken")
+    __slots__ = (
+        "_clock",
+        "_doubt",
+        "_seen_s",
+        "_served",
+        "_tasks",
+        "_unplaced",
+        "known",
+        "taken",
+        "taken_tokens",
+    )
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -35,12 +45,19 @@ class Company:
         self._doubt = False
         self.known = False
         self.taken: frozenset[int] = frozenset()
-        """The slots that others were using at the last look."""
+        """The slots that others were using at the last look, or that calls of ours had without a pin."""
+        self.taken_tokens = 0
+        """How many tokens those held."""
 
     @property
     def alone(self) -> bool:
         """Whether nobody else was seen lately. Not before it is `known`."""
         return self.known and not self._doubt and self._clock() - self._seen_s > QUIET_S
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether somebody else was seen in the slots lately."""
+        return self._clock() - self._seen_s <= QUIET_S
 
     def served(self, slot: int) -> None:
         """A call of ours began or ended in `slot` (negative: unknown where)."""
@@ -73,7 +90,9 @@ class Company:
         changed = {slot for slot, task in now.items() if task != before.get(slot, -1)}
         changed |= {state.slot for state in pulse.slots if state.busy}
         foreign = changed - mine
-        self.taken = frozenset(state.slot for state in pulse.slots if state.busy and state.slot in foreign)
+        theirs = [state for state in pulse.slots if state.busy and state.slot in foreign]
+        self.taken = frozenset(state.slot for state in theirs)
+        self.taken_tokens = sum(state.held_tokens or 0 for state in theirs)
         if len(foreign) > self._unplaced + unplaced:
             self._seen_s = self._clock()
         self._tasks, self._doubt = now, False
@@ -94,12 +113,14 @@ class Purse:
     everybody in flight his answer); a full buffer settles it until the engine is started anew.
     """
 
-    __slots__ = ("_settled", "_slots", "_window", "tokens")
+    __slots__ = ("_settled", "_slots", "_window", "is_shared", "tokens")
 
     def __init__(self, window_tokens: int = 0, slots: int = 1, *, known_tokens: int = 0) -> None:
         self._window = window_tokens
         self._slots = slots
         self._settled = known_tokens > 0 or slots <= 1 or window_tokens <= 0
+        self.is_shared = known_tokens > 0 or not self._settled
+        """Whether all slots are cut from one buffer, or may be."""
         self.tokens = (
             float(known_tokens) if known_tokens > 0 else math.inf if self._settled else window_tokens
         )
@@ -107,12 +128,14 @@ class Purse:
     def holds(self, tokens: int) -> None:
         """So many tokens were seen in its slots at once."""
         if not self._settled and tokens > self._window:
-            self._settled, self.tokens = True, float(self._window * self._slots)
+            self._settled, self.is_shared = True, False
+            self.tokens = float(self._window * self._slots)
 
     def is_one(self) -> None:
         """It is one buffer: it was full, or the engine empties the slots that rest."""
         if self._window > 0 and self._slots > 1:
-            self._settled, self.tokens = True, min(self.tokens, float(self._window))
+            self._settled, self.is_shared = True, True
+            self.tokens = min(self.tokens, float(self._window))
 
     def overflowed(self, inflight_tokens: int) -> None:
         """It was full with so many in flight, as we count: less from now on, and more again by `served`."""
@@ -125,9 +148,18 @@ class Purse:
         if self._settled and self.tokens < self._window:
             self.tokens = min(float(self._window), GIVEN_BACK * self.tokens)
 
-    def takes(self, tokens: int, inflight_tokens: int) -> bool:
-        """Whether a call of `tokens` fits beside those in flight. Alone it always does."""
-        return not inflight_tokens or inflight_tokens + tokens <= self.tokens
+    def takes(
+        self, tokens: int, inflight_tokens: int, *, beside_others: bool = False, others_tokens: int = 0
+    ) -> bool:
+        """Whether a call of `tokens` fits beside those of ours in flight. Alone it always does.
+
+        Of one buffer that is used by others too (`beside_others`) half is ours: what they will send cannot be
+        seen. `others_tokens` are theirs at work now, beside which the call is to fit as well.
+        """
+        if others_tokens:
+            return not self.is_shared or inflight_tokens + tokens + others_tokens <= self.tokens
+        most = self.tokens / 2 if beside_others and self.is_shared else self.tokens
+        return not inflight_tokens or inflight_tokens + tokens <= most
 
 
 class Lacks:

@@ -4,6 +4,7 @@ Choose an engine, wait, stream, learn; again if nobody heard a word.
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -36,7 +37,8 @@ from fluido.sample import Outcome
 ATTEMPTS = 2
 SHORTENED = 3
 COMFORT = 1.5
-CROWDED_TRIES = 4
+# A buffer that is full empties as answers end: waited for, with pauses that two replicas do not share.
+CROWDED_TRIES, CROWDED_PAUSE_S, LONGEST_PAUSE_S = 32, 0.1, 2.0
 UNREACHED_TRIES = 8
 GUESSED = 2
 SUSPECT_S = 0.25
@@ -80,6 +82,8 @@ class Serving:
             try:
                 timings = await self._served(job, choice, relay)
             except EngineUnavailable as error:
+                if relay.started and isinstance(error, CacheFull):
+                    raise StreamBroken(str(error), told=True) from error
                 if relay.started or not await self._again(job, choice.station, error):
                     raise
             except CallRejected as error:
@@ -108,7 +112,10 @@ class Serving:
         if not await self.comeback.wait(job):
             return False
         self.retried += 1
-        if isinstance(error, EngineBusy):
+        if isinstance(error, CacheFull):
+            pause_s = min(LONGEST_PAUSE_S, CROWDED_PAUSE_S * 2 ** min(job.crowded, 8))
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+        elif isinstance(error, EngineBusy):
             await asyncio.sleep(error.retry_after_s or 0.0)
         return True
 
@@ -316,6 +323,7 @@ class Serving:
         seat.outcome = Outcome.OVERLOAD if crowded else Outcome.IGNORED
         if isinstance(error, CacheFull):
             station.purse.overflowed(sum(each.order.tokens for each in station.seats))
+            station.company.suspect()  # it may be somebody else who filled it
         elif isinstance(error, ModelMissing):
             station.lacks.note(prompt.call.model, error)
         call = job.call

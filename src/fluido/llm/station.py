@@ -307,7 +307,7 @@ class Station(Upstream):
         With a limit of one, a long answer would keep everybody waiting for half a minute. Where the slots
         share one buffer, the tokens in flight have to fit it as well.
         """
-        if self._paused or not self.purse.takes(tokens, sum(seat.order.tokens for seat in self.seats)):
+        if self._paused or not self.purse.takes(tokens, self._tokens(), beside_others=self.company.is_seen):
             return False
         if self.inflight + reserved < self.limit:
             return True

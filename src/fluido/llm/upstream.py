@@ -30,6 +30,8 @@ LOOK_S = 0.25
 PULSE_S = 2.0
 OPEN_S = 10.0
 FINDS, FIND_S = 3, 0.02
+# How long a call waits for room beside the calls of others, and how often it looks.
+BESIDE_S, BESIDE_LOOK_S = 30.0, 0.1
 
 _log = logging.getLogger("fluido.llm")
 
@@ -227,11 +229,39 @@ class Upstream:
         if self._asking and index.pins:
             await asyncio.wait(set(self._asking), timeout=LOOK_S)  # where the last call was is being asked
         looks = self.seats.inflight <= 1 or not self.company.alone or self._unplaced() > 1
+        # where one buffer gets full, who else fills it matters to each call
+        looks = looks or (self.purse.is_shared and 2 * self._tokens() > self.purse.tokens)
         if looks and index.pins and isinstance(self.engine, Telling):
             sure = await self._look(self.engine)
+            if sure and self.purse.is_shared:
+                sure = await self._till_it_fits(seat, self.engine)
         seat.tasks = self.company.tasks
         busy = self.seats.slots | self.company.taken if index.pins else self.seats.slots
         seat.place = index.place(seat.order.prefix, busy, pin=sure, pin_new=self.company.alone)
+
+    async def _till_it_fits(self, seat: Seat, engine: Telling) -> bool:
+        """Wait while others fill the one buffer: a call too many costs everybody in it his answer.
+
+        At most `BESIDE_S`, and the caller's deadline. Whether the slots could be seen to the end.
+        """
+        until_s = self._clock() + BESIDE_S
+        while (theirs := self._their_tokens(seat)) > 0 and self._clock() < until_s:
+            held = self._tokens() - seat.order.tokens
+            if self.purse.takes(seat.order.tokens, held, others_tokens=theirs):
+                break
+            await asyncio.sleep(BESIDE_LOOK_S)
+            if not await self._look(engine):
+                return False
+        return True
+
+    def _tokens(self) -> int:
+        """Of all calls of ours in flight."""
+        return sum(seat.order.tokens for seat in self.seats)
+
+    def _their_tokens(self, seat: Seat) -> int:
+        """What others held at the last look; calls of ours without a pin look like theirs."""
+        unplaced = (each for each in self.seats if each is not seat and each.place.slot < 0)
+        return max(0, self.company.taken_tokens - sum(each.order.tokens for each in unplaced))
 
     async def _look(self, engine: Telling) -> bool:
         """Whether the slots could be seen in time."""
