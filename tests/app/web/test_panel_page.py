@@ -35,7 +35,7 @@ async def ask(url: str) -> None:
 
 
 async def check_words_and_sight(page: browser.Page) -> None:
-    """Both languages whole, each word with its meaning, what matters most in sight on a phone; nothing for axe."""
+    """Both languages whole, each word with its meaning, a phone shows what matters most; nothing for axe."""
     assert await foreign_words(page, "es") == []
     assert await axe(page) == []
     await page.see("document.querySelector('#language').click()")
