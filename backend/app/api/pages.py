@@ -1,9 +1,10 @@
 """The pages: static files, no build step, nothing from another address."""
 
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from app.core.settings import Settings
@@ -39,9 +40,20 @@ def swagger_files() -> StaticFiles:
     return StaticFiles(packages=[("fastapi_swagger", "resources")])
 
 
+class _Asked(StaticFiles):
+    """Files that a browser asks for each time, mostly answered by 304: after an upgrade no script meets the
+    old form of another one.
+    """
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
 def static_files() -> StaticFiles:
     """Return the page's scripts and styles."""
-    return StaticFiles(directory=WEB)
+    return _Asked(directory=WEB)
 
 
 # Swagger UI writes styles into its elements and draws its icons from data.

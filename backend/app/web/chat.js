@@ -158,6 +158,8 @@ function showTitle() {
     delete $("title").dataset.say;
     $("title").textContent = title;
   } else say($("title"), (said) => said.newChat);
+  // An empty page says it in its middle.
+  $("title").classList.toggle("visually-hidden", !title && !$("welcome").hidden);
   document.title = title ? `${title} · Sentinel` : "Sentinel";
   $("more").hidden = !current?.id;
 }

@@ -65,6 +65,7 @@ async def test_the_page_and_the_api_page_need_no_other_address(client: httpx.Asy
         answer = await client.get(path)
         assert answer.status_code == 200, path
         assert "https://" not in answer.text, path
+        assert answer.headers["cache-control"] == "no-cache", path
     for folder in (WEB / "vendor").iterdir():
         assert folder.name == "README.md" or (folder / "LICENSE").exists(), folder
     assert "default-src 'self'" in (await client.get("/")).headers["content-security-policy"]

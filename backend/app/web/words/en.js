@@ -8,7 +8,7 @@ export default {
   panel,
   language: "en", pageTitle: "Sentinel", noScript: "This page needs JavaScript.",
   skip: "Skip to the message", newChat: "New conversation", conversations: "Conversations", openList: "Open the list of conversations",
-  closeList: "Close the list", search: "Search the conversations", noneYet: "Your conversations will appear here.",
+  closeList: "Close the list", search: "Search", noneYet: "Your conversations will appear here.",
   noneFound: "No conversation holds that.", more: "Show more", today: "Today", yesterday: "Yesterday", week: "Last 7 days", older: "Earlier",
   listFailed: "The list could not be read.", again: "Try again",
   settings: "Settings", panelLink: "Live panel", options: (title) => `Options for “${title}”`, menuOptions: "Options for this conversation",

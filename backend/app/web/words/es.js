@@ -8,7 +8,7 @@ export default {
   panel,
   language: "es", pageTitle: "Sentinel", noScript: "Esta página necesita JavaScript.",
   skip: "Ir al mensaje", newChat: "Nueva conversación", conversations: "Conversaciones", openList: "Abrir la lista de conversaciones",
-  closeList: "Cerrar la lista", search: "Buscar en las conversaciones", noneYet: "Aquí aparecerán tus conversaciones.",
+  closeList: "Cerrar la lista", search: "Buscar", noneYet: "Aquí aparecerán tus conversaciones.",
   noneFound: "Ninguna conversación contiene eso.", more: "Ver más", today: "Hoy", yesterday: "Ayer", week: "Últimos 7 días", older: "Antes",
   listFailed: "No se pudo leer la lista.", again: "Reintentar",
   settings: "Ajustes", panelLink: "Panel en vivo", options: (title) => `Opciones de «${title}»`, menuOptions: "Opciones de esta conversación",
