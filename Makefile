@@ -147,7 +147,7 @@ ollama: $(RUN_READY) ## build the real Ollama into the user's cache folder (need
 
 .PHONY: lock
 lock: $(DEV_READY) ## write requirements/*.txt from the .in files (needs uv)
-	@for f in run dev docs build; do uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	@for f in run serve dev docs build; do uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header requirements/$$f.in -o requirements/$$f.txt; done
 	@for f in lowest sharing middle newest; do uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header requirements/versions/$$f.in -o requirements/versions/$$f.txt; done

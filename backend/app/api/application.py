@@ -4,9 +4,10 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Security
 from starlette.middleware import Middleware
 
+import fluido
 from app.core.drain import Drain
 from app.core.ports import System
 from app.core.settings import Settings
@@ -18,7 +19,7 @@ from .draining import Draining
 from .origins import KnownHost, SafeHeaders
 from .pace import Pace
 from .panel import Feed, Frames, panel_router
-from .security import Door
+from .security import SCHEMES, Door
 from .traffic import Measured, Traffic
 
 _DESCRIPTION = "Chat with a language model behind buffers that tune themselves."
@@ -48,7 +49,7 @@ def create_app(
 
     app = FastAPI(
         title="Sentinel",
-        version="0.1.0",
+        version=fluido.__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,
@@ -71,10 +72,12 @@ def create_app(
     app.state.drain = drain
     errors.install(app)
     door = Door(settings.keys(), settings.requests_per_minute)
-    app.include_router(chat_router(settings.max_message_chars), dependencies=[Depends(door)])
-    app.include_router(conversations.router, dependencies=[Depends(door)])
+    shown = [Security(scheme) for scheme in SCHEMES if settings.has_keys]
+    guard = [Depends(door), *shown]
+    app.include_router(chat_router(settings.max_message_chars), dependencies=guard)
+    app.include_router(conversations.router, dependencies=guard)
     app.include_router(observe.router)
-    app.include_router(panel_router(feed, door, settings.slow_client_s))
+    app.include_router(panel_router(feed, door, settings.slow_client_s), dependencies=shown)
     app.include_router(pages.pages_router(settings))
     app.mount("/web", pages.static_files(), name="web")
     app.mount("/swagger", pages.swagger_files(), name="swagger")

@@ -1,5 +1,6 @@
 """Health, metrics and the live values of the buffers."""
 
+import json
 from collections.abc import Mapping
 
 from fastapi import APIRouter, Request
@@ -49,8 +50,24 @@ async def metrics(request: Request) -> Response:
     return Response(request.app.state.traffic.render(), media_type=CONTENT_TYPE)
 
 
-@router.get("/buffers", summary="Live values of every adaptive buffer")
-async def buffers(request: Request) -> Mapping[str, object]:
-    """Value, bounds, law and the last reasons, by kind of flow."""
+class Indented(JSONResponse):
+    """JSON that a person can read without a tool."""
+
+    def render(self, content: object) -> bytes:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2).encode() + b"\n"
+
+
+@router.get("/buffers", summary="Live values of every adaptive buffer", response_class=Indented)
+async def buffers(request: Request, nulls: bool = False) -> Indented:
+    """Value, bounds, law and the last reasons, by kind of flow.
+
+    What a kind of flow does not have is left out; with `nulls` it is null, and all have the same fields.
+    """
     found: Mapping[str, object] = request.app.state.system.buffers()
-    return found
+    return Indented(found if nulls else _without_nulls(found))
+
+
+def _without_nulls(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list | tuple) else value
