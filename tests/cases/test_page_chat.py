@@ -354,6 +354,29 @@ async def test_a_question_that_failed_is_in_sight_in_the_box_and_can_be_sent_aga
     assert len(await stored(ground, page)) == 4
 
 
+async def test_asking_again_takes_back_what_is_stored_and_nothing_that_is_not_seen(ground: Ground) -> None:
+    page = await ground.fresh()
+    await ask(page, "kept")
+    await page.offline(True)
+    await ask(page, "lost")
+    await page.offline(False)
+    await ask(page, "second")
+    await page.see("[...document.querySelectorAll('.edit')].at(-1).click()")
+    await page.see("document.querySelector('.editor textarea').value = 'third'")
+    await page.press("Enter")
+    await page.until("[...document.querySelectorAll('.prose')].at(-1).textContent.trim() === 'You asked: third'")
+    await page.until("!document.body.hasAttribute('data-busy')")
+    assert [text for role, text in await stored(ground, page) if role == "user"] == ["kept", "third"]
+    async with page.tab(await page.see("location.href")) as other:
+        await other.until("document.querySelectorAll('.turn').length === 4")
+        await ask(other, "elsewhere")
+    await click(page, ".last-answer .regenerate")
+    await page.until("document.querySelector('#toast').textContent.includes('another tab')")
+    await page.until("!document.body.hasAttribute('data-busy')")
+    assert await texts(page, ".turn.user .text") == ["kept", "third", "elsewhere"]
+    assert len(await stored(ground, page)) == 6
+
+
 async def test_a_text_that_is_too_long_is_counted_and_kept(ground: Ground) -> None:
     page = await ground.fresh()
     await write(page, "ñ" * 8003)

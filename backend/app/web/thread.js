@@ -156,7 +156,10 @@ export class Thread {
       if (this.id) {
         this.running = new AbortController();
         this.on.busy(this);
-        await this.learnIds();
+        if (!(await this.learnIds())) {
+          await this.load();
+          throw new api.Failure({ code: "went_on" });
+        }
         if (question.id) await api.takeBack(this.id, question.id);
       }
     } catch (error) {
@@ -175,18 +178,18 @@ export class Thread {
   }
 
   // Questions that were asked on this page get the numbers under which they are stored; one that is not has none.
+  // False when there are messages that this page does not show: another tab went on.
   async learnIds() {
-    if (this.turns.every((turn) => turn.id)) return;
     const { messages } = await api.conversation(this.id);
-    const known = new Set(this.turns.map((turn) => turn.id));
-    const fresh = messages.filter((stored) => !known.has(stored.id));
+    const last = Math.max(0, ...this.turns.map((turn) => turn.id || 0));
+    const fresh = messages.filter((stored) => stored.id > last);
     for (const turn of this.turns) {
-      if (turn.id) continue;
-      const at = fresh.findIndex((stored) => stored.role === turn.role && (turn.role === "assistant" || stored.content === turn.text));
-      if (at < 0) continue;
-      turn.id = fresh[at].id;
-      fresh.splice(0, at + 1);
+      const [next] = fresh;
+      if (turn.id || turn.role !== next?.role || (turn.role === "user" && turn.text !== next.content)) continue;
+      turn.id = next.id;
+      fresh.shift();
     }
+    return !fresh.length;
   }
 
   goOn() {

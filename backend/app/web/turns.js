@@ -188,7 +188,7 @@ export class Answer extends Turn {
     if (!this.text) this.body.remove();
     this.actions.replaceChildren();
     this.node.classList.add("failed");
-    this.note((words) => words.errors[failure.code] || words.errors.internal, "bad").setAttribute("role", "alert");
+    this.note((words) => words.errors[failure.code] || words.errors.internal, "bad");
     const again = this.offer("again", (words) => words.askAgain, onAgain, "again");
     this.count(again, failure.waitS);
   }

@@ -48,6 +48,6 @@ export default {
     quota_exceeded: "You have reached the limit of requests a minute.", not_found: "This conversation does not exist or is another person's.",
     shutting_down: "Sentinel is stopping.", network: "No connection to Sentinel.", unauthorized: "A valid access key is missing.",
     unknown_host: "Sentinel does not know itself by this address: use the one you were given.", invalid: "Sentinel did not accept the message.",
-    http_error: "Sentinel did not accept the request.", internal: "Something broke on the server.",
+    http_error: "Sentinel did not accept the request.", went_on: "This conversation went on in another tab: look at it before you replace anything.", internal: "Something broke on the server.",
   },
 };

@@ -48,6 +48,7 @@ export default {
     quota_exceeded: "Llegaste al límite de pedidos por minuto.", not_found: "Esta conversación no existe o es de otra persona.",
     shutting_down: "Sentinel se está deteniendo.", network: "No hay conexión con Sentinel.", unauthorized: "Falta una clave de acceso válida.",
     unknown_host: "Sentinel no se conoce por esta dirección: usa la que te dieron.", invalid: "Sentinel no aceptó el mensaje.", http_error: "Sentinel no aceptó el pedido.",
+    went_on: "Esta conversación siguió en otra pestaña: mírala antes de reemplazar algo.",
     internal: "Algo falló en el servidor.",
   },
 };
