@@ -1,7 +1,7 @@
-"""What an error of a pool tells: which pool, who holds its permits since when, which argument to raise."""
+"""What errors tell: which pool, who holds its permits since when, which argument to raise."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from fluido import label
-from fluido.errors import Closed
+from fluido import Gate, WriteBehind, label
+from fluido.errors import BufferFull, Closed, LimitReached, WaitTimeout
 from fluido.laws.fixed import Fixed
 from fluido.sqlalchemy import Limits, PoolQueueFull, PoolTimeout, close_engine, create_async_engine, pool_of
 
@@ -98,3 +98,26 @@ async def test_a_closed_engine_is_named(postgres_url: str) -> None:
     said = await refusal(engine, Closed)
     assert "The engine of pool orders (postgresql" in said
     assert "closed by close_engine()" in said
+
+
+async def never(items: Sequence[int]) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def test_every_bounded_queue_names_itself_and_the_argument_that_bounds_it() -> None:
+    gate = Gate(1, max_waiting=0, name="door")
+    await gate.acquire()
+    with pytest.raises(LimitReached, match=r"for door \(max_waiting is 0\)"):
+        await gate.acquire()
+    gate.close()
+    with pytest.raises(Closed, match="door is closed"):
+        await gate.acquire()
+    patient = Gate(1, max_waiting=1, name="door", clock=asyncio.get_running_loop().time)
+    await patient.acquire()
+    with pytest.raises(WaitTimeout, match="for a permit of door"):
+        await patient.acquire(deadline_s=asyncio.get_running_loop().time() + 0.01)
+    log = WriteBehind(never, name="log", max_pending=1)
+    log.offer(1)
+    with pytest.raises(BufferFull, match="in log, whose max_pending is 1"):
+        log.offer(2)
+    await log.close(timeout_s=0.0)

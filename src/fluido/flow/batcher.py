@@ -130,7 +130,7 @@ class Batcher(Generic[Item, Result]):
             raise Closed(f"{self.name} is closed")
         if self._waiting >= self.max_pending:
             self._refused += 1
-            raise BufferFull(f"{self._waiting} items wait in {self.name} already")
+            raise BufferFull(f"{self._waiting} items wait in {self.name} already (max_pending)")
         done: asyncio.Future[Result | None] = asyncio.get_running_loop().create_future()
         size = self._size(item) if self._size else 0
         pending = _Pending(item, size, self._clock(), done)

@@ -158,7 +158,8 @@ class Gate:
             raise Closed(f"{self.name or 'the gate'} is closed: build another one")
         if self.waiting >= self.max_waiting:
             self.refused += 1
-            raise LimitReached(f"{self.waiting} callers wait already", waiting=self.waiting)
+            said = f"{self.waiting} callers wait already for {self.name or 'the gate'}"
+            raise LimitReached(f"{said} (max_waiting is {self.max_waiting})", waiting=self.waiting)
         if deadline_s is not None and not deadline_s > now_s:
             self.refused += 1
             raise LimitReached("the deadline has passed and there is a queue", waiting=self.waiting)
@@ -177,7 +178,8 @@ class Gate:
         if not waiter.turn.done():
             self.timed_out += 1
             waited_s = self._clock() - joined_s
-            waiter.turn.set_exception(WaitTimeout(f"waited {waited_s:.3f} s for a permit", waited_s=waited_s))
+            said = f"waited {waited_s:.3f} s for a permit of {self.name or 'the gate'}"
+            waiter.turn.set_exception(WaitTimeout(said, waited_s=waited_s))
             self._leave(waiter)
             self._hand_over()
 

@@ -113,7 +113,10 @@ class WriteBehind(Generic[Item]):
             raise Closed(f"{self.name} is closed")
         if self._blocked_count or not self._has_room():
             self._refused += 1
-            raise BufferFull(f"{len(self._items)} items ({self._bytes} bytes) wait in {self.name}")
+            raise BufferFull(
+                f"{len(self._items)} items ({self._bytes} bytes) wait in {self.name}, whose max_pending is "
+                f"{self.max_pending} and max_bytes {self.max_bytes}"
+            )
         self._accept(self._entry(item))
 
     async def put(self, item: Item) -> None:
@@ -126,7 +129,7 @@ class WriteBehind(Generic[Item]):
             return
         if self._blocked_count >= self.max_waiting:
             self._refused += 1
-            raise BufferFull(f"{self._blocked_count} callers wait for room in {self.name}")
+            raise BufferFull(f"{self._blocked_count} callers wait for room in {self.name} (max_waiting)")
         turn = asyncio.get_running_loop().create_future()
         self._blocked.append((self._entry(item), turn))
         self._blocked_count += 1

@@ -94,7 +94,10 @@ class Mux:
                 return link
             if len(self._waiters) >= self.sharing.max_waiting:
                 self.tally.refused += 1
-                raise MaxConnectionsError("Too many commands wait for the shared connection")
+                raise MaxConnectionsError(
+                    f"Too many commands wait for the shared connection of {self.state.name}: raise "
+                    f"Sharing(max_waiting={self.sharing.max_waiting})"
+                )
             found = await self._wait_in_line(loop, wish)
             if isinstance(found, NotOpened):
                 raise found

@@ -26,8 +26,10 @@ def explained(pool: "AdaptivePool", error: WaitTimeout | LimitReached | Closed) 
     if isinstance(error, WaitTimeout):
         waited = f"{name} gave no connection in {error.waited_s:.3f} s (pool_timeout)"
         return PoolTimeout(f"{waited}. {why}", waited_s=error.waited_s)
+    most = pool.limits.max_waiting
+    full = f"{error.waiting} callers wait already (Limits.max_waiting is {most})"
     return PoolQueueFull(
-        f"{name}: {error} (Limits.max_waiting is {pool.limits.max_waiting}). {why}",
+        f"{name}: {full if error.waiting >= most else error}. {why}",
         waiting=error.waiting,
         predicted_wait_s=error.predicted_wait_s,
         retry_after_s=error.retry_after_s,
