@@ -1,7 +1,10 @@
 """docs/metrics.md, the dashboard and the exporter agree on names, types and labels."""
 
+import asyncio
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +33,7 @@ def documented() -> dict[str, Shape]:
     }
 
 
-async def exported() -> dict[str, Shape]:
+async def scraped() -> Traffic:
     limiter = Limiter(Fixed(2), name="db", max_waiting=1)
     limiter.pin(1)
     station = Station(OpenAIEngine("http://127.0.0.1:9"))
@@ -46,6 +49,11 @@ async def exported() -> dict[str, Shape]:
         return {}
 
     await Measured(app, traffic)({"type": "http", "method": "GET"}, nothing, nothing)  # type: ignore[arg-type]
+    return traffic
+
+
+async def exported() -> dict[str, Shape]:
+    traffic = await scraped()
     found: dict[str, Shape] = {}
     for family in traffic.registry.collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -78,3 +86,16 @@ async def test_the_dashboard_uses_only_names_and_labels_that_exist() -> None:
                 assert label in known[base][1] | {"instance", "le"}, (name, label)
             used += 1
     assert used >= 15
+
+
+async def test_promtool_has_no_complaint() -> None:
+    """Prometheus' own judge of names, types and labels: Debian's package `prometheus` has it."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed: what /metrics answers is NOT judged by it here")
+    text = (await scraped()).render()
+    done = await asyncio.to_thread(
+        subprocess.run, [promtool, "check", "metrics"], input=text, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert not done.stderr + done.stdout
