@@ -120,13 +120,46 @@ def test_a_stream_whose_call_the_engine_does_not_know_is_lost() -> None:
     in_virtual_time(scene())
 
 
-def test_a_late_first_token_moves_to_another_engine_that_is_there() -> None:
+def test_a_late_first_token_moves_to_an_idle_engine_where_the_first_is_not_seen_at_work() -> None:
+    """An Ollama that hangs answers every question about itself (ollama/ollama#14407)."""
+
     async def scene() -> None:
-        slow, quick = ScriptedEngine("slow"), ScriptedEngine("quick")
+        slow, quick = ScriptedEngine("slow", slots=None), ScriptedEngine("quick")
         slow.script = late(1_000.0)
         async with dispatcher_of(slow, quick) as dispatcher:
             assert (await answer(dispatcher))[1].engine == "quick"
             assert now_s() == pytest.approx(30.0, abs=1.0)
+
+    in_virtual_time(scene())
+
+
+def test_a_late_first_token_is_waited_for_where_the_engine_is_seen_at_work() -> None:
+    """What moved would begin anew: a prompt of two minutes, for a caller who waits five."""
+
+    async def scene() -> None:
+        slow, idle = ScriptedEngine("slow"), ScriptedEngine("idle")
+        slow.script = late(120.0)
+        async with dispatcher_of(slow, idle) as dispatcher:
+            _, end = await answer(dispatcher, ask(deadline_s=now_s() + 300))
+            assert (end.engine, end.retries, idle.started) == ("slow", 0, 0)
+
+    in_virtual_time(scene())
+
+
+def test_a_late_first_token_stays_until_another_engine_is_idle() -> None:
+    async def scene() -> None:
+        slow, busy = ScriptedEngine("slow", slots=None), ScriptedEngine("busy")
+        slow.script, busy.script = late(1_000.0), late(0.1, gap_s=20.0)
+        async with dispatcher_of(slow, busy) as dispatcher:
+            first = asyncio.create_task(answer(dispatcher, ask("first")))
+            await asyncio.sleep(0.01)
+            other = asyncio.create_task(answer(dispatcher, ask("other")))
+            assert (await other)[1].engine == "busy"
+            ended_s = now_s()
+            busy.script = None
+            assert (await first)[1].engine == "busy"
+            assert ended_s == pytest.approx(60.1, abs=0.1)
+            assert now_s() - ended_s < 6
 
     in_virtual_time(scene())
 

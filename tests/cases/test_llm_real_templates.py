@@ -11,7 +11,7 @@ import embedded
 from embedded.engine import EngineOptions
 from embedded.synthetic import synthetic
 from fluido.llm import Call, Delta, Dispatcher, Message, OpenAIEngine, Options, Timings
-from tests.servers.sentinel import running
+from tests.servers.sentinel import eventually, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
@@ -54,6 +54,12 @@ async def test_the_server_refuses_two_questions_in_a_row(strict_engine) -> None:
                 assert fine or "must alternate" in await reply.text()
 
 
+async def is_idle(url: str) -> bool:
+    """Whether the engine has noticed that the reader left."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/slots") as reply:
+        return not any(slot["is_processing"] for slot in await reply.json())
+
+
 async def test_a_conversation_goes_on_after_readers_left(strict_engine) -> None:
     async with Dispatcher([OpenAIEngine(strict_engine.url)]) as dispatcher:
         history = [SYSTEM]
@@ -71,6 +77,8 @@ async def test_a_conversation_goes_on_after_readers_left(strict_engine) -> None:
             if end is not None:
                 history.append(Message("assistant", said))
                 found.append(end.cached_tokens or 0)
+            else:
+                await eventually(lambda: is_idle(strict_engine.url), within_s=30)
         assert dispatcher.stats().failed == 0
     assert len(found) == 4
     assert all(tokens > 60 for tokens in found[1:]), "what the engine holds is found again"

@@ -47,8 +47,8 @@ class Attempt:
         self._said: list[str] = []
         self._thought = False
 
-    async def run(self, *, moves_on: bool) -> tuple[Timings, str]:
-        """The end and the whole text. `moves_on`: another engine may take it when the first token is late.
+    async def run(self, *, moves_on: Callable[[], bool]) -> tuple[Timings, str]:
+        """The end and the whole text. `moves_on`: whether an idle engine may take it, its first token late.
 
         Raises what the engine raises, WaitTimeout at the deadline of the first token, StreamBroken when the
         engine is silent and does not answer questions either.
@@ -70,7 +70,7 @@ class Attempt:
         call, window = self._prompt.call, self._station.followed_tokens
         return replace(call, window_tokens=window) if window else call
 
-    async def _watched(self, *, moves_on: bool) -> Timings | None:
+    async def _watched(self, *, moves_on: Callable[[], bool]) -> Timings | None:
         loop, station, seat = asyncio.get_running_loop(), self._station, self._seat
         deadline_s = self._prompt.call.deadline_s
         left_s = None if deadline_s is None else max(0.0, deadline_s - self._clock())

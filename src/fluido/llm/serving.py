@@ -5,7 +5,7 @@ Choose an engine, wait, stream, learn; again if nobody heard a word.
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from fluido.errors import EngineUnavailable, FluidoError, LimitReached, WaitTimeout
@@ -283,7 +283,7 @@ class Serving:
                     patience=self._patience,
                     clock=self._clock,
                 )
-                timings, text = await attempt.run(moves_on=self._has_elsewhere(job, station))
+                timings, text = await attempt.run(moves_on=lambda: self._has_idle(job, station))
                 here.note(
                     prompt_tokens=timings.prompt_tokens,
                     output_tokens=timings.output_tokens,
@@ -354,10 +354,23 @@ class Serving:
         self._composer.learn(prompt, timings.prompt_tokens, station.facts)
 
     def _has_elsewhere(self, job: Job, station: Station) -> bool:
-        """Whether another engine could take the call when the first token is late here."""
-        others = (each for each in self._stations if each is not station and each.health.up)
-        return job.asked < ATTEMPTS and any(
-            other.name not in job.refusals and other.missing(job.call.model) is None for other in others
+        """Whether another engine could take the call that failed here."""
+        return job.asked < ATTEMPTS and any(self._others(job, station))
+
+    def _has_idle(self, job: Job, station: Station) -> bool:
+        """Whether one that was not tried would begin at once with a call whose first token is late here."""
+        fresh = (other for other in self._others(job, station) if other.name not in job.tried)
+        return job.asked < ATTEMPTS and any(not other.inflight and not len(other.queue) for other in fresh)
+
+    def _others(self, job: Job, station: Station) -> Iterator[Station]:
+        """The other engines that are up and have the call's model."""
+        return (
+            other
+            for other in self._stations
+            if other is not station
+            and other.health.up
+            and other.name not in job.refusals
+            and other.missing(job.call.model) is None
         )
 
 

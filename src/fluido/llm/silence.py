@@ -18,11 +18,11 @@ class Patience:
     """How long silence is believed, in seconds.
 
     A first token is waited for without a question for four times what it should take, but not less than
-    `first_token_floor_s` and not more than `first_token_s`; a call that another engine could take moves there
-    then. After that, and after `gap_s` inside an answer, the engine is asked every `ask_every_s` whether it
-    lives: while it does, a first token may come until the call's deadline, and the next one within
-    `silence_s`. `slow_reader_s` is how long a full reader may hold an answer, `return_s` how long an engine
-    that died is waited for by calls whose own deadline allows it.
+    `first_token_floor_s` and not more than `first_token_s`. After that, and after `gap_s` inside an answer,
+    the engine is asked every `ask_every_s` whether it lives: while it does, a first token may come until the
+    call's deadline, and the next one within `silence_s`. A call whose engine is not seen at work moves to
+    another one that is idle. `slow_reader_s` is how long a full reader may hold an answer, `return_s` how
+    long an engine that died is waited for by calls whose own deadline allows it.
     """
 
     first_token_floor_s: float = 30.0
@@ -40,19 +40,20 @@ class Patience:
 
 
 class SilenceWatch:
-    """Watches one stream. `ask` returns whether the engine lives and this call may still be at work there.
+    """Watches one stream. `ask` returns True when the engine is seen at work, None when it lives and does not
+    tell, False when this call cannot be at work there any more; `moves_on` whether another engine is idle.
 
     `give_up` is called once, with the reason. One timer a call; nothing is asked of an engine that speaks.
     """
 
     def __init__(
         self,
-        ask: Callable[[], Awaitable[bool]],
+        ask: Callable[[], Awaitable[bool | None]],
         give_up: Callable[[], None],
         patience: Patience,
         *,
         first_s: float,
-        moves_on: bool,
+        moves_on: Callable[[], bool],
     ) -> None:
         self._ask = ask
         self._give_up = give_up
@@ -87,18 +88,17 @@ class SilenceWatch:
             self._timer = self._loop.call_later(left_s, self._check)
             return
         self._timer = None
-        if self._moves_on and not self._spoke:
-            self._end()
-        else:
-            self._task = asyncio.create_task(self._watch(), name="fluido-llm-silence")
+        self._task = asyncio.create_task(self._watch(), name="fluido-llm-silence")
 
     async def _watch(self) -> None:
         """Until it speaks again, is lost, or was silent for too long."""
         lost, silent_since_s = 0, self._heard_s
         while self._heard_s == silent_since_s:
-            lost = 0 if await self._lives() else lost + 1
+            life = await self._lives()
+            lost = lost + 1 if life is False else 0
             too_long = self._spoke and self.silent_s >= self._patience.silence_s
-            if lost >= LOST_TWICE or too_long:
+            moves = life is not True and not self._spoke and self._moves_on()
+            if lost >= LOST_TWICE or too_long or moves:
                 if self._heard_s == silent_since_s:
                     self._end()
                 return
@@ -109,7 +109,7 @@ class SilenceWatch:
         self.gave_up = True
         self._give_up()
 
-    async def _lives(self) -> bool:
+    async def _lives(self) -> bool | None:
         try:
             return await self._ask()
         except Exception:  # noqa: BLE001  (an engine that cannot be asked does not live)

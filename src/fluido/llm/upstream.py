@@ -205,13 +205,13 @@ class Upstream:
         except FluidoError as error:
             _log.warning("%s loaded %s and cannot be asked: %s", self.name, model, error)
 
-    async def lives(self) -> bool:
-        """Whether the engine answers a cheap question, and may still be at work for a call of ours."""
+    async def lives(self) -> bool | None:
+        """Whether the engine is at work, maybe for a call of ours; None: it answers and does not tell."""
         async with asyncio.timeout(PULSE_S):
             pulse = await self.pulse()
         if pulse.resident is False and self.facts is not None:
             self.loader.forget(self.facts.named(self.model))
-        return pulse.slots is None or any(state.busy for state in pulse.slots)
+        return None if pulse.slots is None else any(state.busy for state in pulse.slots)
 
     async def pulse(self) -> Pulse:
         """The engine's pulse; one that has none is asked for its facts."""
