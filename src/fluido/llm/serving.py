@@ -243,7 +243,7 @@ class Serving:
             tenant=call.tenant,
             label=call.label or job.kind.value,
             # before the engine has counted some prompts, ours may be short by half
-            tokens=(prompt.tokens + int(output)) * (GUESSED if estimate.is_a_guess else 1),
+            tokens=prompt.tokens * (GUESSED if estimate.is_a_guess else 1) + int(output),
             deadline_s=call.deadline_s,
         )
         return Choice(station, order, prompt)
