@@ -254,6 +254,7 @@ async def run(length: Length) -> dict[int, Arm]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print, draw; 1 when a line is missed (in the short form: when a constant is better)."""
     parser = argparse.ArgumentParser(prog="python -m bench.day", description=__doc__)
+    parser.add_argument("--days", type=int, help="the next one begins where the last one ended (default 2)")
     parser.add_argument("--short", action="store_true", help="one day of two minutes, three constants")
     parser.add_argument(
         "--out", type=Path, default=Path("../build/day"), help="writes NAME.json and NAME.png"
