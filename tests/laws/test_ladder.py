@@ -174,12 +174,12 @@ def test_a_slot_knows_what_binds_and_whose_limit_it_had() -> None:
     slot = Slot(4.0, 0.0, 1.0, 0.0)
     for index in range(4 * FEWEST):
         end_s = (index + 1) / (4 * FEWEST + 1)
-        slot.ended(Sample("", end_s - 0.01, end_s, 0.0, 4, 4.0), end_s - 0.01, end_s, 1.0)
+        slot.ended(Sample("", end_s - 0.01, end_s, 0.0, 4, 4.0), 0.0)
     assert slot.sound
     assert slot.binding
     assert slot.call_rate == 40
     for _ in range(2 * FEWEST):
-        slot.ended(Sample("", 0.5, 0.6, 0.0, 1, 9.0), 0.5, 0.6, 1.0)
+        slot.ended(Sample("", 0.5, 0.6, 0.0, 1, 9.0), 0.0)
     assert not slot.sound
     assert not slot.binding
 

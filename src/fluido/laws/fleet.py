@@ -76,10 +76,10 @@ class Fleet:
 
     def observe(self, sample: Sample, /) -> Decision:
         """Learn from one call that ended."""
-        now_s = self._meter.now_s(sample)
-        if math.isfinite(now_s):
-            self._at(now_s)
-            self._meter.take(sample)
+        meter = self._meter
+        now_s = meter.take(sample)
+        if now_s == now_s and self._at(now_s):  # noqa: PLR0124  (not NaN)
+            meter.take(sample)  # of the slot that was opened for it
         return self._decision
 
     def tick(self, now_s: float, /) -> Decision:
@@ -89,10 +89,10 @@ class Fleet:
             self._at(now_s)
         return self._decision
 
-    def _at(self, now_s: float) -> None:
+    def _at(self, now_s: float) -> bool:
         index = math.floor(now_s / self._slot_s)
         if index == self._index:
-            return
+            return False
         slot = self._meter.close()
         if slot is None or not slot.sound or index != self._index + 1:
             self._first = None
@@ -106,6 +106,7 @@ class Fleet:
         self._binds = slot is not None and slot.binding
         self._index = index
         self._open()
+        return True
 
     def _open(self) -> None:
         index = self._index
@@ -124,7 +125,7 @@ class Fleet:
 
     def _judge(self, high: Slot, low: Slot) -> None:
         """What the common step was worth, and the move that follows."""
-        if not low.binding or not low.inflight or not high.inflight:
+        if not low.binding:
             return
         contrast = math.log(high.mean_inflight / low.mean_inflight)
         if contrast < LEAST_CONTRAST:

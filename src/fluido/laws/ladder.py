@@ -11,11 +11,10 @@ evidence is forgotten, and the leader leaps two rungs at a time while that pays,
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from fluido.laws.base import Decision
 from fluido.laws.rounds import FEWEST, Meter, Slot, drawn
-from fluido.laws.rungs import Evidence, Memory, rungs
+from fluido.laws.rungs import Evidence, Leap, Memory, rungs, said
 from fluido.sample import Sample
 
 WORTH = 0.06  # of a step in ln that it must pay: 2 % for a rung
@@ -30,19 +29,9 @@ REFERENCE_FIRST = 2  # pairs, when a new leader stands far from it
 SHORTEST_S, LONGEST_S = 0.125, 8.0
 CALLS, LEAP_CALLS = 150, 40
 ROUNDS, LEAP_ROUNDS = 6, 3
+LEAST_ROUNDS = 2.5  # of a leap, by the service times themselves: calls that came together end together
 ROOM = 1.4  # a slot is longer than its calls and rounds need, because its first moments do not count
 IDLE_S = 600.0
-
-
-@dataclass(slots=True)
-class Leap:
-    """Two rungs at a time: which way, whether it turned or paid, what is tried and against what."""
-
-    way: int
-    turned: bool = False
-    paid: bool = False
-    base: Slot | None = None
-    target: int | None = None
 
 
 class Ladder:
@@ -115,17 +104,7 @@ class Ladder:
     @property
     def words(self) -> str:
         """The limit, the reference, and the last comparison, for a person."""
-        said = f"{self.limit} at a time; the reference is {self.reference}."
-        if self._leap is not None:
-            return f"{said} It leaps: nothing is known of this work here, or its pace has changed."
-        if not self._compared:
-            return f"{said} Nobody had to wait long enough to compare it with another limit."
-        seen = self._compared
-        more = "more" if seen["gain"] >= 0 else "less"
-        return (
-            f"{said} Last comparison: {seen['compared']:.0f} at a time did {abs(seen['gain']):.1%} {more} "
-            f"than {seen['with']:.0f}, give or take {seen['error']:.1%}."
-        )
+        return said(self.limit, self.reference, self._compared, leaps=self._leap is not None)
 
     def memory(self) -> Memory:
         """What to offer to the next start as `remembered`."""
@@ -133,10 +112,10 @@ class Ladder:
 
     def observe(self, sample: Sample, /) -> Decision:
         """Learn from one call that ended."""
-        now_s = self._meter.now_s(sample)
-        if math.isfinite(now_s):
-            self._at(now_s)
-            self._meter.take(sample)
+        meter = self._meter
+        now_s = meter.take(sample)
+        if now_s == now_s and self._at(now_s):  # noqa: PLR0124  (not NaN)
+            meter.take(sample)  # of the slot that was opened for it
         return self._decision
 
     def tick(self, now_s: float, /) -> Decision:
@@ -148,23 +127,39 @@ class Ladder:
 
     # -- slots --
 
-    def _at(self, now_s: float) -> None:
+    def _at(self, now_s: float) -> bool:
         """Where the open slot has ended: judge it, and open the next one."""
         slot = self._meter.slot
         if slot is not None and slot.from_s - self._slot_s <= now_s < slot.until_s:
-            return
+            return False
+        if slot is not None and self._waits_for_more(slot, now_s):
+            slot.until_s = now_s + min(self._slot_s, SHORTEST_S)
+            return True
         self._meter.close()
         if slot is None or not slot.sound or not slot.until_s <= now_s < slot.until_s + 2 * self._slot_s:
             # The first call, too few, a gap without calls, a clock that jumped: half a pair is no pair.
             self._first = self._arm = None
             self._shifted = 0
-            if self._leap is not None and self._leap.target is not None and slot and slot.calls < FEWEST:
+            if self._leap is not None and slot is not None and self._falls_short(slot, now_s):
                 self._turn_back(self._leap)  # nearly nothing ends there: no place to wait for more of it
         else:
             self._judge(slot, now_s)
         if slot is not None and slot.calls and (slot.sound or slot.limit == self.limit):
             self._call_rate = slot.call_rate
         self._open(now_s)
+        return True
+
+    def _waits_for_more(self, slot: Slot, now_s: float) -> bool:
+        """Whether a slot that is over goes on: calls that come in batches, or seldom, are given time."""
+        if not slot.until_s <= now_s < slot.opened_s + LONGEST_S or self._falls_short(slot, now_s):
+            return False
+        soon = self._leap is not None and now_s - slot.opened_s < LEAST_ROUNDS * slot.mean_service_s
+        return slot.calls < FEWEST or soon
+
+    def _falls_short(self, slot: Slot, now_s: float) -> bool:
+        """Whether the leader would have done three times as much by now as what is too little to judge."""
+        expected = self._call_rate * (now_s - slot.from_s)
+        return slot.limit != self.limit and slot.calls < FEWEST and expected >= 3 * FEWEST
 
     def _judge(self, slot: Slot, now_s: float) -> None:
         stood, self._stands = self._stands, slot.binding
@@ -208,8 +203,11 @@ class Ladder:
     def _resize(self, limit: int) -> None:
         """A slot holds enough calls and enough rounds (Little's law: a round takes limit / rate)."""
         if self._call_rate:
-            calls, rounds = (LEAP_CALLS, LEAP_ROUNDS) if self._leap is not None else (CALLS, ROUNDS)
-            wanted_s = ROOM * max(calls, rounds * limit) / self._call_rate
+            if self._leap is not None:
+                room = 1.0 if limit > self.limit else ROOM  # lower, the limit is reached as calls leave
+                wanted_s = room * max(LEAP_CALLS, LEAP_ROUNDS * min(limit, self.limit)) / self._call_rate
+            else:
+                wanted_s = ROOM * max(CALLS, ROUNDS * limit) / self._call_rate
             self._slot_s = min(max(wanted_s, SHORTEST_S), LONGEST_S)
 
     # -- pairs --
@@ -217,7 +215,8 @@ class Ladder:
     def _choose(self) -> None:
         """Which rung gets the next pair: the neighbour with the better index, now and then the reference."""
         self._turn += 1
-        arms = [arm for arm in (self._leader - 1, self._leader + 1) if 0 <= arm < len(self._rungs)]
+        # The higher one first: while people wait it is the one that can be worth a lot.
+        arms = [arm for arm in (self._leader + 1, self._leader - 1) if 0 <= arm < len(self._rungs)]
         awake = [arm for arm in arms if self._about(arm).rest_until <= self._turn]
         safe = self._about(self._reference)
         due = safe.pairs < REFERENCE_FIRST or self._turn % REFERENCE_EVERY == 0
@@ -345,6 +344,15 @@ class Ladder:
                 return
             else:
                 self._leap = None
+                if up and value >= self.worth * math.log(slot.limit / leap.base.limit):
+                    # The demand ends in between, and nobody waits any more: as many as were inside.
+                    inside = slot.mean_inflight
+                    compared = {"compared": slot.limit, "with": leap.base.limit, "gain": math.expm1(value)}
+                    enough = next(
+                        at for at in range(leap.target + 1) if self._rungs[at] >= min(inside, slot.limit)
+                    )
+                    self._lead(max(enough, self._leader), None)
+                    self._moved = ("demand_ends", compared)
                 return
         self._go_on(leap)
 

@@ -39,13 +39,13 @@ class Mix:
         """The class that a label is counted in."""
         return label if label in self._classes or len(self._classes) < MAX_CLASSES else OTHERS
 
-    def add(self, label: str, cost_s: float) -> None:
-        """One call of this class took `cost_s` per unit."""
+    def add(self, label: str, cost_s: float, count: int = 1) -> None:
+        """So many calls of this class took `cost_s` per unit, on average."""
         known = self._classes.get(label)
         if known is None:
             known = self._classes.setdefault(self.name(label), _Class())
-        known.sum_s += cost_s
-        known.count += 1
+        known.sum_s += cost_s * count
+        known.count += count
 
     def weights(self, longest_s: float) -> tuple[Mapping[str, float], float]:
         """Weight of each class that takes at most `longest_s`, mean 1 over the calls, and their mean seconds.

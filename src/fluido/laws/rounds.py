@@ -37,10 +37,10 @@ class Slot:
         "full",
         "inflight",
         "limit",
-        "long_s",
         "longest_s",
+        "opened_s",
         "other_limit",
-        "short_s",
+        "settled",
         "started",
         "until_s",
     )
@@ -48,38 +48,43 @@ class Slot:
     def __init__(self, limit: float, from_s: float, until_s: float, settle_s: float) -> None:
         self.limit = limit
         self.enough = min(FULL * limit, math.floor(limit))  # of a fraction, only some see one more
+        self.opened_s = from_s
         self.from_s = from_s + settle_s
         self.until_s = until_s
         self.longest_s = until_s - from_s  # a longer call is not seen in a slot, it only takes room
         self.calls = 0
-        self.started = 0
+        self.started = self.settled = 0
         self.full = 0
         self.inflight = 0
         self.other_limit = 0
-        self.short_s = self.long_s = 0.0
-        self.classes: dict[str, list[float]] = {}  # per label: short calls, their seconds, work of all
+        self.classes: dict[
+            str, list[float]
+        ] = {}  # per label: short calls, their seconds, long calls, theirs, work
 
-    def ended(self, sample: Sample, started_s: float, now_s: float, units: float) -> None:
-        """A call of so much work ended."""
-        if now_s < self.from_s:
+    def ended(self, sample: Sample, offset_s: float) -> None:
+        """A call ended. Once a call: what can wait until the slot is closed waits."""
+        label, started_s, now_s, _, inflight, limit, _, units, _ = sample
+        service_s = now_s - started_s
+        if now_s + offset_s < self.from_s:
             return
         self.calls += 1
-        if started_s >= self.from_s:
+        if started_s + offset_s >= self.opened_s:
             self.started += 1
-            self.inflight += sample.inflight
-            self.full += sample.inflight >= self.enough
-            self.other_limit += abs(sample.limit - self.limit) > 1e-6
-        seen = self.classes.get(sample.label)
+            self.full += inflight >= self.enough
+            self.other_limit += limit != self.limit
+            if started_s + offset_s >= self.from_s:
+                self.settled += 1
+                self.inflight += inflight
+        seen = self.classes.get(label)
         if seen is None:
-            seen = self.classes[sample.label] = [0.0, 0.0, 0.0]
-        seen[2] += units
-        service_s = now_s - started_s
-        if service_s > self.longest_s:
-            self.long_s += service_s
-            return
-        self.short_s += service_s
-        seen[0] += 1.0
-        seen[1] += service_s
+            seen = self.classes[label] = [0.0, 0.0, 0.0, 0.0, 0.0]
+        if service_s <= self.longest_s:
+            seen[0] += 1.0
+            seen[1] += service_s
+        else:
+            seen[2] += 1.0
+            seen[3] += service_s
+        seen[4] += units if 0 < units < math.inf else 1.0
 
     @property
     def length_s(self) -> float:
@@ -90,6 +95,11 @@ class Slot:
     def call_rate(self) -> float:
         """Calls a second."""
         return self.calls / self.length_s
+
+    @property
+    def mean_service_s(self) -> float:
+        """Of all that ended."""
+        return sum(seen[1] + seen[3] for seen in self.classes.values()) / self.calls if self.calls else 0.0
 
     @property
     def sound(self) -> bool:
@@ -103,14 +113,15 @@ class Slot:
 
     @property
     def mean_inflight(self) -> float:
-        """As those saw it who started."""
-        return self.inflight / self.started if self.started else 0.0
+        """As those saw it who started after the first moments; the limit where nobody has ended who did."""
+        return self.inflight / self.settled if self.settled else self.limit
 
     @property
     def long_share(self) -> float:
         """The share of the time in service that was spent in long calls."""
-        total_s = self.short_s + self.long_s
-        return self.long_s / total_s if total_s else 0.0
+        long_s = sum(seen[3] for seen in self.classes.values())
+        total_s = long_s + sum(seen[1] for seen in self.classes.values())
+        return long_s / total_s if total_s else 0.0
 
 
 class Meter:
@@ -127,30 +138,28 @@ class Meter:
         self._usual: dict[str, float] = {}  # the share of each class in the calls of late
         self._largest = ""
 
-    def now_s(self, sample: Sample) -> float:
-        """When it ended, by the wall clock; NaN for a sample that is nonsense."""
-        return self.wall_s(sample.finished_s) if 0 <= sample.service_s < math.inf else math.nan
-
     def wall_s(self, now_s: float) -> float:
         """A time on the flow's clock, by the wall clock; NaN for what is no time of this era."""
         now_s += self._offset_s
         return now_s if abs(now_s) < LAST_S else math.nan
 
-    def take(self, sample: Sample) -> None:
-        """Count one sound call."""
+    def take(self, sample: Sample) -> float:
+        """Count one call in the open slot, unless it ended after it; when it ended, NaN for nonsense."""
+        now_s = sample.finished_s + self._offset_s
+        if not (sample.started_s <= sample.finished_s and sample.started_s > -LAST_S and now_s < LAST_S):
+            return math.nan
         slot = self.slot
-        if sample.outcome is not Outcome.OK or slot is None:
-            return
-        units = sample.units if 0 < sample.units < math.inf else 1.0
-        self._mix.add(sample.label, (sample.finished_s - sample.started_s) / units)
-        offset_s = self._offset_s
-        slot.ended(sample, sample.started_s + offset_s, sample.finished_s + offset_s, units)
+        if slot is not None and now_s < slot.until_s and sample.outcome is Outcome.OK:
+            slot.ended(sample, self._offset_s)
+        return now_s
 
     def close(self) -> Slot | None:
         """Take the open slot away."""
         slot, self.slot = self.slot, None
         if slot is not None and slot.calls:
             self._long.add(slot.long_share)
+            for label, (short, short_s, long, long_s, units) in slot.classes.items():
+                self._mix.add(label, (short_s + long_s) / units, int(short + long))
             self._weights = dict(self._mix.weights(math.inf)[0])
         return slot
 
@@ -158,18 +167,18 @@ class Meter:
         """Work a second, each class weighed by what it costs, a call of the mean cost being one."""
         weights = self._weights
         others = weights.get(OTHERS, 1.0)
-        work = sum(units * weights.get(label, others) for label, (_, _, units) in slot.classes.items())
+        work = sum(units * weights.get(label, others) for label, (*_, units) in slot.classes.items())
         return work / slot.length_s
 
     def work(self, slot: Slot) -> tuple[str, str]:
         """The largest class of the work before a slot, and in it: as before while half of the mix is."""
-        total = sum(calls for calls, _, _ in slot.classes.values())
+        total = sum(seen[0] + seen[2] for seen in slot.classes.values())
         if not total:
             return self._largest, self._largest
         shares: dict[str, float] = {}
-        for label, (calls, _, _) in slot.classes.items():
+        for label, seen in slot.classes.items():
             name = self._mix.name(label)
-            shares[name] = shares.get(name, 0.0) + calls / total
+            shares[name] = shares.get(name, 0.0) + (seen[0] + seen[2]) / total
         before, usual = self._largest, self._usual
         other = sum(min(share, usual.get(name, 0.0)) for name, share in shares.items()) < SAME_WORK
         keep = 0.0 if other else 1.0 - FOLLOWS
@@ -190,12 +199,12 @@ class Meter:
         plain = math.log(self.rate(one) / self.rate(other))  # by the same weights
         total = slower = 0.0
         if self._long.value >= LONG_TIME:
-            for label, (calls, seconds, _) in one.classes.items():
-                others, others_s, _ = other.classes.get(label, (0.0, 0.0, 0.0))
+            for label, (calls, seconds, *_) in one.classes.items():
+                others, others_s = other.classes.get(label, (0.0, 0.0))[:2]
                 if seconds > 0 and others_s > 0:
                     weight = calls * others / (calls + others)
                     total += weight
                     slower += weight * math.log(seconds / calls * others / others_s)
-        if not total or not min(one.inflight, other.inflight):
+        if not total:
             return plain, 1 / one.calls + 1 / other.calls
         return math.log(one.mean_inflight / other.mean_inflight) - slower / total, 1 / total

@@ -1,7 +1,10 @@
 """The ladder of limits, what is known about its rungs, and what a law remembers of it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from fluido.laws.rounds import Slot
 
 FACTOR = 1.4
 KEEP = 0.97  # of the evidence, at each pair of a rung
@@ -58,3 +61,28 @@ def rungs(reference: int, floor: int, ceiling: int) -> list[int]:
     while ladder[0] > floor:
         ladder.insert(0, max(floor, min(ladder[0] - 1, round(ladder[0] / FACTOR))))
     return ladder
+
+
+@dataclass(slots=True)
+class Leap:
+    """Two rungs at a time: which way, whether it turned or paid, what is tried and against what."""
+
+    way: int
+    turned: bool = False
+    paid: bool = False
+    base: Slot | None = None
+    target: int | None = None
+
+
+def said(limit: int, reference: int, compared: Mapping[str, float], *, leaps: bool) -> str:
+    """The limit, the reference, and the last comparison, for a person."""
+    begun = f"{limit} at a time; the reference is {reference}."
+    if leaps:
+        return f"{begun} It leaps: nothing is known of this work here, or its pace has changed."
+    if not compared:
+        return f"{begun} Nobody had to wait long enough to compare it with another limit."
+    more = "more" if compared["gain"] >= 0 else "less"
+    return (
+        f"{begun} Last comparison: {compared['compared']:.0f} at a time did {abs(compared['gain']):.1%} {more} "
+        f"than {compared['with']:.0f}, give or take {compared['error']:.1%}."
+    )
