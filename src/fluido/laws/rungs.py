@@ -76,13 +76,13 @@ class Leap:
 
 def said(limit: int, reference: int, compared: Mapping[str, float], *, leaps: bool) -> str:
     """The limit, the reference, and the last comparison, for a person."""
-    begun = f"{limit} at a time; the reference is {reference}."
+    base = f"{limit} at a time; the reference is {reference}."
     if leaps:
-        return f"{begun} It leaps: nothing is known of this work here, or its pace has changed."
+        return f"{base} It leaps: nothing is known of this work here, or its pace has changed."
     if not compared:
-        return f"{begun} Nobody had to wait long enough to compare it with another limit."
-    more = "more" if compared["gain"] >= 0 else "less"
+        return f"{base} Nobody had to wait long enough to compare it with another limit."
+    gain = compared["gain"]
     return (
-        f"{begun} Last comparison: {compared['compared']:.0f} at a time did {abs(compared['gain']):.1%} {more} "
-        f"than {compared['with']:.0f}, give or take {compared['error']:.1%}."
+        f"{base} Last comparison: {compared['compared']:.0f} at a time did {abs(gain):.1%} "
+        f"{'more' if gain >= 0 else 'less'} than {compared['with']:.0f}, give or take {compared['error']:.1%}."
     )
