@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fluido.errors import WaitTimeout
-from fluido.llm import CacheFull, Call, Delta, Dispatcher, Options, StreamBroken
+from fluido.llm import CacheFull, Call, Delta, Dispatcher, StreamBroken
 from fluido.llm.beliefs import Purse
 from fluido.llm.engine import Pulse, SlotState
 from fluido.testing.virtual_loop import VirtualLoop
@@ -104,51 +104,3 @@ def test_half_of_one_buffer_is_ours_where_others_were_seen() -> None:
     split = Purse(1000, 4)
     split.holds(1500)
     assert split.takes(400, 400, beside_others=True)
-
-
-class Split(ScriptedEngine):
-    """llama.cpp on a GPU with split slots: each answers in its own time, and what rests is kept.
-
-    With `one_buffer` a slot that rests is emptied when another begins, as llama-server does without `-np`.
-    """
-
-    one_buffer = False
-
-    def __init__(self) -> None:
-        super().__init__(slots=4, context_tokens=2048)
-        self.script = self.says
-
-    async def says(self, call: Call):
-        slot = max(self.tasks, key=lambda each: self.tasks[each])
-        if self.one_buffer:
-            self.lengths.update(dict.fromkeys(set(self.lengths) - self.busy, 0))
-        tokens = sum(5 + len(m.content) // 4 for m in call.messages)
-        self.lengths[slot] = tokens
-        await asyncio.sleep(0.2)
-        yield Delta("a")
-        await asyncio.sleep(10)
-        self.lengths[slot] = tokens + 100
-        yield ended(prompt_tokens=tokens, output_tokens=100, prefill_s=0.2, decode_s=10.0)
-
-
-@pytest.mark.parametrize("one_buffer", [False, True])
-def test_long_calls_wait_for_each_other_only_as_long_as_they_may_be_in_one_buffer(one_buffer) -> None:
-    async def scene() -> None:
-        engine = Split()
-        engine.one_buffer = one_buffer
-        took = []
-        async with Dispatcher([engine], clock=now_s) as dispatcher:
-            dispatcher.stations[0].pin(4)
-            for burst in range(3):
-                began_s = now_s()
-                words = "word " * 320
-                bound = Options(num_predict=100)
-                calls = [ask(f"{burst}{n} {words}", options=bound) for n in range(4)]
-                await asyncio.gather(*(answer(dispatcher, call) for call in calls))
-                took.append(now_s() - began_s)
-            purse = dispatcher.stations[0].purse
-        assert purse.tokens == (2048 if one_buffer else 4 * 2048)
-        if not one_buffer:
-            assert took[1:] == pytest.approx([10.2, 10.2], abs=0.3), "all four at once, as without us"
-
-    in_virtual_time(scene())

@@ -89,7 +89,10 @@ def free_port() -> int:
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize(("command", "shape"), [((), Loading), ((), LiteLLM), (("serve",), VLLM)])
+@pytest.mark.parametrize(
+    ("command", "shape"),
+    [((), Loading), pytest.param((), LiteLLM, marks=pytest.mark.deep), (("serve",), VLLM)],
+)
 async def test_a_running_sentinel_answers(
     command: tuple[str, ...], shape: type[OpenAIShape], postgres_url: str, redis_url: str, tmp_path: Path
 ) -> None:

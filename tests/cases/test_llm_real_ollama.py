@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.servers,
     pytest.mark.ollama,
+    pytest.mark.deep,
     pytest.mark.skipif(built() is None, reason=NO_OLLAMA),
 ]
 BARE = "bare:latest"

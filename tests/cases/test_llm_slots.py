@@ -25,7 +25,7 @@ SHAPES = {
 }
 
 
-IN_THE_SUITE = ("split, no RAM cache", "one buffer, RAM cache")
+IN_THE_SUITE = ("one buffer, RAM cache",)  # as llama-server starts by itself
 PARAMS = [name if name in IN_THE_SUITE else pytest.param(name, marks=pytest.mark.deep) for name in SHAPES]
 
 

@@ -364,7 +364,9 @@ async def test_asking_again_takes_back_what_is_stored_and_nothing_that_is_not_se
     await page.see("[...document.querySelectorAll('.edit')].at(-1).click()")
     await page.see("document.querySelector('.editor textarea').value = 'third'")
     await page.press("Enter")
-    await page.until("[...document.querySelectorAll('.prose')].at(-1).textContent.trim() === 'You asked: third'")
+    await page.until(
+        "[...document.querySelectorAll('.prose')].at(-1).textContent.trim() === 'You asked: third'"
+    )
     await page.until("!document.body.hasAttribute('data-busy')")
     assert [text for role, text in await stored(ground, page) if role == "user"] == ["kept", "third"]
     async with page.tab(await page.see("location.href")) as other:

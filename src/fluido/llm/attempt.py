@@ -111,7 +111,6 @@ class Attempt:
                     continue
                 if not seat.prefilled:
                     seat.prefilled = True
-                    self._station.prefilled(seat)
                     guard.reschedule(None)
                 relay.put(item)
                 self._said.append(item.text)

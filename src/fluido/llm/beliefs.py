@@ -131,18 +131,6 @@ class Purse:
             self._settled, self.is_shared = True, False
             self.tokens = float(self._window * self._slots)
 
-    @property
-    def is_known(self) -> bool:
-        """Whether something has shown how much there is."""
-        return self._settled
-
-    def keeps(self) -> None:
-        """A slot that rested kept what it held while another began: llama-server empties those of one buffer.
-
-        Without a RAM cache it does not, so a full buffer still makes it one.
-        """
-        self.holds(self._window + 1)
-
     def is_one(self) -> None:
         """It is one buffer: it was full, or the engine empties the slots that rest."""
         if self._window > 0 and self._slots > 1:

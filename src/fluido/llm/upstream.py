@@ -254,28 +254,6 @@ class Upstream:
                 return False
         return True
 
-    def prefilled(self, seat: Seat) -> None:
-        """The first token of a call came: look at what may be one buffer, as long as nobody knows."""
-        is_asked = not self.purse.is_known and seat.inflight == 1 and seat.tasks
-        if is_asked and isinstance(self.engine, Telling):
-            task = asyncio.create_task(self._look_at_rest(self.engine, seat), name="fluido-llm-rest")
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
-
-    async def _look_at_rest(self, engine: Telling, seat: Seat) -> None:
-        """Whether slots that rested when `seat` was sent still hold what they held."""
-        with suppress(EngineUnavailable, TimeoutError):
-            async with asyncio.timeout(PULSE_S):
-                pulse = await engine.pulse(self.model)
-            resting = [
-                state
-                for state in pulse.slots or ()
-                if not state.busy and state.task >= 0 and state.task == seat.tasks.get(state.slot, -1)
-            ]
-            if resting and all(state.held_tokens for state in resting) and seat.residency is self.residency:
-                self.purse.keeps()
-                self._gone()  # there is room for more
-
     def _tokens(self) -> int:
         """Of all calls of ours in flight."""
         return sum(seat.order.tokens for seat in self.seats)
