@@ -19,7 +19,7 @@ from tests.docs.markdown import ROOT, Block, anchors, blocks, links, prose
 DOCS = ROOT / "docs"
 PROBLEMS = sorted((DOCS / "problems").glob("*.md"))
 READMES = [ROOT / "README.md", ROOT / "README.es.md"]
-GUIDES = [DOCS / name for name in ("postgres.md", "redis.md", "llm.md", "architecture.md")]
+GUIDES = [DOCS / name for name in ("postgres.md", "redis.md", "llm.md", "limiter.md", "architecture.md")]
 RUN = [*READMES, *PROBLEMS, *GUIDES]
 OURS = [
     *RUN,
