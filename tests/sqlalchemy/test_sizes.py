@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,3 +76,9 @@ def test_what_refers_to_itself_and_what_is_deep_costs_no_more() -> None:
 
 def test_a_row_is_all_of_its_values() -> None:
     assert size_of_row(("abc", 1, None)) == size_of("abc") + size_of(1) + size_of(None)
+
+
+def test_sql_in_the_place_of_a_value_counts_what_is_bound_in_it() -> None:
+    assert size_of(sa.null()) < 100
+    assert size_of(sa.func.now()) < 100
+    assert 1000 <= size_of(sa.func.lower(sa.literal("x" * 1000))) < 2000

@@ -8,6 +8,8 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
+
 # Values looked at inside of one; a larger one is judged by an even sample of its parts.
 MOST_PARTS = 1024
 FEWEST = 8  # parts of one value
@@ -91,9 +93,17 @@ def _leaf(value: Any) -> float | None:
         size = 2 + len(value.name)
     elif isinstance(nbytes := getattr(value, "nbytes", None), int):  # memoryview, and the arrays of numpy
         size = nbytes
+    elif isinstance(value, sa.ClauseElement):
+        size = _expression(value)
     else:
         size = _PLAIN.get(type(value))
     return size
+
+
+def _expression(value: sa.ClauseElement) -> float:
+    """SQL in the place of a value: what is bound in it. Its attributes lead to all of SQLAlchemy."""
+    elements = sa.sql.visitors.iterate(value)
+    return OVERHEAD + sum(size_of(each.value) for each in elements if isinstance(each, sa.BindParameter))
 
 
 def _mapping(value: Any, left: list[int], stop: int, depth: int) -> float:
