@@ -22,6 +22,7 @@ READMES = [ROOT / "README.md", ROOT / "README.es.md"]
 GUIDES = [DOCS / name for name in ("postgres.md", "redis.md", "llm.md", "limiter.md", "architecture.md")]
 RUN = [*READMES, *PROBLEMS, *GUIDES]
 OURS = [
+    DOCS / "examples.md",
     *RUN,
     *sorted((DOCS / "results").rglob("*.md")),
     *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
@@ -162,6 +163,28 @@ def test_a_problem_is_found_by_its_error(path: Path) -> None:
         "## When it does not help",
     ):
         assert wanted in prose(path)
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (
+            "llm.md",
+            "circuit breaker, backpressure, load balancing, health check, concurrency limit, prefix cache",
+        ),
+        ("architecture.md", "circuit breaker, backpressure, load balancing, health check, connection pool"),
+        ("postgres.md", "connection pool, concurrency limit, backpressure, QueuePool"),
+        ("redis.md", "connection, Too many connections, pipelines"),
+    ],
+)
+def test_a_search_finds_what_is_there(page: str, words: str) -> None:
+    text = " ".join((DOCS / page).read_text().split()).lower()
+    assert [word for word in words.split(", ") if word.lower() not in text] == []
+
+
+def test_every_example_is_on_the_page_of_examples() -> None:
+    page = {target.resolve() for target, _ in links(DOCS / "examples.md")}
+    assert page == set((ROOT / "examples").glob("*.py"))
 
 
 def test_both_readmes_show_the_same() -> None:
