@@ -47,7 +47,7 @@ from fluido.errors import FluidoError
 from fluido.sqlalchemy import Limits
 
 STOCK_LINE, BEST_LINE, BEST_INTERVAL = 0.95, 0.95, 0.90
-SHORT_LINE = 0.7  # of CI: two noisy blocks can only show that something is broken
+SHORT_LINE = 0.55  # of each line, in CI: two noisy blocks can only show that something is broken
 STOCK, OVERFLOW = 5, 10
 ROUND_TRIP_S = 0.2  # what a call of the cells that tell times takes
 CLOSED: dict[str, Work] = {

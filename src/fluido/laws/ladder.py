@@ -236,9 +236,9 @@ class Ladder:
 
     def _pays(self, arm: int) -> float:
         """What a rung must gain, or, below the leader, may lose, to become the leader; in ln."""
-        if abs(arm - self._leader) > 1:
-            return REFERENCE_WORTH
         step = math.log(self._rungs[arm] / self.limit)
+        if abs(arm - self._leader) > 1:
+            return REFERENCE_WORTH + (self.worth - WORTH) * step  # on a shared server a high one has to pay
         return self.worth * step if step > 0 else TIE * self.worth * step
 
     def _compare(self, first: Slot, second: Slot) -> None:
@@ -330,7 +330,9 @@ class Ladder:
         elif leap.base is not None:
             value, counted = self._meter.gain(slot, leap.base)
             up = slot.limit > leap.base.limit
-            pays = LEAP_PAYS * abs(math.log(slot.limit / leap.base.limit)) + LEAP_ERRORS * math.sqrt(counted)
+            pays = max(LEAP_PAYS, self.worth if up else 0.0) * abs(
+                math.log(slot.limit / leap.base.limit)
+            ) + LEAP_ERRORS * math.sqrt(counted)
             if value >= pays and (up or slot.binding):
                 compared = {"compared": slot.limit, "with": leap.base.limit, "gain": math.expm1(value)}
                 self._lead(leap.target, math.log(self._meter.rate(slot)))

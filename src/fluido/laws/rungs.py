@@ -84,5 +84,6 @@ def said(limit: int, reference: int, compared: Mapping[str, float], *, leaps: bo
     gain = compared["gain"]
     return (
         f"{base} Last comparison: {compared['compared']:.0f} at a time did {abs(gain):.1%} "
-        f"{'more' if gain >= 0 else 'less'} than {compared['with']:.0f}, give or take {compared['error']:.1%}."
+        f"{'more' if gain >= 0 else 'less'} than {compared['with']:.0f}, "
+        f"give or take {compared['error']:.1%}."
     )
