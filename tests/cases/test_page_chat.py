@@ -508,3 +508,47 @@ async def test_right_to_left_text_stands_on_its_side(ground: Ground) -> None:
     await ask(page, "مرحبا (بالعالم).")
     direction = "[...document.querySelectorAll('.turn.user .text')].map((n) => getComputedStyle(n).direction)"
     assert await page.see(direction) == ["rtl"]
+
+
+# Each is longer than what is rendered again as a whole while it comes.
+LONG = {
+    "list": "".join(f"- item **{n}** and words\n" for n in range(300)) + "\nAfter it.\n\n1. a\n2. b\n",
+    "steps": "Intro:\n\n"
+    + "".join(f"{n}. step `{n}` of words\n   - sub {n}\n" for n in range(1, 121))
+    + "\n# Head\n\ntext",
+    "paragraph": "plain words that go on " * 200 + "\n\nnext **bold** `x`\n- a\n- b\n",
+    "marks": "plain words that go on " * 100
+    + "**bold** "
+    + "plain words " * 200
+    + "\n```python\nx = 1\n```\nend",
+    "code": "a\n\n```js\n" + "let x = 1;\n" * 100 + "```\n\n~~~\nplain\n```\n~~~\nz",
+    "table": "| a | b |\n|---|--:|\n" + "| 1 | 2 |\n" * 30 + "\nend $x$ and $$y$$\n",
+    "rich": RICH,
+    "hostile": HOSTILE,
+}
+STREAMED = """
+(async (text, step) => {
+  const { LiveText } = await import("/web/live.js");
+  const { fragment } = await import("/web/markdown.js");
+  const plain = (node) => node.innerHTML.replace(/\\n|<\\/?span>| start="\\d+"| (class|aria-label|title)="[^"]*"/g, "");
+  const [streamed, whole] = [document.createElement("div"), document.createElement("div")];
+  const live = new LiveText(streamed);
+  for (let at = 0; at < text.length; at += step) {
+    live.append(text.slice(at, at + step));
+    live.show();
+  }
+  live.finish();
+  whole.append(fragment(text));
+  return plain(streamed) === plain(whole) ? "same" : [plain(streamed), plain(whole)];
+})(%s, %d)
+"""
+
+
+@pytest.mark.parametrize("name", LONG)
+async def test_an_answer_that_streamed_looks_as_it_does_when_it_is_read_again(
+    ground: Ground, name: str
+) -> None:
+    if await ground.page.see("location.pathname") != "/":
+        await ground.fresh()
+    for step in (7, 61):
+        assert await ground.page.see(STREAMED % (json.dumps(LONG[name]), step)) == "same"

@@ -1,6 +1,6 @@
 // An answer while it comes. Finished blocks are rendered once and left alone, so a selection in them survives; only the
 // last block is rendered again, at most once a frame, and never for more than a quarter of the time.
-import { blocks, codeBox, fragment, inlineFragment } from "/web/markdown.js";
+import { blocks, codeBox, fragment, inlineFragment, itemLines } from "/web/markdown.js";
 
 const REST = 3;
 const RUN_CHARS = 1200;
@@ -21,7 +21,9 @@ export class LiveText {
     node.append(this.last);
     this.fence = null;
     this.run = null;
+    this.list = null;
     this.isDue = false;
+    this.isWaiting = false;
     this.restUntil = 0;
   }
 
@@ -33,6 +35,8 @@ export class LiveText {
 
   plan() {
     if (this.isDue) return;
+    this.isWaiting = this.restUntil === Infinity;
+    if (this.isWaiting) return;
     this.isDue = true;
     const wait = this.restUntil - performance.now();
     // A hidden page has no frames.
@@ -45,13 +49,19 @@ export class LiveText {
     this.isDue = false;
     const began = performance.now();
     this.show();
-    this.restUntil = performance.now() + REST * (performance.now() - began);
     this.onShown();
+    // A frame costs what the browser needs to lay it out and to paint it as well: that is over after this.
+    this.restUntil = Infinity;
+    setTimeout(() => {
+      const now = performance.now();
+      this.restUntil = now + REST * (now - began);
+      if (this.isWaiting) this.plan();
+    });
   }
 
   // Everything has come: what is left is finished too.
   finish() {
-    this.isDue = false;
+    this.isDue = this.isWaiting = false;
     if (Object.keys(this.env.references || {}).length) {
       this.node.replaceChildren(fragment(this.text));
     } else {
@@ -73,6 +83,7 @@ export class LiveText {
   // Renders the tail; true when there is more to look at.
   showBlocks() {
     if (this.run) return this.showRun();
+    if (this.list) return this.showList();
     const found = blocks(this.tail, this.env);
     if (found.length > 1) {
       const at = offsetOf(this.tail, found.at(-1).map[0]);
@@ -85,13 +96,47 @@ export class LiveText {
       return true;
     }
     this.last.replaceChildren(fragment(this.tail, this.env));
-    if (found.at(-1)?.type === "paragraph_open") this.cutRun();
+    if (this.tail.length < RUN_CHARS) return false;
+    const { type } = found.at(-1);
+    if (type === "paragraph_open") this.cutRun();
+    else if (/^(bullet|ordered)_list_open$/.test(type)) this.cutList();
+    return false;
+  }
+
+  // Of a long list only the last item is rendered again.
+  cutList() {
+    const lines = itemLines(this.tail);
+    const list = this.last.firstElementChild;
+    if (lines.length < 2) return;
+    this.tail = this.tail.slice(offsetOf(this.tail, lines.at(-1)));
+    this.list = { node: list, live: [list.lastElementChild] };
+    this.last.before(list);
+  }
+
+  showList() {
+    const { list } = this;
+    const found = blocks(this.tail, this.env);
+    const end = found.length > 1 ? offsetOf(this.tail, found[1].map[0]) : this.tail.length;
+    const source = this.tail.slice(0, end);
+    const made = fragment(source, this.env).firstElementChild;
+    for (const item of list.live) item.remove();
+    list.live = made ? [...made.children] : [];
+    list.node.append(...list.live);
+    if (found.length > 1 || made?.tagName !== list.node.tagName) {
+      this.tail = this.tail.slice(end);
+      this.list = null;
+      return found.length > 1;
+    }
+    const lines = itemLines(source);
+    if (lines.length > 1) {
+      this.tail = this.tail.slice(offsetOf(this.tail, lines.at(-1)));
+      list.live = list.live.slice(-1);
+    }
     return false;
   }
 
   // A paragraph without an end is frozen piece by piece, where no mark is open.
   cutRun() {
-    if (this.tail.length < RUN_CHARS) return;
     const at = this.tail.lastIndexOf(" ", this.tail.length - KEPT_CHARS) + 1;
     const head = this.tail.slice(0, at);
     if (!PLAIN.test(head) || head.includes("\n\n") || !/^\p{L}/u.test(this.tail.slice(at))) return;
@@ -112,7 +157,7 @@ export class LiveText {
     const end = found.length > 1 ? offsetOf(this.tail, found[1].map[0]) : this.tail.indexOf("\n\n") + 1;
     if (!end) {
       this.last.replaceChildren(inlineFragment(this.tail));
-      this.cutRun();
+      if (this.tail.length > RUN_CHARS) this.cutRun();
       return false;
     }
     this.last.replaceWith(inlineFragment(this.tail.slice(0, end).trimEnd()));

@@ -36,6 +36,8 @@ md.core.ruler.push("shape", ({ tokens }) => {
   }
 });
 
+// The lines at which the items of a list begin, where a text is one.
+export const itemLines = (source) => md.parse(source, {}).filter((token) => token.type === "list_item_open" && token.level === 1).map((token) => token.map[0]);
 export const blocks = (source, env) => md.parse(source, env).filter((token) => token.level === 0 && token.map && token.nesting !== -1);
 
 export function fragment(source, env = {}) {
