@@ -58,6 +58,13 @@ run: $(RUN_READY) ## start Sentinel on the embedded ground (PORT=8000, FRESH=1 f
 test: $(DEV_READY) ## run the whole suite (WORKERS=0: in one process)
 	@$(PY) -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --durations 20 --durations-min 5
 
+.PHONY: test-tools
+test-tools: $(DEV_READY) ## fetch what some tests are skipped without: HAProxy, Patroni, PgBouncer, libfaketime (as root on Debian)
+	@$(MAKE) --no-print-directory $(HA_READY) || echo "HAProxy or Patroni cannot be had here: their tests will be skipped, the last lines of the run say which."
+	@{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && $(APT) update -qq && \
+		$(APT) install -y -qq pgbouncer faketime >/dev/null; } || \
+		echo "PgBouncer or libfaketime cannot be had here: their tests will be skipped, the last lines of the run say which."
+
 .PHONY: test-bench
 test-bench: $(DEV_READY) ## run the tests that make whole runs of the benchmark
 	@$(PY) -m pytest -m runs
