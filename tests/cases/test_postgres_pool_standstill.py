@@ -114,7 +114,7 @@ async def test_never_more_connections_than_max_however_many_are_kept(url: str) -
         async with engine.connect() as connection:
             await connection.execute(ONE)
             most = max(most, pool_of(engine).checkedout())
-            if pool_of(engine).gate.held == 6:
+            if most >= 6:  # counted here: who holds the sixth may come to it when others have gone
                 release.set()
             await release.wait()
             await connection.execute(ONE)
