@@ -254,7 +254,7 @@ async def test_stop_by_escape_and_a_reload_keep_what_was_said_and_say_so(ground:
     await send(page, SLOW)
     await page.until("document.querySelectorAll('.prose')[1]?.textContent.includes('word')")
     await page.open(await page.see("location.href"))
-    await page.until("document.querySelectorAll('.note').length >= 2", within_s=15)
+    await page.until("document.querySelectorAll('.note').length >= 2")
     assert (await texts(page, ".note"))[-1] in {"This answer was broken off.", "This question has no answer."}
     ground.engine.held = set()
     await click(page, ".last-answer :is(.again, .regenerate)")
@@ -493,7 +493,7 @@ async def test_finished_blocks_of_a_running_answer_are_left_alone(ground: Ground
                    "new MutationObserver((all) => { for (const m of all) for (const n of m.addedNodes) made += n.nodeName === 'P' || (n.querySelectorAll?.('p').length || 0) })"
                    ".observe(document.querySelector('.prose'), {childList: true, subtree: true})")  # fmt: skip
     ground.engine.go.set()
-    await page.until("!document.body.hasAttribute('data-busy')", within_s=20)
+    await page.until("!document.body.hasAttribute('data-busy')")
     assert await page.see("document.querySelectorAll('.prose > p').length") == 202
     assert await page.see(
         "document.querySelector('.prose p') === first && getSelection().toString() === first.textContent"

@@ -105,6 +105,10 @@ class Company:
         self._doubt = True
 
 
+# Of one buffer: what calls will take is an estimate, and one token too many costs somebody an answer.
+MARGIN = 0.05
+
+
 class Purse:
     """KV cache capacity: the tokens that may be in flight where all slots may share one buffer.
 
@@ -159,6 +163,8 @@ class Purse:
         if others_tokens:
             return not self.is_shared or inflight_tokens + tokens + others_tokens <= self.tokens
         most = self.tokens / 2 if beside_others and self.is_shared else self.tokens
+        if self.is_shared:
+            most *= 1.0 - MARGIN
         return not inflight_tokens or inflight_tokens + tokens <= most
 
 

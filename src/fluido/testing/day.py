@@ -24,7 +24,7 @@ SHARE, SHORT_SHARE = 0.93, 0.88
 CONSTANT_SEEDS = 2  # a constant does not wander: its seeds differ by 1 %
 CONSTANTS = rungs(STOCK, 2, MOST)
 SHORT_CONSTANTS = (4, 8, 15, 29, 57, 96)
-# Measured on a real PostgreSQL, at a tenth of its speed (docs/laws.md).
+# Measured on a real PostgreSQL, at a tenth of its speed (docs/simulator.md).
 IO = Curve.through([(1, 46), (96, 4416)])
 CPU = Curve.through([(1, 399), (2, 840), (4, 850), (96, 870)])
 COMMITS = Curve.through(

@@ -75,7 +75,7 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    async def until(self, expression: str, within_s: float = 10.0) -> Any:
+    async def until(self, expression: str, within_s: float = 30.0) -> Any:
         """Wait until the expression is truthy, and return it."""
         async with asyncio.timeout(within_s):
             while not (value := await self.see(expression)):  # noqa: ASYNC110 - a page has no event for it
