@@ -14,7 +14,7 @@ MAX_FUNCTION_LINES = 70
 # Longest prefix wins. A module may import only what its own entry names (and itself).
 NOUNS = {"fluido.errors", "fluido.extras", "fluido.sample", "fluido.measure", "fluido.metrics"}
 FLOWS = NOUNS | {"fluido.laws", "fluido.flow"}
-DROP_INS = {"fluido.redis", "fluido.sqlalchemy", "fluido.llm"}
+DROP_INS = {"fluido.redis", "fluido.sqlalchemy", "fluido.llm", "fluido.gateway"}
 PRODUCT = FLOWS | DROP_INS | {"fluido", "fluido.asgi", "fluido.telemetry"}
 ALLOWED: dict[str, set[str]] = {
     "fluido.errors": set(),
@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "fluido.redis": FLOWS,
     "fluido.sqlalchemy": FLOWS,
     "fluido.llm": FLOWS,
+    "fluido.gateway": FLOWS | {"fluido.llm", "fluido.telemetry"},
     "fluido.asgi": FLOWS,
     "fluido.telemetry": FLOWS,
     "fluido.testing": FLOWS,
@@ -52,6 +53,9 @@ DRIVERS = {
     "asyncpg": ("fluido.sqlalchemy", "bench", "embedded"),
     "psycopg": ("fluido.sqlalchemy", "bench"),
     "aiohttp": ("fluido.llm", "bench"),
+    "httptools": ("fluido.gateway", "bench"),
+    "orjson": ("fluido.gateway", "bench"),
+    "uvloop": ("fluido.gateway", "app", "bench"),
     "prometheus_client": ("fluido.telemetry", "app.api"),
     "opentelemetry": ("fluido.telemetry", "app.api"),
     "matplotlib": ("fluido.testing", "bench"),

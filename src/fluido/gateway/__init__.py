@@ -1,0 +1,5 @@
+"""LLM gateway: a reverse proxy for Ollama and OpenAI clients with the queue behind it (`fluido[gateway]`)."""
+
+from fluido.extras import need
+
+need("gateway", "aiohttp", "httptools", "orjson")
