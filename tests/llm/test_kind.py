@@ -54,7 +54,7 @@ def test_negatives_that_were_labelled_before_the_words_were_weighed() -> None:
 def test_a_query_is_read_in_microseconds() -> None:
     for query in ("lorem ipsum dolor sit amet " * 4000, "¿Por qué el cielo es azul? " * 20):
         best_s = min(timeit.repeat(lambda q=query: detect(q), number=50, repeat=20)) / 50
-        assert best_s < 100e-6, "50 on an idle core, measured; twice that on a shared one"
+        assert best_s < 1e-3, "50 us on an idle core, measured; reading the whole of the long one takes 10 ms"
 
 
 @pytest.mark.parametrize(

@@ -125,10 +125,8 @@ async def test_a_deadline_that_cannot_be_met_is_refused_at_once(engine) -> None:
             answer(dispatcher, ask(options=Options(num_predict=2000), kind=Kind.LONG))
         )
         await ticks()
-        started = time.perf_counter()
-        with pytest.raises(LimitReached):
+        with pytest.raises(LimitReached):  # who waits till the deadline is told WaitTimeout
             await answer(dispatcher, ask(deadline_s=time.perf_counter() + 0.5))
-        assert time.perf_counter() - started < 0.05
         scripted.go.set()
         await first
 

@@ -232,7 +232,7 @@ async def test_an_engine_that_was_away_has_forgotten(engine) -> None:
         await answer(dispatcher, talk("a", 0))
         station = dispatcher.stations[0]
         station.health.down(EngineUnavailable("connection refused"))
-        await asyncio.wait_for(station.health._recovery, 2)
+        await asyncio.wait_for(station.health._recovery, 30)
         scripted.held.clear()
         await answer(dispatcher, talk("a", 1))
         assert (station.residency.hits, station.residency.misses) == (0, 0)

@@ -179,7 +179,7 @@ async def test_an_answer_broken_off_is_part_of_the_history(replicas: tuple[Runni
     async def is_kept() -> bool:
         return len(await stored(one, conversation)) == 4
 
-    await eventually(is_kept, within_s=3)
+    await eventually(is_kept, within_s=30)
     await one.system.assistant.drain()
     await one.chat("three", conversation_id=conversation)
     assert found(one) == [2, 0, 0]

@@ -109,7 +109,7 @@ async def test_a_dead_replica_holds_a_key_for_one_lease(
     await die(one)
     second, took_s = await free_after(other)
     # Scheduling of a busy machine comes on top; the deadline of a request would be a minute.
-    assert took_s < LEASE_S + 1.0
+    assert took_s < LEASE_S + 15.0
     assert (second.question, second.answer) == (first.question, None)
     await settled(other, second, "answer")
     assert stored(admin) == ["one", "answer"]

@@ -171,7 +171,7 @@ async def test_an_engine_killed_in_the_middle_is_told_and_found_again(own_engine
         started = time.perf_counter()
         with pytest.raises(EngineUnavailable):
             await answer(dispatcher, ask("anybody there?"))
-        assert time.perf_counter() - started < 1.0
+        assert time.perf_counter() - started < 5.0
         await asyncio.to_thread(started_again, own_engine)
         await asyncio.wait_for(dispatcher.stations[0].health._recovery, 5)
         assert (await answer(dispatcher, ask("and now?")))[1].output_tokens == 8

@@ -62,8 +62,8 @@ async def test_each_statement_and_each_commit_is_a_sample(engine: AsyncEngine, l
     insert, sleep, commit = law.samples
     assert insert.label == "INSERT INTO seen VALUES (?)"
     assert (sleep.label, commit.label) == ("SELECT pg_sleep(?)", "COMMIT")
-    assert 0.02 <= sleep.service_s < 0.5
-    assert 0.0 < insert.service_s < 0.5
+    assert 0.02 <= sleep.service_s < 5.0
+    assert 0.0 < insert.service_s < 5.0
     assert {sample.outcome for sample in law.samples} == {Outcome.OK}
     assert {sample.inflight for sample in law.samples} == {1}
 
@@ -86,9 +86,9 @@ async def test_a_law_is_not_bothered_far_below_the_limit(postgres_url: str) -> N
 async def test_the_clients_own_time_is_not_the_databases(engine: AsyncEngine, law: Listening) -> None:
     async with engine.connect() as connection:
         await connection.execute(text("SELECT 1"))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(1.0)
         await connection.execute(text("SELECT 1"))
-    assert sum(sample.service_s for sample in law.samples) < 0.2
+    assert sum(sample.service_s for sample in law.samples) < 0.9
 
 
 async def test_errors_are_told_as_what_they_mean(engine: AsyncEngine, law: Listening) -> None:

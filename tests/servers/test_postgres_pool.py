@@ -199,8 +199,8 @@ async def test_a_server_that_accepts_and_never_answers_costs_the_connect_timeout
         connect_args={"timeout": 0.1},
     )
     started_s = time.perf_counter()
-    results = await asyncio.gather(*(engine.connect().start() for _ in range(8)), return_exceptions=True)
-    assert time.perf_counter() - started_s < 1.5
+    results = await asyncio.gather(*(engine.connect().start() for _ in range(40)), return_exceptions=True)
+    assert time.perf_counter() - started_s < 6.0, "12 s if one waited after the other"
     assert all(isinstance(result, TimeoutError) for result in results)
     assert pool_of(engine).gate.inflight == 0
     await close_engine(engine)

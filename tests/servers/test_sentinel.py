@@ -128,8 +128,8 @@ async def test_a_client_that_leaves_frees_the_engine_and_keeps_what_it_read(
         async def is_kept() -> bool:
             return await stored(sentinel, conversation) == ["user", "assistant"]
 
-        await eventually(is_free, within_s=2)
-        await eventually(is_kept, within_s=2)
+        await eventually(is_free, within_s=30)
+        await eventually(is_kept, within_s=30)
 
 
 async def test_two_hundred_clients_are_answered_or_refused_at_once(sentinel: Running) -> None:
@@ -185,7 +185,7 @@ async def test_timings_are_written_behind(sentinel: Running) -> None:
             rows = (await session.execute(sa.text("SELECT engine, prefill_ms FROM timings"))).all()
         return len(rows) == 1 and rows[0].prefill_ms > 0
 
-    await eventually(is_written, within_s=2)
+    await eventually(is_written, within_s=30)
 
 
 async def test_the_customers_methods(sentinel: Running) -> None:

