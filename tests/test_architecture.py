@@ -54,7 +54,7 @@ DRIVERS = {
     "psycopg": ("fluido.sqlalchemy", "bench"),
     "aiohttp": ("fluido.llm", "bench"),
     "httptools": ("fluido.gateway", "bench"),
-    "orjson": ("fluido.gateway", "bench"),
+    "msgspec": ("fluido.gateway", "bench"),
     "uvloop": ("fluido.gateway", "app", "bench"),
     "prometheus_client": ("fluido.telemetry", "app.api"),
     "opentelemetry": ("fluido.telemetry", "app.api"),

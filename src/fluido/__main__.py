@@ -11,7 +11,7 @@ EXTRAS = {
     "redis": ("fluido.redis", ("redis", "hiredis")),
     "sqlalchemy": ("fluido.sqlalchemy", ("sqlalchemy", "asyncpg", "psycopg")),
     "llm": ("fluido.llm", ("aiohttp",)),
-    "gateway": ("fluido.gateway", ("aiohttp", "httptools", "orjson", "uvloop")),
+    "gateway": ("fluido.gateway", ("aiohttp", "httptools", "msgspec", "uvloop")),
     "prometheus": ("fluido.telemetry.prometheus", ("prometheus-client",)),
     "opentelemetry": ("fluido.telemetry.opentelemetry", ("opentelemetry-api",)),
 }

@@ -2,4 +2,4 @@
 
 from fluido.extras import need
 
-need("gateway", "aiohttp", "httptools", "orjson")
+need("gateway", "aiohttp", "httptools", "msgspec")

@@ -29,7 +29,7 @@ LEAST_COST_S = 1e-3
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """One call's place. `cost_s` is what serving it should take.
+    """One call's place. `cost_s` is what serving it should take, `weight` its tenant's share beside others.
 
     `grant` is called when its turn has come and answers whether the caller still wants it; `shed` is called
     instead when it is thrown out.
@@ -42,6 +42,7 @@ class Ticket:
     key: str = ""
     tenant: str = ""
     tokens: int = 0
+    weight: float = 1.0
     order: float = field(default=0.0, init=False)
     joined_s: float = field(default=0.0, init=False)
     queued: bool = field(default=False, init=False)
@@ -50,13 +51,14 @@ class Ticket:
 class _Tenant:
     """Who waits in one lane for one tenant. `start` is its tag in the virtual time, in seconds of work."""
 
-    __slots__ = ("cost_s", "heap", "start", "waiting")
+    __slots__ = ("cost_s", "heap", "start", "waiting", "weight")
 
     def __init__(self, start: float) -> None:
         self.heap: list[tuple[float, int, Ticket]] = []
         self.waiting = 0
         self.cost_s = 0.0
         self.start = start
+        self.weight = 1.0
 
     def head(self) -> tuple[float, int, Ticket]:
         """The first one; somebody must be waiting."""
@@ -110,6 +112,7 @@ class _LaneLine:
         if tenant is None:
             tenant = self.tenants[ticket.tenant] = _Tenant(self.virtual)
         tenant.waiting += 1
+        tenant.weight = ticket.weight
         tenant.cost_s += ticket.cost_s
         heapq.heappush(tenant.heap, (ticket.order, serial, ticket))
 
@@ -118,7 +121,7 @@ class _LaneLine:
         tenant = self.tenants[ticket.tenant]
         if is_served:
             self.virtual = tenant.start
-            tenant.start += max(ticket.cost_s, LEAST_COST_S)
+            tenant.start += max(ticket.cost_s, LEAST_COST_S) / ticket.weight
         tenant.left(ticket)
         if not tenant.waiting:
             del self.tenants[ticket.tenant]
@@ -177,7 +180,7 @@ class CallQueue:
 
         Lanes above and reserved places count whole. In its own lane a long queue is sampled: some percent of
         error for a constant price, also when thousands are refused in a burst. Other tenants are served in
-        turn with this one: as much of them comes before as of its own.
+        turn with this one: as much of them comes before as of its own, by their weights.
         """
         cost_s, lane, tenant = order.cost_s, order.lane, order.tenant
         stands = self._order_of(cost_s, tenant, order.key, now_s)
@@ -193,7 +196,7 @@ class CallQueue:
                     own_s += step * other.cost_s
         for name, other_tenant in self._lines[lane].tenants.items():
             if name != tenant and other_tenant.cost_s > 0:
-                share_s = min(other_tenant.cost_s, own_s + cost_s)
+                share_s = min(other_tenant.cost_s, (own_s + cost_s) * other_tenant.weight / order.weight)
                 before_s += share_s
                 count += math.ceil(other_tenant.waiting * share_s / other_tenant.cost_s)
         return min(count + own_count, len(self) + self.reserved), before_s + own_s

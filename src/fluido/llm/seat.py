@@ -14,7 +14,7 @@ class Order:
     """What admission needs to know of a call.
 
     `cost_s` of engine time are expected, of which `first_token_s` until the first token, and `tokens` of KV
-    memory for prompt and answer.
+    memory for prompt and answer. `weight` is the tenant's share beside other tenants.
     """
 
     cost_s: float
@@ -26,6 +26,7 @@ class Order:
     label: str = ""
     tokens: int = 0
     deadline_s: float | None = None
+    weight: float = 1.0
 
 
 @dataclass(slots=True)

@@ -40,7 +40,7 @@ class Station(Upstream):
         self._make_law = law or (lambda facts: Knee(facts.slots))
         self._obeyed = Obeyed(Knee(UNKNOWN_SLOTS))
         self._pinned: float | None = None
-        self._closed = self._paused = False
+        self._closed = self._paused = self._held = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._pace = Pace()
@@ -71,11 +71,33 @@ class Station(Upstream):
         self._paused = False
         self._grant()
 
+    @property
+    def is_held(self) -> bool:
+        """Whether nobody is let in until `let_go`."""
+        return self._held
+
+    def hold(self) -> None:
+        """Let nobody in: who comes waits in line. The engine is somebody else's for a while."""
+        self._held = True
+
+    def let_go(self) -> None:
+        """Let in again who waits."""
+        self._held = False
+        self._grant()
+
+    async def idle(self) -> None:
+        """Return when nothing is in flight."""
+        await self._idle.wait()
+
+    def shed(self, error: FluidoError) -> None:
+        """Tell everybody who waits that it was in vain."""
+        for ticket in self.queue.drain():
+            ticket.shed(error)
+
     async def close(self) -> None:
         """Refuse everybody and let go of the engine. Idempotent."""
         self._closed = True
-        for ticket in self.queue.drain():
-            ticket.shed(Closed("the dispatcher was closed"))
+        self.shed(Closed("the dispatcher was closed"))
         await self._disconnect()
 
     def _resized(self, facts: EngineFacts) -> None:
@@ -85,8 +107,7 @@ class Station(Upstream):
         if up:
             self._grant()
             return
-        for ticket in self.queue.drain():
-            ticket.shed(self.health.unavailable())
+        self.shed(self.health.unavailable())
 
     def pin(self, value: float) -> None:
         """Hold the limit at `value`; the law is not listened to until `unpin`."""
@@ -145,7 +166,9 @@ class Station(Upstream):
                 self._refused += 1
                 seat.set_exception(error)
 
-        ticket = Ticket(order.cost_s, grant, shed, order.lane, order.key, order.tenant, order.tokens)
+        ticket = Ticket(
+            order.cost_s, grant, shed, order.lane, order.key, order.tenant, order.tokens, order.weight
+        )
         ahead_s = self._queue_up(ticket, order, had_place=had_place)
         self._grant()
         index = self.residency
@@ -307,7 +330,11 @@ class Station(Upstream):
         With a limit of one, a long answer would keep everybody waiting for half a minute. Where the slots
         share one buffer, the tokens in flight have to fit it as well.
         """
-        if self._paused or not self.purse.takes(tokens, self._tokens(), beside_others=self.company.is_seen):
+        if (
+            self._paused
+            or self._held
+            or not self.purse.takes(tokens, self._tokens(), beside_others=self.company.is_seen)
+        ):
             return False
         if self.inflight + reserved < self.limit:
             return True

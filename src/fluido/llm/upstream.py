@@ -178,6 +178,14 @@ class Upstream:
             self.loader.displaced(model)
         await self.loader.ready(model)
 
+    async def check_resident(self) -> bool:
+        """Ask whether the model is loaded, while nothing of ours is in flight, and with which window."""
+        if self.facts is None or not self.facts.loads:
+            return True
+        model = self.facts.named(self.model)
+        await self._check_resident(model)
+        return self.loader.resident(model)
+
     async def _check_resident(self, model: str) -> None:
         """Nothing of ours is in flight, so another client may have unloaded it, or changed its window."""
         if not isinstance(self.engine, Telling) or self.facts is None:

@@ -1,0 +1,174 @@
+"""One attempt at one engine: a call that has its permit is sent, relayed, watched for silence, and judged."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from fluido.errors import EngineUnavailable, FluidoError, WaitTimeout
+from fluido.gateway.failures import failure, told_error
+from fluido.gateway.flow import Permit
+from fluido.gateway.outlet import Outlet
+from fluido.gateway.relay import SLOW_READER_S, Relay, Throttle, is_page
+from fluido.gateway.shapes import Ended, Shape, Translator
+from fluido.gateway.upstream import EnginePool
+from fluido.llm import Timings
+from fluido.llm.errors import StreamBroken
+from fluido.llm.silence import Patience, SilenceWatch
+
+SAID_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What goes to the engine. `shape` looks at its reply: a stream, or (`is_stream` off) one piece."""
+
+    method: str
+    path: str
+    headers: Iterable[tuple[bytes, bytes]]
+    body: bytes
+    shape: Shape
+    is_stream: bool
+    translator: Translator | None = None
+
+
+class Attempt:
+    """Sends `sent` with a permit and passes the reply on to `outlet`. `relay` holds it afterwards."""
+
+    def __init__(
+        self,
+        sent: Sent,
+        permit: Permit,
+        outlet: Outlet,
+        pool: EnginePool,
+        *,
+        patience: Patience,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._sent = sent
+        self._permit = permit
+        self._outlet = outlet
+        self._pool = pool
+        self._patience = patience
+        self._clock = clock
+        self.relay: Relay | None = None
+
+    async def run(self, *, moves_on: Callable[[], bool]) -> Timings:
+        """The reply was passed on, or (in one piece) is there.
+
+        Raises what it stands for where it is no answer, WaitTimeout at the deadline of the first token,
+        StreamBroken when the engine broke off or is silent and does not answer questions either.
+        """
+        loop, flow, seat = asyncio.get_running_loop(), self._permit.flow, self._permit.seat
+        deadline_s, sent_s = seat.order.deadline_s, self._clock()
+        guard = asyncio.timeout(None if deadline_s is None else max(0.0, deadline_s - sent_s))
+
+        def first() -> None:
+            seat.prefilled = True
+            guard.reschedule(None)
+
+        watch = SilenceWatch(
+            flow.lives,
+            lambda: guard.reschedule(loop.time()),
+            self._patience,
+            first_s=self._patience.for_first_token(seat.order.first_token_s),
+            moves_on=moves_on,
+        )
+        shape = self._sent.shape if self._sent.is_stream else None
+        relay = self.relay = Relay(
+            self._outlet,
+            shape,
+            translator=self._sent.translator,
+            heard=watch.heard,
+            on_first=first,
+            clock=self._clock,
+        )
+        try:
+            async with guard:
+                await self._passed(relay)
+        except TimeoutError as error:
+            waited_s = self._clock() - seat.started_s
+            if not watch.gave_up:
+                raise WaitTimeout(f"no first token within {waited_s:.1f} s", waited_s=waited_s) from error
+            raise StreamBroken(f"{flow.name} went silent for {waited_s:.1f} s") from error
+        finally:
+            watch.close()
+        return self._judged(relay, sent_s)
+
+    async def _passed(self, relay: Relay) -> None:
+        """Until the reply ended. Whoever leaves before takes the connection with him."""
+        sent, throttle = self._sent, None
+        connection = await self._pool.ask(sent.method, sent.path, sent.headers, sent.body, relay)
+        try:
+            throttle = Throttle(
+                connection,
+                lambda: relay.fail(StreamBroken("nobody reads this answer", told=True)),
+                slow_s=SLOW_READER_S,
+            )
+            self._outlet.reads_from(throttle)
+            await relay.done
+        finally:
+            self._outlet.reads_from(None)
+            if throttle is not None:
+                throttle.close()
+            if not relay.is_over:
+                connection.abort()
+
+    def _judged(self, relay: Relay, sent_s: float) -> Timings:
+        """The figures of an answer. Raises what a reply stands for that is none."""
+        name, model = self._permit.flow.name, self._permit.flow.model
+        if relay.status == 200 and is_page(relay.headers):
+            raise EngineUnavailable(f"{name} answers with a page for people: is it an engine's address?")
+        if relay.status != 200:
+            raise failure(name, model, relay.status, relay.headers, relay.body)
+        if not self._sent.is_stream:
+            return self._timings(self._whole(relay), relay, sent_s)
+        if relay.ended is None:
+            raise self._unended(relay)
+        return self._timings(relay.ended, relay, sent_s)
+
+    def _whole(self, relay: Relay) -> Ended | None:
+        if relay.was_passed_on:
+            return None
+        body = relay.body.rstrip()
+        if b"content-length" not in relay.headers and not body.endswith((b"}", b"]")):
+            raise StreamBroken(f"{self._permit.flow.name} broke off in the middle of its answer")
+        if error := told_error(body[:4096]) if body.startswith(b'{"error"') else b"":
+            raise failure(self._permit.flow.name, self._permit.flow.model, 500, relay.headers, error)
+        return self._sent.shape.end(relay.body)
+
+    def _unended(self, relay: Relay) -> FluidoError:
+        name, model = self._permit.flow.name, self._permit.flow.model
+        if relay.first_s is None and (error := told_error(relay.body)):
+            return failure(name, model, 500, relay.headers, error)
+        if error := told_error(relay.last):
+            said = error[:SAID_CHARS].decode(errors="replace")
+            return StreamBroken(f"{name} broke off: {said}", told=True)
+        return StreamBroken(f"{name} ended the stream without an end")
+
+    def _timings(self, ended: Ended | None, relay: Relay, sent_s: float) -> Timings:
+        now_s, seat = self._clock(), self._permit.seat
+        total_s = now_s - sent_s
+        first_s = (relay.first_s or now_s) - sent_s
+        load_s = (ended and ended.load_s) or 0.0
+        told = ended is not None and ended.prefill_s is not None and ended.decode_s is not None
+        prefill_s, decode_s = first_s, total_s - first_s
+        if ended is not None and ended.prefill_s is not None and ended.decode_s is not None:
+            prefill_s, decode_s = ended.prefill_s, ended.decode_s
+        elif not self._sent.is_stream:
+            prefill_s = decode_s = 0.0  # of one piece nobody knows when it began
+        return Timings(
+            queue_s=max(0.0, first_s - load_s - prefill_s) if told and self._sent.is_stream else 0.0,
+            load_s=load_s,
+            prefill_s=prefill_s,
+            decode_s=decode_s,
+            ttft_s=first_s,
+            total_s=total_s,
+            prompt_tokens=(ended and ended.prompt_tokens) or 0,
+            cached_tokens=ended.cached_tokens if ended is not None else None,
+            output_tokens=(ended and ended.output_tokens) or 0,
+            finish_reason=(ended and ended.finish_reason) or "stop",
+            slot=seat.place.slot if seat.place.slot >= 0 else None,
+            engine=self._permit.flow.name,
+            model=self._permit.flow.model,
+        )

@@ -1,0 +1,85 @@
+"""Error classification of an engine's reply: whose fault it is, and whether another engine may be asked."""
+
+import json
+from collections.abc import Mapping
+
+from fluido.errors import EngineUnavailable, FluidoError
+from fluido.llm.errors import (
+    CacheFull,
+    CallFailed,
+    CallRejected,
+    EngineBusy,
+    ModelMissing,
+    PromptTooLong,
+    StreamBroken,
+)
+from fluido.llm.refusals import text_of, too_long
+
+BUSY_RETRY_S = 1.0
+MOST_RETRY_S = 60.0
+NO_KEY = frozenset({401, 403, 407})
+# A proxy that says so has nobody behind it.
+GATEWAY_STATUS = frozenset({502, 504})
+# What llama.cpp says when the KV memory that its slots share is full.
+FULL = ("Context size has been exceeded", "failed to find a memory slot", "no available kv")
+# The model's process died: not this call's doing, and the next one loads the model again.
+RUNNER_GONE = ("process has terminated", "no longer running", "connection refused", "connection reset", "EOF")
+SHOWN_CHARS = 200
+
+
+def failure(  # noqa: PLR0911  (a table)
+    name: str, model: str, status: int, headers: Mapping[bytes, bytes], body: bytes
+) -> FluidoError:
+    """The error that a reply of an engine called `name` stands for."""
+    reply = _reply(body)
+    said = text_of(reply)
+    if any(sign in said for sign in FULL):
+        return CacheFull(f"{name}: {said}")
+    if over := too_long(reply):
+        return PromptTooLong(
+            said or "the prompt does not fit the model's window",
+            prompt_tokens=over.prompt_tokens,
+            context_tokens=over.context_tokens,
+            status=status,
+            said=said,
+        )
+    if status == 404 and "model" in said.lower():
+        return ModelMissing(said, model=model, status=404, said=said)
+    if status in {429, 503}:
+        return EngineBusy(f"{name}: {said or status}", retry_after_s=_retry_s(headers))
+    if status in NO_KEY:
+        return EngineUnavailable(
+            f"{name} answers {status}: it wants a key (the engine's key in the settings)"
+        )
+    if status < 500:
+        why = said or f"it answered {status} without a reason"
+        return CallRejected(f"the engine refused the call: {why}", status=status, said=said)
+    if any(sign in said for sign in RUNNER_GONE):
+        return StreamBroken(f"{name} answers {status}: {said}")
+    if status in GATEWAY_STATUS or not said:
+        return EngineUnavailable(f"{name} answers {status}: {said[:SHOWN_CHARS]}")
+    return CallFailed(f"the engine failed at this call: {said}", status=status, said=said)
+
+
+def _reply(body: bytes) -> object:
+    """The JSON of an error, whole or in the first line or event of a stream."""
+    for piece in (body, body.strip().partition(b"\n")[0].removeprefix(b"data:").removeprefix(b"error:")):
+        try:
+            return json.loads(piece)
+        except ValueError:
+            continue
+    return None
+
+
+def told_error(held: bytes) -> bytes:
+    """The error that a stream said before its first token; empty where it said none."""
+    for line in held.splitlines():
+        text = line.strip().removeprefix(b"data:").removeprefix(b"error:").strip()
+        if text.startswith(b"{") and b'"error"' in text:
+            return text
+    return b""
+
+
+def _retry_s(headers: Mapping[bytes, bytes]) -> float:
+    said = headers.get(b"retry-after", b"")
+    return min(MOST_RETRY_S, float(said)) if said.isdigit() else BUSY_RETRY_S

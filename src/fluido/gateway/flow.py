@@ -1,0 +1,190 @@
+"""Flow: the queue of one model on one engine, with what a call costs there."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from fluido.errors import LimitReached
+from fluido.gateway.discovery import Engine
+from fluido.gateway.turns import Turns
+from fluido.llm import Kind
+from fluido.llm.call import Lane
+from fluido.llm.engine import Engine as LlmEngine
+from fluido.llm.prefix import Prefix
+from fluido.llm.seat import Order, Seat
+from fluido.llm.station import Station
+
+# What a load is thought to take before one was seen. The library's own guess is for deadlines, and longer.
+FIRST_LOAD_S = 5.0
+MOST_OF_ONE = 0.75
+RATIO_SHARE, MOST_RATIO = 0.1, 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a call weighs, whose it is, and until when its first token has to come (on the admission's clock).
+
+    `tokens[i]` is the prompt up to message i, whose prefix is `chain[i]`; `head` messages are the system's.
+    """
+
+    model: str
+    prompt_tokens: int = 0
+    most_tokens: int | None = None
+    answers: int = 1
+    is_embedding: bool = False
+    chain: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
+    head: int = 0
+    lane: Lane = Lane.INTERACTIVE
+    client: str = ""
+    user: str = ""
+    weight: float = 1.0
+    deadline_s: float | None = None
+
+    @property
+    def prefix(self) -> Prefix:
+        """The prompt, comparable with what slots hold."""
+        return Prefix(self.chain, self.tokens, self.head)
+
+
+@dataclass(slots=True)
+class Permit:
+    """The right to be in flight at one engine. Give it back once, by `Admission.release`."""
+
+    flow: "Flow"
+    seat: Seat
+    wanted: Wanted
+    admitted_s: float
+    released: bool = field(default=False, init=False)
+
+    @property
+    def slot(self) -> int | None:
+        """The KV slot that the call should name, if any."""
+        place = self.seat.place.slot
+        return place if self.seat.residency.pins and place >= 0 else None
+
+    @property
+    def waited_s(self) -> float:
+        """How long it took to get."""
+        return self.seat.waited_s
+
+
+class Flow(Station):
+    """One model of one engine, with its queue and what calls of it cost."""
+
+    def __init__(self, engine: Engine, llm: LlmEngine, model: str, *, max_waiting: int) -> None:
+        super().__init__(llm, model=model, max_waiting=max_waiting)
+        self.where = engine
+        self.turns: Turns | None = None
+        self.checked_s = -math.inf
+        self.token_scale = Ratio()
+        self._deadlines: Counter[float] = Counter()
+        self._waiting_of: Counter[str] = Counter()
+
+    @property
+    def named(self) -> str:
+        """Its model, as the engine's loader is asked for it."""
+        return self.facts.named(self.model) if self.facts is not None else self.model
+
+    @property
+    def waiting(self) -> int:
+        """Calls in line."""
+        return len(self.queue)
+
+    @property
+    def waiting_since_s(self) -> float | None:
+        """When the oldest of them came."""
+        longest = self.queue.longest(1)
+        return longest[0].joined_s if longest else None
+
+    @property
+    def earliest_deadline_s(self) -> float:
+        """Until when the first token of one of them has to come."""
+        return min(self._deadlines, default=math.inf)
+
+    @property
+    def expected_load_s(self) -> float:
+        """What loading its model should take."""
+        return self.loader.expected_s if self.loader.loads else min(self.loader.expected_s, FIRST_LOAD_S)
+
+    async def load(self) -> None:
+        """Load its model: by a request of our own, when nothing of it is in flight."""
+        self.loader.forget(self.model)
+        await self.loader.ready(self.named)
+
+    def unloaded(self) -> None:
+        """Its model gave way to another: what it held is gone."""
+        self.loader.forget()
+        self.residency.clear()
+
+    def order(self, wanted: Wanted) -> Order:
+        """What a call would cost here."""
+        scale, prefix = self.token_scale.value, wanted.prefix
+        prompt = int(scale * wanted.prompt_tokens)
+        cached = int(scale * self.residency.lookup(prefix).cached_tokens)
+        uncached = max(1, prompt - cached)
+        output = 0.0
+        if not wanted.is_embedding:
+            output = wanted.answers * self.estimate.output_tokens(Kind.MEDIUM, wanted.most_tokens)
+        return Order(
+            cost_s=self.estimate.cost_s(uncached, output),
+            first_token_s=self.estimate.prefill_s(uncached),
+            prefix=prefix,
+            lane=wanted.lane,
+            key=wanted.user,
+            tenant=wanted.client,
+            weight=wanted.weight,
+            label=self.model,
+            tokens=prompt + int(output),
+            deadline_s=wanted.deadline_s,
+        )
+
+    async def seat(self, wanted: Wanted, order: Order) -> Seat:
+        """Wait in line; see `Station.admit`. One client may fill no more than his part of the line."""
+        most = MOST_OF_ONE * self.queue.max_waiting
+        if self._waiting_of[wanted.client] >= most:
+            wait_s = self.predicted_wait_s(order)
+            raise LimitReached(
+                f"{self._waiting_of[wanted.client]} calls of {wanted.client or 'yours'} wait already",
+                waiting=self.waiting,
+                predicted_wait_s=wait_s,
+                retry_after_s=wait_s,
+            )
+        deadline_s = math.inf if wanted.deadline_s is None else wanted.deadline_s
+        self._deadlines[deadline_s] += 1
+        self._waiting_of[wanted.client] += 1
+        try:
+            return await self.admit(order)
+        finally:
+            _take(self._deadlines, deadline_s)
+            _take(self._waiting_of, wanted.client)
+            if self.turns is not None:
+                self.turns.news()
+
+
+Name = TypeVar("Name")
+
+
+def _take(counts: Counter[Name], name: Name) -> None:
+    """One less; what is none is forgotten."""
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]
+
+
+class Ratio:
+    """How many tokens an engine counts for one of our estimate."""
+
+    __slots__ = ("_seen", "value")
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self.value = 1.0
+
+    def learn(self, estimated: int, counted: int) -> None:
+        """A prompt was counted. Pictures and templates make it differ by call: a mean."""
+        if estimated > 0 and counted > 0:
+            self._seen += 1
+            share = max(1.0 / self._seen, RATIO_SHARE)
+            self.value += share * (min(MOST_RATIO, counted / estimated) - self.value)
