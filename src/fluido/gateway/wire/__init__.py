@@ -1,0 +1,43 @@
+"""LLM wire formats: requests and answers of the Ollama and the OpenAI API as bytes. No I/O in here."""
+
+from fluido.gateway.wire.asked import MAX_BODY_BYTES, Asked, parse
+from fluido.gateway.wire.bad_request import BadRequest
+from fluido.gateway.wire.guard import (
+    CHANGED_HEADER,
+    KeepAlive,
+    Profile,
+    conflicts,
+    header_of,
+    is_same_model,
+    wishes,
+)
+from fluido.gateway.wire.refusal import Reply, refusal
+from fluido.gateway.wire.routes import Api, Route, api_of
+from fluido.gateway.wire.shape import Ended, StreamShape, end_of, shape_of
+from fluido.gateway.wire.upstream import Translator, Upstream, to_upstream
+
+__all__ = [
+    "CHANGED_HEADER",
+    "MAX_BODY_BYTES",
+    "Api",
+    "Asked",
+    "BadRequest",
+    "Ended",
+    "KeepAlive",
+    "Profile",
+    "Reply",
+    "Route",
+    "StreamShape",
+    "Translator",
+    "Upstream",
+    "api_of",
+    "conflicts",
+    "end_of",
+    "header_of",
+    "is_same_model",
+    "parse",
+    "refusal",
+    "shape_of",
+    "to_upstream",
+    "wishes",
+]
