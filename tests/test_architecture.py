@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "fluido.redis": FLOWS,
     "fluido.sqlalchemy": FLOWS,
     "fluido.llm": FLOWS,
-    "fluido.gateway": FLOWS | {"fluido.llm", "fluido.telemetry"},
+    "fluido.gateway": FLOWS | {"fluido", "fluido.llm", "fluido.telemetry"},
     "fluido.asgi": FLOWS,
     "fluido.telemetry": FLOWS,
     "fluido.testing": FLOWS,

@@ -1,10 +1,12 @@
-"""`python -m fluido`: the version, and which extras are installed."""
+"""`fluido` or `python -m fluido`: the version, and which extras are installed; `fluido gateway` serves."""
 
 import platform
+import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 from fluido import __version__
+from fluido.extras import need
 
 # The door of each extra, and the packages whose versions decide what it can do.
 EXTRAS = {
@@ -34,11 +36,30 @@ def installed(name: str) -> str:
         return ""
 
 
+def gateway(arguments: list[str]) -> None:
+    """`fluido gateway`, where its extra is installed."""
+    try:
+        need("gateway", "typer", "rich")
+        cli = import_module("fluido.gateway.cli")
+    except ImportError as error:
+        sys.exit(str(error))
+    cli.main(arguments)
+
+
 def main() -> None:
-    """Print one line for fluido and one for each extra."""
-    print(f"fluido {__version__}, Python {platform.python_version()}")
-    for extra, (door, packages) in EXTRAS.items():
-        print(f"  {extra:<14} {state(door, packages)}")
+    """Print one line for fluido and one for each extra, or run the command that was named."""
+    match sys.argv[1:]:
+        case ["gateway", *arguments]:
+            gateway(arguments)
+        case [] | ["--version"]:
+            print(f"fluido {__version__}, Python {platform.python_version()}")
+            for extra, (door, packages) in EXTRAS.items():
+                print(f"  {extra:<14} {state(door, packages)}")
+        case ["--help" | "-h", *_]:
+            print("fluido             the version, and which extras are installed")
+            print("fluido gateway     a queue in front of your LLM engines (fluido gateway --help)")
+        case [word, *_]:
+            sys.exit(f"there is no command {word!r}: fluido, or fluido gateway (fluido gateway --help)")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from fluido.llm.address import address, shown
 
-from .keys import Keys
+from .keys import Client, Keys
 
 Api = Literal["ollama", "openai"]
 # What becomes of a caller's own runner options. "passthrough": nothing of his is touched, engines reload.
@@ -112,6 +112,10 @@ class Config:
                 "listen on 127.0.0.1"
             )
 
+        mine = {f"http://{host}:{self.port}" for host in ("127.0.0.1", "localhost", "[::1]", self.listen)}
+        if self.port and (loop := next((each.url for each in self.engines if each.url in mine), "")):
+            raise BadConfig(f"the engine {loop} is this gateway itself: give the engine's own address")
+
     @property
     def url(self) -> str:
         """The address of this gateway as a client on this machine writes it."""
@@ -127,18 +131,23 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def configured(given: Mapping[str, object], *, folder: Path | None = None) -> Config:
+def configured(
+    given: Mapping[str, object],
+    *,
+    folder: Path | None = None,
+    more_keys: Iterable[tuple[str, Client]] = (),
+) -> Config:
     """A Config from the settings of a file or of flags. Relative files lie in `folder`.
 
     Raises BadConfig, for a field that nobody knows with the one that was probably meant.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"keys": Keys(more_keys)}
     for name, value in given.items():
         reader = _READERS.get(name)
         if reader is None:
             raise BadConfig(_unknown(name, _READERS, "setting"))
         if name == "keys":
-            values["keys"] = Keys.load((folder or Path()) / str(_text(name, value)))
+            values["keys"] = Keys.load((folder or Path()) / _text(name, value), more_keys)
         else:
             values["engines" if name == "engine" else name] = reader(name, value)
     return Config(**values)
@@ -204,11 +213,21 @@ def _engines(name: str, value: object) -> tuple[EngineUrl, ...]:
     return tuple(_engine(name, each) for each in value)
 
 
+def _in_one_text(given: str) -> dict[str, object]:
+    """`URL,slots=4,name=gpu`, as a flag has it."""
+    url, *more = given.split(",")
+    found: dict[str, object] = {"url": url}
+    for each in more:
+        field, _, value = each.strip().partition("=")
+        found[field] = int(value) if field in {"slots", "window"} and value.isdigit() else value
+    return found
+
+
 def _engine(name: str, value: object) -> EngineUrl:
     if isinstance(value, EngineUrl):
         return value
     if isinstance(value, str):
-        return EngineUrl.parse(value)
+        value = _in_one_text(value)
     if not isinstance(value, Mapping) or "url" not in value:
         raise BadConfig(
             f"{name} is an address like http://127.0.0.1:11434, or a table with url, not {value!r}"

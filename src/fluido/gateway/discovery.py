@@ -101,8 +101,8 @@ class Directory:
     ) -> None:
         given = tuple(engines)
         self._is_search = not given
-        self._given = given or tuple(usual)
-        self._told = {each.url: each for each in self._given}
+        self.given = given or tuple(usual)
+        self._told = {each.url: each for each in self.given}
         self._aliases = {_key(name): model for name, model in (aliases or {}).items()}
         self._clock = clock
         self._transports: dict[str, Transport] = {}
@@ -118,7 +118,7 @@ class Directory:
         if self._task is not None:
             return
         found = []
-        for given in self._given:
+        for given in self.given:
             if given.url in self._transports:
                 continue
             link = Transport(given.url, headers=given.headers, ask_s=ASK_S)
@@ -205,7 +205,7 @@ class Directory:
         if any(engine.kind != "llamacpp" for engine in self.engines):
             return []
         names = {name for engine in self.engines for name in engine.models}
-        return [(engine, *names) for engine in self.engines] if len(names) == 1 else []
+        return [(engine, name) for name in names for engine in self.engines] if len(names) == 1 else []
 
     def _refusal(self, asked: str) -> ModelMissing | EngineUnavailable:
         if not self.engines:

@@ -207,6 +207,11 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
+def made_secret() -> str:
+    """A new key."""
+    return PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+
+
 def new_key(
     path: Path,
     name: str,
@@ -234,7 +239,7 @@ def new_key(
         entry["expires"] = expires
     if admin:
         entry["admin"] = True
-    key = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+    key = made_secret()
     entry["hash"] = f"sha256:{_digest(key).hex()}"
     _entry(entry, path)  # what would not be read is not written
     before = _read(path) if path.exists() else {}

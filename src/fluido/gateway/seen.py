@@ -5,9 +5,11 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
-LAST = 200
+# Shown, and looked through for what scheduling would have changed.
+LAST, KEPT = 200, 2000
 MOST_ROWS = 1000
 MOST_OPTIONS = 64
 NAME_CHARS = 60
@@ -106,9 +108,9 @@ class Row:
 class Seen:
     """What the panel, the metrics and `--observe` read. Bounded: old requests and old rows are dropped."""
 
-    def __init__(self, *, last: int = LAST, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, kept: int = KEPT, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._last: deque[Request] = deque(maxlen=last)
+        self._kept: deque[Request] = deque(maxlen=kept)
         self._rows: OrderedDict[tuple[str, str, str], Row] = OrderedDict()
         self._differing: OrderedDict[tuple[str, str, str], tuple[object, object, int]] = OrderedDict()
         self.started_s = clock()
@@ -117,7 +119,7 @@ class Seen:
     def note(self, request: Request) -> None:
         """Count one request that has ended."""
         self.total += 1
-        self._last.append(request)
+        self._kept.append(request)
         name = (request.client, request.key, request.model)
         row = self._rows.get(name)
         if row is None:
@@ -152,7 +154,12 @@ class Seen:
     @property
     def last(self) -> tuple[Request, ...]:
         """The last requests, the newest first."""
-        return tuple(reversed(self._last))
+        return tuple(islice(reversed(self._kept), LAST))
+
+    @property
+    def kept(self) -> tuple[Request, ...]:
+        """Every request that is still known, the oldest first."""
+        return tuple(self._kept)
 
     @property
     def rows(self) -> tuple[Row, ...]:
