@@ -27,7 +27,7 @@ class Held:
         self.reached = asyncio.Event()
         self.drain = Drain(grace_s=10.0)
         app = create_app(ScriptedSystem(script=(self.hold, "kept")), Settings(), drain=self.drain)
-        self.server = DrainingServer(uvicorn.Config(app, log_level="warning"), self.drain)
+        self.server = DrainingServer(uvicorn.Config(app, log_level="warning", http="h11"), self.drain)
 
     async def hold(self) -> None:
         self.reached.set()

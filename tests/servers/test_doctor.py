@@ -32,8 +32,10 @@ NOTES = {"no_se_miro", "redis_viejo"}
 SMALL_WINDOW = 256
 
 
-def codes(facts: Facts) -> set[str]:
-    return {finding.code for finding in findings(facts)} - NOTES
+def codes(facts: Facts, *, timed: bool = False) -> set[str]:
+    """What was found. A busy machine is slow by itself: what is found by time counts where it is the subject."""
+    found = {finding.code for finding in findings(facts)} - NOTES
+    return found if timed else found - {"redis_lento"}
 
 
 @pytest.fixture
@@ -71,6 +73,7 @@ async def another(host: str = "127.0.0.1", date: str | None = None) -> AsyncIter
         config = uvicorn.Config(
             create_app(ScriptedSystem(), Settings()),
             log_level="critical",
+            http="h11",
             date_header=date is None,
             headers=[("date", date)] if date else [],
         )
@@ -159,7 +162,7 @@ async def test_a_redis_that_stands_still(own_redis: embedded.Redis, spoiled: red
     for _ in range(3):
         await asyncio.sleep(0.05)
         await asyncio.to_thread(spoiled.execute_command, "CLIENT", "PAUSE", 150, "ALL")
-    assert codes(await looking) == {"redis_lento"}
+    assert codes(await looking, timed=True) == {"redis_lento"}
 
 
 async def test_a_redis_that_is_open_to_everybody(own_redis: embedded.Redis, spoiled: redis.Redis) -> None:

@@ -82,7 +82,9 @@ async def sentinel(
     system = SentinelSystem(
         service, db, DynamicRedisCache(), adaptive_buffer_manager, redis_url=redis_url, settings=settings
     )
-    config = uvicorn.Config(create_app(system, settings), log_level="critical", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        create_app(system, settings), log_level="critical", http="h11", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener.dup()]))
     try:
