@@ -33,7 +33,7 @@ SMALL_WINDOW = 256
 
 
 def codes(facts: Facts, *, timed: bool = False) -> set[str]:
-    """What was found. A busy machine is slow by itself: what is found by time counts where it is the subject."""
+    """What was found. What is found by time counts only where it is the subject: a busy machine is slow."""
     found = {finding.code for finding in findings(facts)} - NOTES
     return found if timed else found - {"redis_lento"}
 
