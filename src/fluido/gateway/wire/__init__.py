@@ -13,8 +13,8 @@ from fluido.gateway.wire.guard import (
 )
 from fluido.gateway.wire.refusal import Reply, refusal
 from fluido.gateway.wire.routes import Api, Route, api_of
-from fluido.gateway.wire.shape import Ended, StreamShape, end_of, shape_of
-from fluido.gateway.wire.upstream import Translator, Upstream, to_upstream
+from fluido.gateway.wire.shape import Ended, StreamShape, reader_of, shape_of
+from fluido.gateway.wire.upstream import Translator, Upstream, loaded, to_upstream
 
 __all__ = [
     "CHANGED_HEADER",
@@ -32,10 +32,11 @@ __all__ = [
     "Upstream",
     "api_of",
     "conflicts",
-    "end_of",
     "header_of",
     "is_same_model",
+    "loaded",
     "parse",
+    "reader_of",
     "refusal",
     "shape_of",
     "to_upstream",

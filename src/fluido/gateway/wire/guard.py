@@ -90,7 +90,7 @@ def wishes(asked: Asked) -> dict[str, object]:
 def conflicts(asked: Asked, profile: Profile) -> tuple[str, ...]:
     """The wishes that a loaded model does not fulfil: each would have loaded it again. Empty: none."""
     return tuple(
-        f"{name} {_shown(value)}->{_shown(profile.runner.get(name))}"
+        f"{name} {shown(value)}->{shown(profile.runner.get(name))}"
         for name, value in sorted(wishes(asked).items())
         if profile.runner.get(name) != value
     )
@@ -105,7 +105,7 @@ def guarded(asked: Asked, profile: Profile) -> tuple[bytes, tuple[str, ...]]:
         options = Members(asked.fields.bytes_of("options") if asked.options else b"{}", where="options")
         inner = Patch(options)
         for name, before, after in _runner_changes(asked, profile):
-            changed.append(f"{name} {_shown(before)}->{_shown(after)}")
+            changed.append(f"{name} {shown(before)}->{shown(after)}")
             if after is None:
                 inner.remove(name)
             else:
@@ -116,7 +116,7 @@ def guarded(asked: Asked, profile: Profile) -> tuple[bytes, tuple[str, ...]]:
         if inner:
             patch.set("options", inner.apply())
         _field(asked.fields, patch, changed, "shift", profile.shift)
-        if not asked.is_unload and not _is_same_duration(asked.keep_alive, profile.keep_alive):
+        if not asked.is_unload and not is_same_duration(asked.keep_alive, profile.keep_alive):
             _field(asked.fields, patch, changed, "keep_alive", profile.keep_alive)
     return patch.apply(), tuple(changed)
 
@@ -169,7 +169,7 @@ def _runner_changes(asked: Asked, profile: Profile) -> Iterator[tuple[str, Any, 
 def _bound(asked: Asked, profile: Profile, inner: Patch, changed: list[str]) -> None:
     if profile.most_tokens is not None and asked.most_tokens is None:
         inner.set("num_predict", encoded(profile.most_tokens))
-        changed.append(f"num_predict {_shown(asked.options.get('num_predict'))}->{profile.most_tokens}")
+        changed.append(f"num_predict {shown(asked.options.get('num_predict'))}->{profile.most_tokens}")
 
 
 def _told_of_length(asked: Asked, profile: Profile, patch: Patch, changed: list[str]) -> None:
@@ -187,19 +187,21 @@ def _field(members: Members, patch: Patch, changed: list[str], name: str, value:
         patch.remove(name)
     else:
         patch.set(name, encoded(value))
-    changed.append(f"{name} {_shown(before)}->{_shown(value)}")
+    changed.append(f"{name} {shown(before)}->{shown(value)}")
 
 
-def _is_same_duration(one: str | float | None, other: str | float | None) -> bool:
+def is_same_duration(one: str | float | None, other: str | float | None) -> bool:
+    """Whether two keep_alive are the same time. Raises BadRequest where the first is no duration."""
     if one is None or other is None:
         return one is other
     seconds = seconds_of(one)
     if seconds is None:
-        raise BadRequest(f'keep_alive {_shown(one)} is no duration: say "5m", or seconds', field="keep_alive")
+        raise BadRequest(f'keep_alive {shown(one)} is no duration: say "5m", or seconds', field="keep_alive")
     return seconds == seconds_of(other)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as the header tells it: short, and "unset" where it was left out."""
     if value is None:
         return "unset"
     if isinstance(value, bool):

@@ -6,6 +6,7 @@ count or an end are parsed.
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -28,49 +29,49 @@ _FIRST_OLLAMA = re.compile(
     rb'"(?:content|response|thinking)"\s*:\s*"[^"]|"tool_calls"\s*:\s*\[\s*\{|"done"\s*:\s*true'
 )
 _FIRST_OPENAI = re.compile(
-    rb'"(?:content|text|reasoning|reasoning_content|arguments|refusal)"\s*:\s*"[^"]'
+    rb'"(?:content|text|reasoning|reasoning_content|arguments|refusal|delta|thinking)"\s*:\s*"[^"]'
     rb'|"tool_calls"\s*:\s*\[\s*\{|"finish_reason"\s*:\s*"|\[DONE\]'
 )
 _OF_INTEREST_OLLAMA = re.compile(rb'"done"\s*:\s*true|"error"')
 _OF_INTEREST_OPENAI = re.compile(
-    rb'"usage"\s*:\s*\{|"timings"\s*:\s*\{|"finish_reason"\s*:\s*"|"error"|\[DONE\]|^error:', re.MULTILINE
+    rb'"usage"\s*:\s*\{|"timings"\s*:\s*\{|"finish_reason"\s*:\s*"|"error"|\[DONE\]|^error:|"stop"\s*:\s*true'
+    rb'|"(?:response\.(?:completed|incomplete|failed)|message_stop)"',
+    re.MULTILINE,
 )
+# The last events of /v1/responses and /v1/messages, which send no [DONE].
+_LAST = frozenset({"response.completed", "response.incomplete", "message_stop"})
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How an answer ended, by the engine's own figures (seconds, tokens; 0 where it told none).
-
-    `error` is the engine's text where it ended with one. `cached_tokens` is None where it does not tell.
-    """
+    """How an answer ended, by the engine's own figures (tokens, seconds); None where it tells none."""
 
     finish_reason: str = ""
-    prompt_tokens: int = 0
+    prompt_tokens: int | None = None
     cached_tokens: int | None = None
-    output_tokens: int = 0
-    load_s: float = 0.0
-    prefill_s: float = 0.0
-    decode_s: float = 0.0
-    total_s: float = 0.0
+    output_tokens: int | None = None
+    load_s: float | None = None
+    prefill_s: float | None = None
+    decode_s: float | None = None
+    total_s: float | None = None
     slot: int | None = None
-    error: str = ""
 
 
 class StreamShape(ABC):
     """One stream on its way to a client.
 
-    `is_first_token` and `end` get every piece, in order, cut anywhere. `is_complete`: the engine may close
-    now without having broken off.
+    `is_first_token` and `end` get every piece, in order, cut anywhere. `error` is what the engine said in the
+    stream in place of an end.
     """
 
-    __slots__ = ("_rest", "_tail", "is_complete")
+    __slots__ = ("_rest", "_tail", "error")
     content_type: bytes
     _first: re.Pattern[bytes]
 
     def __init__(self) -> None:
         self._rest = b""
         self._tail = b""
-        self.is_complete = False
+        self.error = ""
 
     @abstractmethod
     def heartbeat(self) -> bytes | None:
@@ -105,9 +106,13 @@ class StreamShape(ABC):
         return self._look(lines)
 
     def closed(self) -> Ended | None:
-        """The engine closed: what a last line without a line end still says."""
+        """The engine closed: the end, if a last line without a line end still says it."""
         rest, self._rest = self._rest, b""
         return self._look(rest + b"\n") if rest else None
+
+    @abstractmethod
+    def whole(self, body: bytes) -> Ended | None:
+        """How a plain (not streamed) answer ended; None where it is an error."""
 
     @property
     def is_between_lines(self) -> bool:
@@ -122,18 +127,18 @@ class Ndjson(StreamShape):
     content_type = b"application/x-ndjson"
     _first = _FIRST_OLLAMA
 
-    def __init__(self, asked: Asked, created_at: str) -> None:
+    def __init__(self, beat: bytes | None = None) -> None:
         super().__init__()
-        said: dict[str, Any] = {"message": {"role": "assistant", "content": ""}}
-        if asked.route is Route.GENERATE:
-            said = {"response": ""}
-        self._beat = encoded({"model": asked.model, "created_at": created_at, **said, "done": False}) + b"\n"
-        if asked.route not in {Route.CHAT, Route.GENERATE}:
-            self._beat = b""
+        self._beat = beat
 
     def heartbeat(self) -> bytes | None:
         """An empty piece of the answer."""
-        return self._beat or None
+        return self._beat
+
+    def whole(self, body: bytes) -> Ended | None:
+        """See `StreamShape`."""
+        chunk = object_in(body)
+        return None if chunk.get("error") else ollama_end(chunk)
 
     def broken(self, message: str, code: str = "stream_broken") -> bytes:
         """A line with the error; a half line before it is closed, and is an error by itself."""
@@ -147,9 +152,9 @@ class Ndjson(StreamShape):
             if _OF_INTEREST_OLLAMA.search(line) is not None:
                 chunk = object_in(line)
                 if chunk.get("error"):
-                    return Ended(finish_reason="error", error=text_of(chunk))
+                    self.error = text_of(chunk)
+                    return None
                 if chunk.get("done") is True:
-                    self.is_complete = True
                     return ollama_end(chunk)
         return None
 
@@ -157,15 +162,16 @@ class Ndjson(StreamShape):
 class Sse(StreamShape):
     """OpenAI: server-sent events."""
 
-    __slots__ = ("_ended", "_finish", "_usage")
+    __slots__ = ("_finish", "_is_over", "_messages", "_told")
     content_type = b"text/event-stream"
     _first = _FIRST_OPENAI
 
-    def __init__(self) -> None:
+    def __init__(self, *, messages: bool = False) -> None:
         super().__init__()
+        self._messages = messages  # Anthropic's, whose clients know an error by the event's name
         self._finish = ""
-        self._usage: dict[str, object] = {}
-        self._ended = False
+        self._told: dict[str, object] = {}
+        self._is_over = False
 
     def heartbeat(self) -> bytes | None:
         """A comment."""
@@ -174,7 +180,15 @@ class Sse(StreamShape):
     def broken(self, message: str, code: str = "stream_broken") -> bytes:
         """An event with the error, and no [DONE] after it."""
         event = b"data: " + error_body(Api.OPENAI, Said(502, message, code)) + b"\n\n"
+        if self._messages:
+            error = {"type": "error", "error": {"type": "api_error", "message": message}}
+            event = b"event: error\ndata: " + encoded(error) + b"\n\n"
         return event if self.is_between_lines else b"\n\n" + event
+
+    def whole(self, body: bytes) -> Ended | None:
+        """See `StreamShape`."""
+        chunk = object_in(body)
+        return None if chunk.get("error") else openai_end(chunk)
 
     def _look(self, lines: bytes) -> Ended | None:
         if _OF_INTEREST_OPENAI.search(lines) is None:
@@ -185,44 +199,57 @@ class Sse(StreamShape):
             name, _, data = line.partition(b":")
             data = data.strip()
             if name == b"error":
-                return self._failed(text_of(object_in(data)) or data.decode("utf-8", "replace"))
+                self.error = text_of(object_in(data)) or data.decode("utf-8", "replace")
+                return None
             if data == b"[DONE]":
                 return self._done()
             chunk = object_in(data)
             if chunk.get("error"):
-                return self._failed(text_of(chunk))
+                self.error = text_of(chunk) or "the engine sent an error without words"
+                return None
             self._count(chunk)
+            if chunk.get("type") in _LAST:
+                return self._done()
         return None
 
     def _count(self, chunk: dict[str, object]) -> None:
-        for name in ("usage", "timings"):
-            if told := mapping(chunk.get(name)):
-                self._usage[name] = told
+        for holder in (chunk, mapping(chunk.get("response")), mapping(chunk.get("message"))):
+            for name in ("usage", "timings"):
+                if told := mapping(holder.get(name)):
+                    self._told[name] = {**mapping(self._told.get(name)), **told}
         if "id_slot" in chunk:
-            self._usage["id_slot"] = chunk["id_slot"]
-        choices = chunk.get("choices")
-        for choice in choices if isinstance(choices, list) else ():
-            if reason := text(mapping(choice).get("finish_reason")):
-                self._finish = reason
-                self.is_complete = True
+            self._told["id_slot"] = chunk["id_slot"]
+        self._finish = finish_of(chunk) or self._finish
+        if chunk.get("stop") is True:  # llama.cpp's own streams
+            prompt, output = chunk.get("tokens_evaluated"), chunk.get("tokens_predicted")
+            self._told.setdefault("usage", {"prompt_tokens": prompt, "completion_tokens": output})
+            self._finish = "length" if chunk.get("stop_type") == "limit" else "stop"
 
     def closed(self) -> Ended | None:
-        """Servers that send no [DONE] have said how it ended in their last event."""
-        ended = super().closed()
-        return ended or (self._done() if self.is_complete and not self._ended else None)
+        """See `StreamShape`. Servers that send no [DONE] have told their reason before."""
+        return super().closed() or (self._done() if self._finish and not self._is_over else None)
 
     def _done(self) -> Ended:
-        self._ended = self.is_complete = True
-        return openai_end(self._usage, self._finish)
-
-    def _failed(self, why: str) -> Ended:
-        self._ended = True
-        return Ended(finish_reason="error", error=why or "the engine sent an error without words")
+        self._is_over = True
+        return openai_end(self._told, self._finish)
 
 
 def shape_of(asked: Asked, now_s: float) -> StreamShape:
-    """The shape of the stream that a client gets; `now_s` is Unix time."""
-    return Sse() if asked.api is Api.OPENAI else Ndjson(asked, rfc3339(now_s))
+    """The stream that a client gets; `now_s` is Unix time."""
+    if asked.api is Api.OPENAI:
+        return Sse(messages=asked.path.startswith("/v1/messages"))
+    if asked.route not in {Route.CHAT, Route.GENERATE}:
+        return Ndjson()
+    said: dict[str, Any] = {"response": ""}
+    if asked.route is Route.CHAT:
+        said = {"message": {"role": "assistant", "content": ""}}
+    beat = {"model": asked.model, "created_at": rfc3339(now_s), **said, "done": False}
+    return Ndjson(encoded(beat) + b"\n")
+
+
+def reader_of(api: Api) -> StreamShape:
+    """The stream that an engine of `api` sends, to be looked at."""
+    return Sse() if api is Api.OPENAI else Ndjson()
 
 
 def rfc3339(now_s: float) -> str:
@@ -238,52 +265,57 @@ def object_in(line: bytes) -> dict[str, object]:
         return {}
 
 
-def ollama_end(chunk: dict[str, object]) -> Ended:
-    """The figures of Ollama's last line, or of its whole answer."""
+def ollama_end(chunk: Mapping[str, object]) -> Ended:
+    """The figures of Ollama's last line, or of its whole answer; it leaves out what is 0."""
     return Ended(
         finish_reason=text(chunk.get("done_reason")) or "stop",
-        prompt_tokens=int(number(chunk.get("prompt_eval_count"))),
-        output_tokens=int(number(chunk.get("eval_count"))),
-        load_s=number(chunk.get("load_duration")) * NANO,
-        prefill_s=number(chunk.get("prompt_eval_duration")) * NANO,
-        decode_s=number(chunk.get("eval_duration")) * NANO,
-        total_s=number(chunk.get("total_duration")) * NANO,
+        prompt_tokens=_count(chunk, "prompt_eval_count"),
+        output_tokens=_count(chunk, "eval_count"),
+        load_s=_seconds(chunk, "load_duration", NANO),
+        prefill_s=_seconds(chunk, "prompt_eval_duration", NANO),
+        decode_s=_seconds(chunk, "eval_duration", NANO),
+        total_s=_seconds(chunk, "total_duration", NANO),
     )
 
 
-def openai_end(chunk: dict[str, object], finish_reason: str = "") -> Ended:
-    """The figures of OpenAI's `usage`, and of llama.cpp's `timings` where they are."""
+def openai_end(chunk: Mapping[str, object], finish_reason: str = "") -> Ended:
+    """The figures of `usage` (in OpenAI's or Anthropic's names), and of llama.cpp's `timings`."""
     usage, timings = mapping(chunk.get("usage")), mapping(chunk.get("timings"))
-    cached = mapping(usage.get("prompt_tokens_details")).get("cached_tokens")
-    prompt, output = int(number(usage.get("prompt_tokens"))), int(number(usage.get("completion_tokens")))
+    cached = _count(mapping(usage.get("prompt_tokens_details")), "cached_tokens")
+    prompt = _count(usage, "prompt_tokens", "input_tokens")
+    output = _count(usage, "completion_tokens", "output_tokens")
     if timings:
-        cached = timings.get("cache_n", cached)
-        prompt = prompt or int(number(timings.get("prompt_n")) + number(cached))
-        output = output or int(number(timings.get("predicted_n")))
-    slot = chunk.get("id_slot")
+        cached = _count(timings, "cache_n") if "cache_n" in timings else cached
+        prompt = prompt or int(number(timings.get("prompt_n"))) + (cached or 0)
+        output = output or _count(timings, "predicted_n")
     return Ended(
-        finish_reason=finish_reason or finish_of(chunk),
+        finish_reason=finish_reason or finish_of(chunk) or "stop",
         prompt_tokens=prompt,
-        cached_tokens=int(cached) if isinstance(cached, int) else None,
+        cached_tokens=cached,
         output_tokens=output,
-        prefill_s=number(timings.get("prompt_ms")) * MILLI,
-        decode_s=number(timings.get("predicted_ms")) * MILLI,
-        slot=slot if isinstance(slot, int) else None,
+        prefill_s=_seconds(timings, "prompt_ms", MILLI),
+        decode_s=_seconds(timings, "predicted_ms", MILLI),
+        slot=_count(chunk, "id_slot"),
     )
 
 
-def finish_of(chunk: dict[str, object]) -> str:
-    """The finish reason of a whole answer."""
+def finish_of(chunk: Mapping[str, object]) -> str:
+    """The finish reason of a chunk or of a whole answer; empty where it says none."""
     choices = chunk.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if reason := text(mapping(choice).get("finish_reason")):
             return reason
-    return "stop"
+    return ""
 
 
-def end_of(api: Api, body: bytes) -> Ended:
-    """The figures of a plain (not streamed) answer in the words of `api`."""
-    chunk = object_in(body)
-    if chunk.get("error"):
-        return Ended(finish_reason="error", error=text_of(chunk))
-    return ollama_end(chunk) if api is Api.OLLAMA else openai_end(chunk)
+def _count(holder: Mapping[str, object], *names: str) -> int | None:
+    for name in names:
+        value = holder.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    return None
+
+
+def _seconds(holder: Mapping[str, object], name: str, unit: float) -> float | None:
+    value = holder.get(name)
+    return number(value) * unit if value is not None else None

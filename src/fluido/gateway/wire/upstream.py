@@ -1,17 +1,23 @@
 """The request that goes to an engine: the client's own bytes with a patch, or a translation of them."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from fluido.gateway.wire.asked import Asked
+from fluido.gateway.wire import from_ollama, from_openai, to_ollama, to_openai
+from fluido.gateway.wire.asked import INFERENCE, Asked
 from fluido.gateway.wire.bad_request import BadRequest
 from fluido.gateway.wire.guard import Profile, guarded, renamed
 from fluido.gateway.wire.routes import Api, Route
+from fluido.gateway.wire.shape import rfc3339
 from fluido.gateway.wire.spans import encoded
 
 
 class Translator(Protocol):
     """Turns an engine's answer into the client's API. One for each answer."""
+
+    @property
+    def media(self) -> bytes:
+        """The media type of the stream that comes out."""
 
     def feed(self, data: bytes) -> bytes:
         """A piece of the stream, cut anywhere; what it completes."""
@@ -34,11 +40,48 @@ class Upstream:
     method: str = "POST"
 
 
-def to_upstream(asked: Asked, engine_api: Api, profile: Profile) -> Upstream:
-    """`asked` as an engine of `engine_api` takes it. Raises BadRequest for a field that cannot be carried."""
+def to_upstream(
+    asked: Asked, engine_api: Api, profile: Profile, *, now_s: float = 0.0, ident: str = ""
+) -> Upstream:
+    """`asked` as an engine of `engine_api` takes it. Raises BadRequest for a field that cannot be carried.
+
+    `now_s` is Unix time and `ident` a name of this answer, for what a translated answer has to say of itself.
+    """
     if asked.api is engine_api:
         return _same(asked, profile)
-    raise BadRequest(f"{asked.path} cannot be translated for this engine yet")
+    if asked.route not in INFERENCE:
+        raise BadRequest(
+            f"{asked.path} needs an engine that has it, and this one speaks the other API", status=404
+        )
+    ident = ident or f"{asked.chain[-1] if asked.chain else 0:016x}"
+    if engine_api is Api.OLLAMA:
+        path, body, changed = to_ollama.request(asked, profile)
+        return Upstream(path, body, _of_ollama(asked, ident, now_s), changed)
+    path, body, changed = to_openai.request(asked, profile)
+    return Upstream(path, body, _of_openai(asked, path, now_s), changed)
+
+
+def loaded(asked: Asked, now_s: float) -> bytes:
+    """What an Ollama says to a request that only loads (or unloads) a model, where none has to be."""
+    said: dict[str, Any] = {"response": ""}
+    if asked.route is Route.CHAT:
+        said = {"message": {"role": "assistant", "content": ""}}
+    reason = "unload" if asked.is_unload else "load"
+    made = {"model": asked.model, "created_at": rfc3339(now_s), **said, "done": True, "done_reason": reason}
+    return encoded(made) + (b"\n" if asked.is_stream else b"")
+
+
+def _of_ollama(asked: Asked, ident: str, now_s: float) -> Translator:
+    if asked.route is Route.EMBED:
+        return from_ollama.Embedding(asked)
+    kind = from_ollama.Chat if asked.route is Route.CHAT else from_ollama.Completion
+    return kind(asked, ident, now_s)
+
+
+def _of_openai(asked: Asked, path: str, now_s: float) -> Translator:
+    if asked.route is Route.EMBED:
+        return from_openai.Vectors(asked)
+    return from_openai.Answer(asked, path, now_s)
 
 
 def _same(asked: Asked, profile: Profile) -> Upstream:
@@ -61,7 +104,7 @@ def _same(asked: Asked, profile: Profile) -> Upstream:
 class WithoutUsage:
     """Takes the counts out of a stream whose client did not ask for them: the event without choices."""
 
-    __slots__ = ("_rest",)
+    media = b"text/event-stream"
 
     def __init__(self) -> None:
         self._rest = b""
