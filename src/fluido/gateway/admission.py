@@ -26,7 +26,7 @@ CHECK_S = 1.0
 
 
 class Admission:
-    """The queues of all engines of a directory. `wait_s` bounds how long a dead engine is waited for."""
+    """The queues of all engines of a directory. `is_open`: everybody is let in at once, and only counted."""
 
     def __init__(
         self,
@@ -35,12 +35,14 @@ class Admission:
         wishes: Wishes = Wishes.RESIDENT,
         most_context_tokens: int | None = None,
         max_waiting: int = 2000,
+        is_open: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._directory = directory
         self._wishes = wishes
         self._most_context_tokens = most_context_tokens
         self._max_waiting = max_waiting
+        self._is_open = is_open
         self._clock = clock
         self._flows: dict[tuple[str, str], Flow] = {}
         self._opening: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -94,10 +96,10 @@ class Admission:
             llm = OpenAIEngine(
                 engine.url, name=engine.name, model=model, slots=engine.slots, headers=engine.headers
             )
-        return Flow(engine, llm, model, max_waiting=self._max_waiting)
+        return Flow(engine, llm, model, max_waiting=self._max_waiting, is_open=self._is_open)
 
     def _place_in_turns(self, engine: Engine, flow: Flow) -> None:
-        if flow.turns is not None or flow.facts is None or not flow.facts.loads:
+        if self._is_open or flow.turns is not None or flow.facts is None or not flow.facts.loads:
             return
         flow.turns = self._turns.setdefault(engine.url, Turns(lambda: self._resident(engine)))
         if flow.loader.resident(flow.named):

@@ -5,31 +5,38 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from fluido.errors import EngineUnavailable, FluidoError, WaitTimeout
-from fluido.gateway.failures import failure, told_error
+from fluido.errors import EngineUnavailable, WaitTimeout
+from fluido.gateway.failures import failure
 from fluido.gateway.flow import Permit
 from fluido.gateway.outlet import Outlet
 from fluido.gateway.relay import SLOW_READER_S, Relay, Throttle, is_page
-from fluido.gateway.shapes import Ended, Shape, Translator
 from fluido.gateway.upstream import EnginePool
+from fluido.gateway.wire import Api, Ended, StreamShape, Translator, end_of
+from fluido.gateway.wire.spans import encoded
 from fluido.llm import Timings
 from fluido.llm.errors import StreamBroken
 from fluido.llm.silence import Patience, SilenceWatch
 
 SAID_CHARS = 200
+# The figures of an answer in one piece are read up to here: vectors have none.
+LOOKED_AT_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What goes to the engine. `shape` looks at its reply: a stream, or (`is_stream` off) one piece."""
+    """What goes to the engine, which speaks `api`. `shape` looks at its stream, None: one piece comes back.
 
+    `translator` makes the client's words of it, of the type `media` where that is another.
+    """
+
+    api: Api
     method: str
     path: str
     headers: Iterable[tuple[bytes, bytes]]
     body: bytes
-    shape: Shape
-    is_stream: bool
+    shape: StreamShape | None
     translator: Translator | None = None
+    media: bytes = b""
 
 
 class Attempt:
@@ -74,11 +81,11 @@ class Attempt:
             first_s=self._patience.for_first_token(seat.order.first_token_s),
             moves_on=moves_on,
         )
-        shape = self._sent.shape if self._sent.is_stream else None
         relay = self.relay = Relay(
             self._outlet,
-            shape,
+            self._sent.shape,
             translator=self._sent.translator,
+            media=self._sent.media,
             heard=watch.heard,
             on_first=first,
             clock=self._clock,
@@ -121,53 +128,46 @@ class Attempt:
             raise EngineUnavailable(f"{name} answers with a page for people: is it an engine's address?")
         if relay.status != 200:
             raise failure(name, model, relay.status, relay.headers, relay.body)
-        if not self._sent.is_stream:
-            return self._timings(self._whole(relay), relay, sent_s)
-        if relay.ended is None:
-            raise self._unended(relay)
-        return self._timings(relay.ended, relay, sent_s)
+        ended = self._whole(relay) if self._sent.shape is None else relay.ended
+        if ended is None and self._sent.shape is not None:
+            raise StreamBroken(f"{name} ended the stream without an end")
+        if ended is not None and ended.error:
+            if relay.first_s is not None:
+                raise StreamBroken(f"{name} broke off: {ended.error[:SAID_CHARS]}", told=True)
+            raise failure(name, model, 500, relay.headers, encoded({"error": ended.error}))
+        return self._timings(ended, relay, sent_s)
 
     def _whole(self, relay: Relay) -> Ended | None:
         if relay.was_passed_on:
             return None
-        body = relay.body.rstrip()
-        if b"content-length" not in relay.headers and not body.endswith((b"}", b"]")):
+        body = relay.body
+        if b"content-length" not in relay.headers and not body.rstrip().endswith((b"}", b"]")):
             raise StreamBroken(f"{self._permit.flow.name} broke off in the middle of its answer")
-        if error := told_error(body[:4096]) if body.startswith(b'{"error"') else b"":
-            raise failure(self._permit.flow.name, self._permit.flow.model, 500, relay.headers, error)
-        return self._sent.shape.end(relay.body)
-
-    def _unended(self, relay: Relay) -> FluidoError:
-        name, model = self._permit.flow.name, self._permit.flow.model
-        if relay.first_s is None and (error := told_error(relay.body)):
-            return failure(name, model, 500, relay.headers, error)
-        if error := told_error(relay.last):
-            said = error[:SAID_CHARS].decode(errors="replace")
-            return StreamBroken(f"{name} broke off: {said}", told=True)
-        return StreamBroken(f"{name} ended the stream without an end")
+        return end_of(self._sent.api, body) if len(body) <= LOOKED_AT_BYTES else None
 
     def _timings(self, ended: Ended | None, relay: Relay, sent_s: float) -> Timings:
+        """By the engine's own clock where it tells, else by ours: of one piece nobody knows when it began."""
         now_s, seat = self._clock(), self._permit.seat
-        total_s = now_s - sent_s
+        ended, total_s = ended or Ended(), now_s - sent_s
         first_s = (relay.first_s or now_s) - sent_s
-        load_s = (ended and ended.load_s) or 0.0
-        told = ended is not None and ended.prefill_s is not None and ended.decode_s is not None
-        prefill_s, decode_s = first_s, total_s - first_s
-        if ended is not None and ended.prefill_s is not None and ended.decode_s is not None:
-            prefill_s, decode_s = ended.prefill_s, ended.decode_s
-        elif not self._sent.is_stream:
-            prefill_s = decode_s = 0.0  # of one piece nobody knows when it began
+        tells = ended.prefill_s > 0 or ended.decode_s > 0
+        is_stream = self._sent.shape is not None
+        queue_s = 0.0
+        if tells and ended.total_s > 0:
+            queue_s = max(0.0, ended.total_s - ended.load_s - ended.prefill_s - ended.decode_s)
+        elif tells and is_stream:
+            queue_s = max(0.0, first_s - ended.prefill_s)
         return Timings(
-            queue_s=max(0.0, first_s - load_s - prefill_s) if told and self._sent.is_stream else 0.0,
-            load_s=load_s,
-            prefill_s=prefill_s,
-            decode_s=decode_s,
+            queue_s=queue_s,
+            load_s=ended.load_s,
+            prefill_s=ended.prefill_s if tells else first_s if is_stream else 0.0,
+            decode_s=ended.decode_s if tells else total_s - first_s if is_stream else 0.0,
             ttft_s=first_s,
             total_s=total_s,
-            prompt_tokens=(ended and ended.prompt_tokens) or 0,
-            cached_tokens=ended.cached_tokens if ended is not None else None,
-            output_tokens=(ended and ended.output_tokens) or 0,
-            finish_reason=(ended and ended.finish_reason) or "stop",
+            prompt_tokens=ended.prompt_tokens,
+            cached_tokens=ended.cached_tokens,
+            output_tokens=ended.output_tokens,
+            finish_reason=ended.finish_reason or "stop",
             slot=seat.place.slot if seat.place.slot >= 0 else None,
             engine=self._permit.flow.name,
             model=self._permit.flow.model,

@@ -3,8 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from fluido.errors import EngineUnavailable, FluidoError
@@ -13,6 +13,7 @@ from fluido.gateway.attempt import Attempt, Sent
 from fluido.gateway.flow import Permit, Wanted
 from fluido.gateway.outlet import Outlet, passed_on
 from fluido.gateway.relay import Relay
+from fluido.gateway.seen import Outcome
 from fluido.gateway.upstream import EnginePool
 from fluido.llm import Timings
 from fluido.llm.errors import (
@@ -46,11 +47,13 @@ class Told:
     client: str = ""
     engine: str = ""
     lane: str = ""
-    outcome: str = "waiting"
+    outcome: Outcome = "left"
     status: int = 0
     queue_s: float = 0.0
     retries: int = 0
     timings: Timings | None = None
+    kept: Mapping[str, object] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     error: str = ""
 
 
@@ -108,7 +111,7 @@ class Call:
         told.engine, told.queue_s = permit.flow.name, self._clock() - came_s
         try:
             sent = self._compose(permit)
-            self._translates = sent.translator is not None
+            self._translates = bool(sent.media)
             self._asked += 1
             attempt = Attempt(
                 sent,
@@ -140,8 +143,9 @@ class Call:
             outlet.end()
             return
         if sent.translator is not None:
-            body = sent.translator.feed(relay.body)
-            outlet.whole(200, [(b"content-type", sent.translator.media)], body)
+            body = sent.translator.whole(relay.body)
+            headers = [(b"content-type", b"application/json")] if sent.media else passed_on(relay.headers)
+            outlet.whole(200, headers, body)
         else:
             outlet.whole(relay.status, passed_on(relay.headers), relay.body)
 

@@ -62,22 +62,10 @@ def failure(  # noqa: PLR0911  (a table)
 
 
 def _reply(body: bytes) -> object:
-    """The JSON of an error, whole or in the first line or event of a stream."""
-    for piece in (body, body.strip().partition(b"\n")[0].removeprefix(b"data:").removeprefix(b"error:")):
-        try:
-            return json.loads(piece)
-        except ValueError:
-            continue
-    return None
-
-
-def told_error(held: bytes) -> bytes:
-    """The error that a stream said before its first token; empty where it said none."""
-    for line in held.splitlines():
-        text = line.strip().removeprefix(b"data:").removeprefix(b"error:").strip()
-        if text.startswith(b"{") and b'"error"' in text:
-            return text
-    return b""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
 
 
 def _retry_s(headers: Mapping[bytes, bytes]) -> float:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from fluido.errors import LimitReached
 from fluido.gateway.discovery import Engine
 from fluido.gateway.turns import Turns
+from fluido.gateway.wire import KeepAlive
 from fluido.llm import Kind
 from fluido.llm.call import Lane
 from fluido.llm.engine import Engine as LlmEngine
@@ -71,14 +72,18 @@ class Permit:
 
 
 class Flow(Station):
-    """One model of one engine, with its queue and what calls of it cost."""
+    """One model of one engine, with its queue and what calls of it cost. `is_open`: nobody ever waits."""
 
-    def __init__(self, engine: Engine, llm: LlmEngine, model: str, *, max_waiting: int) -> None:
+    def __init__(
+        self, engine: Engine, llm: LlmEngine, model: str, *, max_waiting: int, is_open: bool = False
+    ) -> None:
         super().__init__(llm, model=model, max_waiting=max_waiting)
+        self._is_open = is_open
         self.where = engine
         self.turns: Turns | None = None
         self.checked_s = -math.inf
         self.token_scale = Ratio()
+        self.keep_alive = KeepAlive()
         self._deadlines: Counter[float] = Counter()
         self._waiting_of: Counter[str] = Counter()
 
@@ -139,6 +144,9 @@ class Flow(Station):
             tokens=prompt + int(output),
             deadline_s=wanted.deadline_s,
         )
+
+    def _has_room(self, cost_s: float, tokens: int = 0, reserved: int = 0) -> bool:
+        return self._is_open or super()._has_room(cost_s, tokens, reserved)
 
     async def seat(self, wanted: Wanted, order: Order) -> Seat:
         """Wait in line; see `Station.admit`. One client may fill no more than his part of the line."""

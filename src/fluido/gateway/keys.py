@@ -42,6 +42,7 @@ class Unauthorized(FluidoError):
     def __init__(self, message: str, *, is_known: bool = False) -> None:
         super().__init__(message)
         self.is_known = is_known
+        self.http_status = 403 if is_known else 401
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,9 @@ from fluido.gateway.discovery import Engine
 OLLAMA_VERSION = "0.20.0"
 
 
-def tags(engines: Iterable[Engine], aliases: Mapping[str, str]) -> dict[str, object]:
+def tags(
+    engines: Iterable[Engine], aliases: Mapping[str, str], *, may_use: Callable[[str], bool]
+) -> dict[str, object]:
     """/api/tags: every model once, with the digest that most engines have for it; then the aliases."""
     engines = tuple(engines)
     entries: dict[str, dict[str, Any]] = {}
@@ -21,7 +23,7 @@ def tags(engines: Iterable[Engine], aliases: Mapping[str, str]) -> dict[str, obj
     for alias, model in aliases.items():
         if model in entries and alias not in entries:
             entries[alias] = {**entries[model], "name": alias, "model": alias}
-    return {"models": list(entries.values())}
+    return {"models": [entry for name, entry in entries.items() if may_use(name)]}
 
 
 def _models(engines: tuple[Engine, ...]) -> list[tuple[str, Engine]]:
@@ -60,6 +62,22 @@ def _tag(name: str, engine: Engine) -> dict[str, Any]:
     }
 
 
+def show(engine: Engine, name: str) -> dict[str, object]:
+    """/api/show for a model that an OpenAI server has: what clients read, as far as it is known.
+
+    Copilot crashes without `model_info`, Continue matches `parameters` line by line.
+    """
+    window = engine.window_of(name)
+    return {
+        "modelfile": "",
+        "parameters": f"num_ctx {window}" if window else "",
+        "template": "",
+        "details": _tag(name, engine)["details"],
+        "model_info": {"general.architecture": "unknown", "unknown.context_length": window},
+        "capabilities": ["completion", "tools"],
+    }
+
+
 def running(engines: Iterable[Engine]) -> dict[str, object]:
     """/api/ps: what is loaded anywhere. One on two engines is told once."""
     entries: dict[str, Mapping[str, object]] = {}
@@ -79,13 +97,15 @@ def _numbers(version: str) -> list[int]:
     return [int(part) if part.isdigit() else 0 for part in version.partition("-")[0].split(".")]
 
 
-def models(engines: Iterable[Engine], aliases: Mapping[str, str]) -> dict[str, object]:
+def models(
+    engines: Iterable[Engine], aliases: Mapping[str, str], *, may_use: Callable[[str], bool]
+) -> dict[str, object]:
     """/v1/models, with the window as vLLM tells it where it is known."""
     entries = {name: _entry(name, engine, name) for name, engine in _models(tuple(engines))}
     for alias, name in aliases.items():
         if name in entries and alias not in entries:
             entries[alias] = {**entries[name], "id": alias}
-    return {"object": "list", "data": list(entries.values())}
+    return {"object": "list", "data": [entry for name, entry in entries.items() if may_use(name)]}
 
 
 def model(engine: Engine, name: str, asked: str) -> dict[str, object]:

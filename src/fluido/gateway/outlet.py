@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from fluido.gateway.http import Answer, Source
-from fluido.gateway.shapes import Shape
+from fluido.gateway.wire import StreamShape
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -32,10 +32,9 @@ class Outlet:
     A stream whose client waits gets its head and a heartbeat every `heartbeat_s`, as far as the API has one.
     """
 
-    def __init__(self, answer: Answer, shape: Shape | None, *, media: bytes, heartbeat_s: float) -> None:
+    def __init__(self, answer: Answer, shape: StreamShape | None, *, heartbeat_s: float) -> None:
         self._answer = answer
         self._shape = shape
-        self._media = media
         self._heartbeat_s = heartbeat_s
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -60,12 +59,12 @@ class Outlet:
             self._timer = self._loop.call_later(self._heartbeat_s, self._beat)
 
     def _beat(self) -> None:
-        beat = self._shape.heartbeat() if self._shape is not None else None
-        if beat is None or self.spoke:
-            self._timer = None
+        self._timer, shape = None, self._shape
+        beat = shape.heartbeat() if shape is not None else None
+        if shape is None or beat is None or self.spoke:
             return
         if not self._answer.started:
-            self._answer.start(200, [(b"content-type", self._media), *self.headers])
+            self._answer.start(200, [(b"content-type", shape.content_type), *self.headers])
         self._answer.write(beat)
         self._timer = self._loop.call_later(self._heartbeat_s, self._beat)
 

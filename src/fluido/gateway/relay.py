@@ -11,15 +11,13 @@ from collections.abc import Callable
 from fluido.errors import FluidoError
 from fluido.gateway.http import Source
 from fluido.gateway.outlet import Outlet, passed_on
-from fluido.gateway.shapes import Ended, Shape, Translator
+from fluido.gateway.wire import Ended, StreamShape, Translator
 from fluido.llm.errors import StreamBroken
 
 # What an engine says before its first token (a role, comments) is held back up to here.
 HOLD_BYTES = 64 * 1024
 # An answer in one piece is complete before it is passed on, up to here.
 WHOLE_BYTES = 4 * 1024 * 1024
-# The end of a stream is looked for in its last bytes.
-TAIL_BYTES = 64 * 1024
 SLOW_READER_S = 30.0
 
 
@@ -53,7 +51,8 @@ class Throttle:
 class Relay:
     """One attempt: a reply of an engine, on its way through an `outlet`.
 
-    `shape` looks at a stream in the engine's words, None for an answer in one piece. After `done`: `status`
+    `shape` looks at a stream in the engine's words, None for an answer in one piece. `media` is the type of
+    what a `translator` makes of it, where that is another. After `done`: `status`
     and `headers` of the reply, `body` where it was not passed on (an error, or an answer in one piece),
     `ended` what a stream said at its end, `first_s` when its first token came. `heard`: for every piece.
     """
@@ -61,9 +60,10 @@ class Relay:
     def __init__(
         self,
         outlet: Outlet,
-        shape: Shape | None,
+        shape: StreamShape | None,
         *,
         translator: Translator | None = None,
+        media: bytes = b"",
         heard: Callable[[], None] | None = None,
         on_first: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
@@ -71,13 +71,13 @@ class Relay:
         self._outlet = outlet
         self._shape = shape
         self._translator = translator
+        self._media = media
         self._on_heard = heard
         self._on_first = on_first
         self._clock = clock
         self._pieces: list[bytes] = []
         self._size = 0
         self._streams = self._passes = False
-        self._last = b""
         self.is_over = False
         """Whether the engine's side is over: nothing is left to be cancelled there."""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -95,11 +95,6 @@ class Relay:
     def is_stream(self) -> bool:
         """Whether the reply is the stream that was asked for."""
         return self._streams
-
-    @property
-    def last(self) -> bytes:
-        """The last piece of a stream."""
-        return self._last
 
     def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
         """See `Sink`."""
@@ -121,9 +116,8 @@ class Relay:
             self._send(data)
         if (ended := shape.end(data)) is not None:
             self.ended = ended
-        self._last = data
 
-    def _before_first(self, data: bytes, shape: Shape) -> None:
+    def _before_first(self, data: bytes, shape: StreamShape) -> None:
         self._pieces.append(data)
         self._size += len(data)
         if not shape.is_first_token(data) and self._size <= HOLD_BYTES:
@@ -139,9 +133,7 @@ class Relay:
         outlet, translator = self._outlet, self._translator
         if translator is not None:
             held = translator.feed(held)
-            outlet.begin(200, [(b"content-type", translator.media)])
-        else:
-            outlet.begin(200, passed_on(self.headers))
+        outlet.begin(200, [(b"content-type", self._media)] if self._media else passed_on(self.headers))
         outlet.speak(held)
 
     def _send(self, data: bytes) -> None:
@@ -169,16 +161,20 @@ class Relay:
     def on_end(self) -> None:
         """See `Sink`."""
         self.is_over = True
-        if self._streams and self.first_s is None and self.ended is not None:
-            self.first_s = self._clock()  # an answer without a word
-            self._pass_on()
+        if self._streams and self._shape is not None:
+            self.ended = self.ended or self._shape.closed()
+            if self.first_s is None and self.ended is not None and not self.ended.error:
+                self.first_s = self._clock()  # an answer without a word
+                self._pass_on()
+            if self._translator is not None and self.first_s is not None:
+                self._outlet.write(self._translator.end())
         if not self.done.done():
             self.done.set_result(None)
 
     def on_lost(self, error: StreamBroken) -> None:
         """See `Sink`."""
         self.is_over = True
-        if self.ended is not None:
+        if self.ended is not None or (self._shape is not None and self._shape.is_complete):
             self.on_end()  # it had said that it was done
         else:
             self.fail(error)
