@@ -11,7 +11,7 @@ from fluido.gateway.flow import Permit
 from fluido.gateway.outlet import Outlet
 from fluido.gateway.relay import SLOW_READER_S, Relay, Throttle, is_page
 from fluido.gateway.upstream import EnginePool
-from fluido.gateway.wire import Api, Ended, StreamShape, Translator, end_of
+from fluido.gateway.wire import Api, Ended, StreamShape, Translator, reader_of
 from fluido.gateway.wire.spans import encoded
 from fluido.llm import Timings
 from fluido.llm.errors import StreamBroken
@@ -129,12 +129,12 @@ class Attempt:
         if relay.status != 200:
             raise failure(name, model, relay.status, relay.headers, relay.body)
         ended = self._whole(relay) if self._sent.shape is None else relay.ended
-        if ended is None and self._sent.shape is not None:
-            raise StreamBroken(f"{name} ended the stream without an end")
-        if ended is not None and ended.error:
+        if (shape := self._sent.shape) is not None and shape.error:
             if relay.first_s is not None:
-                raise StreamBroken(f"{name} broke off: {ended.error[:SAID_CHARS]}", told=True)
-            raise failure(name, model, 500, relay.headers, encoded({"error": ended.error}))
+                raise StreamBroken(f"{name} broke off: {shape.error[:SAID_CHARS]}", told=True)
+            raise failure(name, model, 500, relay.headers, encoded({"error": shape.error}))
+        if ended is None and shape is not None:
+            raise StreamBroken(f"{name} ended the stream without an end")
         return self._timings(ended, relay, sent_s)
 
     def _whole(self, relay: Relay) -> Ended | None:
@@ -143,30 +143,34 @@ class Attempt:
         body = relay.body
         if b"content-length" not in relay.headers and not body.rstrip().endswith((b"}", b"]")):
             raise StreamBroken(f"{self._permit.flow.name} broke off in the middle of its answer")
-        return end_of(self._sent.api, body) if len(body) <= LOOKED_AT_BYTES else None
+        return reader_of(self._sent.api).whole(body) if len(body) <= LOOKED_AT_BYTES else None
 
     def _timings(self, ended: Ended | None, relay: Relay, sent_s: float) -> Timings:
         """By the engine's own clock where it tells, else by ours: of one piece nobody knows when it began."""
         now_s, seat = self._clock(), self._permit.seat
         ended, total_s = ended or Ended(), now_s - sent_s
         first_s = (relay.first_s or now_s) - sent_s
-        tells = ended.prefill_s > 0 or ended.decode_s > 0
-        is_stream = self._sent.shape is not None
+        load_s, prefill_s, decode_s = (
+            each or 0.0 for each in (ended.load_s, ended.prefill_s, ended.decode_s)
+        )
+        tells, is_stream = prefill_s > 0 or decode_s > 0, self._sent.shape is not None
         queue_s = 0.0
-        if tells and ended.total_s > 0:
-            queue_s = max(0.0, ended.total_s - ended.load_s - ended.prefill_s - ended.decode_s)
+        if tells and ended.total_s:
+            queue_s = max(0.0, ended.total_s - load_s - prefill_s - decode_s)
         elif tells and is_stream:
-            queue_s = max(0.0, first_s - ended.prefill_s)
+            queue_s = max(0.0, first_s - prefill_s)
+        elif is_stream:
+            prefill_s, decode_s = first_s, total_s - first_s
         return Timings(
             queue_s=queue_s,
-            load_s=ended.load_s,
-            prefill_s=ended.prefill_s if tells else first_s if is_stream else 0.0,
-            decode_s=ended.decode_s if tells else total_s - first_s if is_stream else 0.0,
+            load_s=load_s,
+            prefill_s=prefill_s,
+            decode_s=decode_s,
             ttft_s=first_s,
             total_s=total_s,
-            prompt_tokens=ended.prompt_tokens,
+            prompt_tokens=ended.prompt_tokens or 0,
             cached_tokens=ended.cached_tokens,
-            output_tokens=ended.output_tokens,
+            output_tokens=ended.output_tokens or 0,
             finish_reason=ended.finish_reason or "stop",
             slot=seat.place.slot if seat.place.slot >= 0 else None,
             engine=self._permit.flow.name,

@@ -1,8 +1,8 @@
 """Inference calls: from what a client asked to its answer, through the queue, in the client's own words."""
 
+import secrets
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from fluido.errors import FluidoError, LimitReached, WaitTimeout
 from fluido.gateway.admission import Admission
@@ -25,6 +25,7 @@ from fluido.gateway.wire import (
     Route,
     conflicts,
     header_of,
+    reader_of,
     refusal,
     shape_of,
     to_upstream,
@@ -169,20 +170,18 @@ class Inference:
         self, asked: Asked, request: Request, permit: Permit, profile: Profile
     ) -> tuple[Sent, tuple[str, ...]]:
         api = Api.OLLAMA if permit.flow.where.api == "ollama" else Api.OPENAI
-        upstream = to_upstream(asked, api, profile)
-        is_other = api is not asked.api
-        theirs = replace(asked, api=api) if is_other else asked
-        shape = shape_of(theirs, time.time()) if asked.is_stream else None
+        upstream = to_upstream(asked, api, profile, now_s=time.time(), ident=secrets.token_hex(12))
         media = b""
-        if is_other:
-            media = shape_of(asked, 0.0).content_type if asked.is_stream else JSON[1]
+        if api is not asked.api:
+            is_stream = asked.is_stream and upstream.translator is not None
+            media = upstream.translator.media if is_stream and upstream.translator else JSON[1]
         sent = Sent(
             api,
             upstream.method,
             upstream.path,
             self._headers(request),
             upstream.body,
-            shape,
+            reader_of(api) if asked.is_stream else None,
             upstream.translator,
             media,
         )

@@ -163,7 +163,7 @@ class Relay:
         self.is_over = True
         if self._streams and self._shape is not None:
             self.ended = self.ended or self._shape.closed()
-            if self.first_s is None and self.ended is not None and not self.ended.error:
+            if self.first_s is None and self.ended is not None and not self._shape.error:
                 self.first_s = self._clock()  # an answer without a word
                 self._pass_on()
             if self._translator is not None and self.first_s is not None:
@@ -174,7 +174,9 @@ class Relay:
     def on_lost(self, error: StreamBroken) -> None:
         """See `Sink`."""
         self.is_over = True
-        if self.ended is not None or (self._shape is not None and self._shape.is_complete):
+        if self.ended is None and self._streams and self._shape is not None:
+            self.ended = self._shape.closed()
+        if self.ended is not None:
             self.on_end()  # it had said that it was done
         else:
             self.fail(error)
