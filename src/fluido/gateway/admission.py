@@ -242,6 +242,11 @@ class Admission:
                 if other.where.url == flow.where.url and other is not flow:
                     other.health.down(error)
 
+    def unloaded(self, flow: Flow) -> None:
+        """Its model was unloaded because a client asked for that."""
+        if flow.turns is not None:
+            flow.turns.lost(flow)
+
     def left(self, permit: Permit) -> None:
         """The client left: give the permit back."""
         self._release(permit)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Self
 
@@ -19,6 +19,7 @@ from fluido.gateway.discovery import Directory, Engine
 from fluido.gateway.http import Answer, Request
 from fluido.gateway.inference import Inference
 from fluido.gateway.keys import Client, Unauthorized
+from fluido.gateway.page import Pages
 from fluido.gateway.passing import pass_through
 from fluido.gateway.seen import Seen
 from fluido.gateway.server import HttpServer
@@ -43,12 +44,11 @@ NOT_SENT = frozenset(
     }
 )  # fmt: skip
 
-Page = Callable[[Request, Answer], Awaitable[None]]
 _log = logging.getLogger("fluido.gateway")
 
 
 class Gateway:
-    """A reverse proxy with a queue. Inert until `open`; `pages` answers paths of its own (a panel)."""
+    """A reverse proxy with a queue, and its own pages. Inert until `open`."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Gateway:
         self.config = config
         self.directory = directory or Directory(config.engines, aliases=config.aliases)
         self.seen = Seen()
-        self.pages: dict[str, Page] = {}
+        self.pages = Pages(config, self.seen, lambda: self.directory.engines, lambda: self.admission.flows)
         self._clock = clock
         self._pools: dict[str, EnginePool] = {}
         # who sees his own name in Via has sent a request to himself
@@ -135,8 +135,8 @@ class Gateway:
                 raise BadRequest(request.why, status=request.error)
             client, path = self.config.keys.who(request.headers, request.path)
             api = api_of(path)
-            if (page := self.pages.get(path)) is not None:
-                await page(request, answer)
+            if (page := self.pages.reply(request.method, path)) is not None:
+                answer.whole(*page)
                 return
             if self._via in request.headers.get(b"via", b""):
                 raise BadRequest(

@@ -13,6 +13,7 @@ from fluido.gateway.flow import Permit, Wanted
 from fluido.gateway.http import Answer, Request
 from fluido.gateway.keys import Client
 from fluido.gateway.outlet import Outlet
+from fluido.gateway.passing import pass_through
 from fluido.gateway.seen import Request as SeenRequest
 from fluido.gateway.seen import Seen, client_name
 from fluido.gateway.upstream import EnginePool
@@ -25,12 +26,14 @@ from fluido.gateway.wire import (
     Route,
     conflicts,
     header_of,
+    loaded,
     reader_of,
     refusal,
     shape_of,
     to_upstream,
     wishes,
 )
+from fluido.gateway.wire.spans import encoded
 from fluido.llm.call import Lane
 from fluido.llm.errors import CallRejected
 from fluido.llm.silence import Patience
@@ -69,6 +72,9 @@ class Inference:
 
     async def serve(self, asked: Asked, request: Request, client: Client, answer: Answer) -> None:
         """The whole way of one call; whatever fails is told in the client's words."""
+        if asked.is_empty:
+            await self._load(asked, request, client, answer)
+            return
         came_s = self._clock()
         shape = shape_of(asked, time.time()) if asked.is_stream else None
         outlet = Outlet(answer, shape, heartbeat_s=self._config.heartbeat_s)
@@ -108,6 +114,23 @@ class Inference:
         finally:
             told.status = STATUS_LEFT if told.outcome == "left" else answer.status
             self._note(asked, request, client, told)
+
+    async def _load(self, asked: Asked, request: Request, client: Client, answer: Answer) -> None:
+        """Ollama is asked to load a model, or to unload it: that is done where nobody else needs it."""
+        permit = await self._admission.permit(self._wanted(asked, request, client, self._clock()))
+        flow = permit.flow
+        is_last = flow.inflight == 1 and not flow.waiting
+        self._admission.left(permit)
+        if asked.is_unload and is_last and flow.where.api == "ollama":
+            body = encoded({"model": flow.model, "keep_alive": 0})
+            await pass_through(
+                self._pool_of(permit), answer, "POST", "/api/generate", headers=[JSON], body=body
+            )
+            self._admission.unloaded(flow)
+            return
+        flow.keep_alive.advise(asked.keep_alive)
+        media = b"application/x-ndjson" if asked.is_stream else JSON[1]
+        answer.whole(200, [(b"content-type", media)], loaded(asked, time.time()))
 
     def _tell(self, asked: Asked, call: Call, outlet: Outlet, answer: Answer, error: FluidoError) -> None:
         """An error before the first word: a reply of its own, or, after a heartbeat, the stream's end."""
@@ -149,6 +172,7 @@ class Inference:
         runner = dict(facts.runner) if facts is not None else {}
         if flow.followed_tokens:
             runner["num_ctx"] = flow.followed_tokens
+        flow.keep_alive.advise(asked.keep_alive)
         profile = Profile(
             model=flow.model,
             runner=runner,

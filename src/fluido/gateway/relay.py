@@ -162,7 +162,7 @@ class Relay:
         """See `Sink`."""
         self.is_over = True
         if self._streams and self._shape is not None:
-            self.ended = self.ended or self._shape.closed()
+            self._look_at_end(self._shape)
             if self.first_s is None and self.ended is not None and not self._shape.error:
                 self.first_s = self._clock()  # an answer without a word
                 self._pass_on()
@@ -174,12 +174,17 @@ class Relay:
     def on_lost(self, error: StreamBroken) -> None:
         """See `Sink`."""
         self.is_over = True
-        if self.ended is None and self._streams and self._shape is not None:
-            self.ended = self._shape.closed()
+        if self._streams and self._shape is not None:
+            self._look_at_end(self._shape)
         if self.ended is not None:
             self.on_end()  # it had said that it was done
         else:
             self.fail(error)
+
+    def _look_at_end(self, shape: StreamShape) -> None:
+        if self.ended is None:
+            self._outlet.is_torn = self._translator is None and not shape.is_between_lines
+            self.ended = shape.closed()
 
     def fail(self, error: FluidoError) -> None:
         """The attempt ends here."""
