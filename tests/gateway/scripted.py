@@ -155,8 +155,7 @@ class ScriptedEngine:
             await self._answer(parsed.asked, wire)
         finally:
             watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
+            await asyncio.wait({watch})
         return wire.keeps and not wire.left.is_set() and not writer.is_closing()
 
     async def _watch(self, reader: asyncio.StreamReader, wire: Wire) -> None:
