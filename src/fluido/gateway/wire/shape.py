@@ -204,8 +204,9 @@ class Sse(StreamShape):
             if data == b"[DONE]":
                 return self._done()
             chunk = object_in(data)
-            if chunk.get("error"):
-                self.error = text_of(chunk) or "the engine sent an error without words"
+            failed = chunk.get("error") or mapping(chunk.get("response")).get("error")
+            if failed:
+                self.error = text_of({"error": failed}) or "the engine sent an error without words"
                 return None
             self._count(chunk)
             if chunk.get("type") in _LAST:

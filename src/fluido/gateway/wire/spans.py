@@ -56,10 +56,10 @@ class Members:
             self._raws[name] = raw
             at = _after_blank(body, end)
             if body[at] != COMMA:
+                if body[at] != CLOSE:
+                    raise _twice(name, where)
                 break
             at += 1
-        if len(self._raws) != len(raws) or body[_after_blank(body, at)] != CLOSE:
-            raise _twice(next(iter(raws.keys() - self._raws.keys()), ""), where)
 
     def __contains__(self, name: str) -> bool:
         return name in self._spans

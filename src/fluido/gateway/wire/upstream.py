@@ -92,7 +92,9 @@ def _same(asked: Asked, profile: Profile) -> Upstream:
         return Upstream(asked.path, body, None, changed, asked.method)
     patch, told = renamed(asked, profile)
     translator = None
-    if profile.wants_usage and asked.is_stream and asked.route in {Route.CHAT, Route.GENERATE}:
+    # llama.cpp tells its counts anyway, in a chunk that its clients read
+    wants_usage = profile.wants_usage and profile.kind != to_openai.LLAMA_CPP
+    if wants_usage and asked.is_stream and asked.route in {Route.CHAT, Route.GENERATE}:
         options = asked.fields.value("stream_options")
         if not (isinstance(options, dict) and options.get("include_usage")):
             given = options if isinstance(options, dict) else {}
