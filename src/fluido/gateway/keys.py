@@ -300,7 +300,7 @@ def _entry(entry: object, path: Path) -> _Key:
     for field, value in entry.items():
         check = _FIELDS.get(field)
         if check is None:
-            raise BadKeys(_unknown(field, name, path))
+            raise BadKeys(_unknown(field, name, path, [each for each in _FIELDS if each not in entry]))
         trouble = check(value)
         if trouble:
             raise BadKeys(f"{field} of the key {name!r} is {trouble}, not {value!r} ({path})")
@@ -327,13 +327,13 @@ def _seconds(expires: object) -> float | None:
     return None
 
 
-def _unknown(field: str, name: str, path: Path) -> str:
+def _unknown(field: str, name: str, path: Path, missing: Iterable[str]) -> str:
     if field in {"key", "secret", "token", "value"}:
         return (
             f"keys are kept as hashes: take {field!r} of {name!r} out of {path} and make the key with "
             f"`fluido gateway key new {name}`"
         )
-    near = get_close_matches(field, list(_FIELDS), n=1)
+    near = get_close_matches(field, list(missing), n=1)
     meant = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(_FIELDS)}"
     return f"a key has no field {field!r} ({name!r} in {path}): {meant}"
 
