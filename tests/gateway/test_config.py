@@ -69,7 +69,7 @@ def test_an_engine_in_one_text() -> None:
         ({"zzz": 1}, "there are: "),
         (
             {"engine": {"url": "gpu:1", "slot": 2}},
-            "there is no setting of an engine 'slot': did you mean 'slots'?",
+            "no setting of an engine 'slot': did you mean 'slots'?",
         ),
         ({"engine": "gpu:1,slots=many"}, "engine.slots is a whole number, not 'many'"),
         ({"engine": "gpu:1,slots=0"}, "slots is at least 1, not 0"),
@@ -111,7 +111,7 @@ def test_a_public_address_with_a_key_is_taken() -> None:
 def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:
     path = tmp_path / "g.toml"
     path.write_text("port = \n")
-    with pytest.raises(BadConfig, match="is not TOML: .*line 1"):
+    with pytest.raises(BadConfig, match=r"is not TOML: .*line 1"):
         settings_of(path)
     with pytest.raises(BadConfig, match="cannot be read: No such file"):
         settings_of(tmp_path / "missing.toml")

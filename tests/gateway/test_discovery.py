@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -94,17 +95,16 @@ async def test_beside_another_engine_llamacpp_is_asked_for_its_own_model_only() 
 
 async def test_other_servers_tell_models_and_windows() -> None:
     vllm, studio, router = VLLM(), LMStudio(), Router()
-    async with running(vllm), running(studio), running(router):
-        async with Directory(at(vllm, studio, router)) as directory:
-            first, second, third = directory.engines
-            assert {e.kind for e in directory.engines} == {"openai"}
-            assert first.slots is None
-            assert [first.window_of(name) for name in first.models] == [
-                m["max_model_len"] for m in vllm.models
-            ]
-            assert second.is_up
-            assert set(third.resident) == {"a"}
-            assert list(third.models) == ["a", "b"]
+    async with running(vllm), running(studio), running(router), AsyncExitStack() as stack:
+        directory = await stack.enter_async_context(Directory(at(vllm, studio, router)))
+        first, second, third = directory.engines
+        assert {e.kind for e in directory.engines} == {"openai"}
+        assert first.slots is None
+        told = [model["max_model_len"] for model in vllm.models]
+        assert [first.window_of(name) for name in first.models] == told
+        assert second.is_up
+        assert set(third.resident) == {"a"}
+        assert list(third.models) == ["a", "b"]
 
 
 async def test_aliases_are_other_names() -> None:

@@ -94,7 +94,7 @@ async def test_another_process_that_asks_an_engine_is_seen() -> None:
         )
         try:
             async with asyncio.timeout(30):
-                while not (strangers := (await facts(directory, found)).strangers):
+                while not (strangers := (await facts(directory, found)).strangers):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             assert strangers[0].startswith("python")
             assert (await facts(directory, found, ours=[stranger.pid])).strangers == ()

@@ -1,4 +1,4 @@
-"""What is told of requests: sums by client, who asked for other options, what scheduling would have changed."""
+"""What is told of requests: sums by client, other options asked for, what a queue would have changed."""
 
 from prometheus_client.parser import text_string_to_metric_families as families
 

@@ -136,6 +136,8 @@ class Gateway:
             client, path = self.config.keys.who(request.headers, request.path)
             api = api_of(path)
             if (page := self.pages.reply(request.method, path)) is not None:
+                if self.config.keys and not client.admin:
+                    raise Forbidden(f"{path} tells of everybody's requests: it needs a key with admin")
                 answer.whole(*page)
                 return
             if self._via in request.headers.get(b"via", b""):
