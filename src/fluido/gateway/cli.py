@@ -247,7 +247,9 @@ async def _with_engines(config: Config, tiny: small.SmallModel) -> Config:
                 "Start one, name one with --engine http://HOST:PORT, or install a small model to try this "
                 f"with: {wants}"
             )
-        console.print("No engine was found on ports 11434 and 8080: starting the small model.")
+        console.print(
+            "No engine was found on ports 11434 and 8080: starting the small model (good English, poor Spanish)."
+        )
         engines = (await tiny.start(),)
     return replace(config, engines=engines)
 
