@@ -248,7 +248,7 @@ async def _with_engines(config: Config, tiny: small.SmallModel) -> Config:
                 f"with: {wants}"
             )
         console.print(
-            "No engine was found on ports 11434 and 8080: starting the small model (good English, poor Spanish)."
+            "No engine was found on ports 11434 and 8080: starting a small model that knows little."
         )
         engines = (await tiny.start(),)
     return replace(config, engines=engines)
