@@ -16,7 +16,7 @@ from bench.postgres.record import Measured
 from fluido.laws.base import Law
 from fluido.laws.ladder import Ladder
 from fluido.sqlalchemy import Limits, create_async_engine
-from fluido.sqlalchemy.law import default_law
+from fluido.sqlalchemy.limits import default_law
 
 Rates = list[list[float]]
 

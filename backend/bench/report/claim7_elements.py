@@ -103,7 +103,7 @@ ELEMENTS = (
         "Lecturas en bloques de bytes, no de filas",
         "El número de filas por viaje sale de los bytes por fila, del tiempo de ida y vuelta y del ritmo del "
         "consumidor; el bloque siguiente viaja mientras se lee el anterior.",
-        ("src/fluido/laws/fetch.py", "src/fluido/sqlalchemy/cursor.py"),
+        ("src/fluido/laws/fetch.py", "src/fluido/sqlalchemy/stream.py"),
         ("tests/laws/test_fetch.py",),
         parts=(
             ("scan, narrow rows", "rows/s"),

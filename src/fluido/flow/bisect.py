@@ -1,12 +1,26 @@
 """Write a batch, and when one bad item fails it, find that item and write the others."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import contextvars
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Write = Callable[[Sequence[Item]], Awaitable[Sequence[Result] | None]]
 Verdict = tuple[int, int, Sequence[Result] | None, Exception | None]
+Context = contextvars.Context
+
+
+class Buffered(Generic[Item]):
+    """`group` and `context` are the caller's: only items of one group are written together, in a context."""
+
+    __slots__ = ("added_s", "bytes", "context", "group", "item")
+
+    def __init__(self, item: Item, size: int, origin: tuple[Hashable, Context | None]) -> None:
+        self.item = item
+        self.bytes = size
+        self.group, self.context = origin
+        self.added_s = 0.0
 
 
 def never(_error: BaseException, /) -> bool:

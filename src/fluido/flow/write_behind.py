@@ -11,8 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 from fluido.errors import BufferFull, Closed
-from fluido.flow.bisect import Bisection, Held, Refused, Write, never
-from fluido.flow.buffered import Buffered, Context
+from fluido.flow.bisect import Bisection, Buffered, Context, Held, Refused, Write, never
 from fluido.flow.obeyed import Obeyed
 from fluido.laws.base import Law
 from fluido.laws.batch_cap import BatchCap

@@ -8,7 +8,8 @@ maintenance notifications stay redis-py's work, then hands its transport and its
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from types import FunctionType
 from typing import Any, Final, cast
@@ -85,6 +86,7 @@ _INNER: Final[tuple[tuple[Any, str, tuple[str, ...]], ...]] = (
     (_Client, "execute_command", ("connection", "_send_command_parse_response", "get_connection")),
     (_Pipeline, "execute", ("connection", "_execute_transaction", "_execute_pipeline", "reset")),
 )
+MAX_PUSHES = 1024  # then the connection is not read until the handlers have caught up
 
 
 class Unfit(Exception):
@@ -398,3 +400,30 @@ async def _made(pool: ConnectionPool) -> AbstractConnection:
         await connection.disconnect(nowait=True)
         raise
     return connection
+
+
+class Pushes:
+    """Hands frames to an asynchronous handler in the order they came."""
+
+    def __init__(self, handle: Callable[[Reply], Awaitable[None]], transport: asyncio.ReadTransport) -> None:
+        self._handle = handle
+        self._transport = transport
+        self._frames: deque[Reply] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def take(self, frame: Reply) -> None:
+        """Queue one frame."""
+        self._frames.append(frame)
+        if len(self._frames) == MAX_PUSHES:
+            self._transport.pause_reading()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        try:
+            while self._frames:
+                await self._handle(self._frames.popleft())
+                if len(self._frames) == MAX_PUSHES - 1 and not self._transport.is_closing():
+                    self._transport.resume_reading()
+        finally:
+            self._task = None

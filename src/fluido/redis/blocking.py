@@ -14,9 +14,8 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from fluido.redis.cancels import asked, heed
-from fluido.redis.replay import Replay
 from fluido.redis.routing import asks_for_what_is_new, server_wait_s, wait_position, with_wait
-from fluido.redis.standin import Standin, execute_command
+from fluido.redis.standin import Replay, Standin, execute_command
 
 LEAST_PIECE_S = 1.0
 

@@ -19,7 +19,6 @@ from fluido.redis.cancels import attentive
 from fluido.redis.counts import Counts, Tally
 from fluido.redis.hand import Hands
 from fluido.redis.link import Link
-from fluido.redis.lost import Elsewhere, Lost
 from fluido.redis.mux import Mux, NotOpened
 from fluido.redis.muxes import Muxes, muxes_of
 from fluido.redis.options import Options, signature
@@ -38,6 +37,7 @@ from fluido.redis.retrying import (
 from fluido.redis.routing import PLAIN, Kind, canonical, kind_of, only_reads, server_wait_s
 from fluido.redis.sharing import Sharing
 from fluido.redis.standin import WRAPPING, Inert, Once, Standin, execute_command
+from fluido.redis.watch import Elsewhere, Lost
 
 _log = logging.getLogger("fluido.redis")
 _stock = redis.asyncio.client.Redis

@@ -8,13 +8,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from fluido.redis.adapter import NOT_ENOUGH_DATA, Reply, Wire, hiredis, observed
+from fluido.redis.adapter import NOT_ENOUGH_DATA, Pushes, Reply, Wire, hiredis, observed
 from fluido.redis.bulk import name_and_key
 from fluido.redis.line import Wish
-from fluido.redis.lost import Elsewhere, Lost, copy_of
-from fluido.redis.owner import Owner
-from fluido.redis.pushes import Pushes
-from fluido.redis.watch import Mark, Watch
+from fluido.redis.watch import Elsewhere, Lost, Mark, Owner, Watch, copy_of
 
 READ_BYTES = 64 << 10
 # hiredis moves what it has not parsed yet to the front after every reply: the price of a reply grows with

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
@@ -13,9 +14,8 @@ from fluido.redis.adapter import Unfit, close_idle, take
 from fluido.redis.bulk import only_reads_packed
 from fluido.redis.line import Line, Wish
 from fluido.redis.link import Link
-from fluido.redis.lost import Elsewhere, copy_of
 from fluido.redis.poolstate import PoolState
-from fluido.redis.split import Split
+from fluido.redis.watch import Elsewhere, copy_of
 from fluido.redis.window import DeliveryWindow
 from fluido.sample import Outcome, Sample
 
@@ -26,6 +26,39 @@ SPLIT_PAUSE_S = 1.0  # a machine that is too busy shows the same signs as a serv
 MOST_DRAINING = 8  # links that are replaced while a large reply is on its way over them
 INTERRUPTED = "the shared connection was closed while it was opened"
 _log = logging.getLogger("fluido.redis")
+
+
+class Split:
+    """While `stalled` waits for the server to take a write: the link for commands that only read."""
+
+    def __init__(self, stalled: Link, connect: Coroutine[Any, Any, Link]) -> None:
+        self.stalled = stalled
+        self._opening = stalled.loop.create_task(connect)
+        self._opening.add_done_callback(self._opened)
+        self._closed = False
+
+    async def link(self, commands: int) -> Link | None:
+        """The link, if there is one and it has room; else None."""
+        await asyncio.wait([self._opening])
+        for link in self.links():
+            if link.open and link.has_room(Wish("", commands, 0)):
+                return link
+        return None
+
+    def links(self) -> list[Link]:
+        """The link, when it is open."""
+        task = self._opening
+        return [] if not task.done() or task.cancelled() or task.exception() else [task.result()]
+
+    def close(self) -> None:
+        """The server takes writes again."""
+        self._closed = True
+        for link in self.links():
+            link.retire("reads together")
+
+    def _opened(self, task: asyncio.Task[Link]) -> None:
+        if not task.cancelled() and task.exception() is None and self._closed:
+            self.close()
 
 
 class NotOpened(Exception):

@@ -11,11 +11,10 @@ from fluido.redis.adapter import Unfit, contiguous
 from fluido.redis.bulk import key_of, reply_bytes
 from fluido.redis.link import Link
 from fluido.redis.mux import Mux
-from fluido.redis.replay import Replay
 from fluido.redis.retrying import Answer, Failure, attempt, persist, repeatable, rough_bytes
 from fluido.redis.routing import Kind, canonical, kind_of
 from fluido.redis.sharing import Sharing
-from fluido.redis.standin import WRAPPING, Inert, Once, Standin, execute
+from fluido.redis.standin import WRAPPING, Inert, Once, Replay, Standin, execute
 
 # A longer run would keep everybody else waiting: it takes a connection of its own.
 MAX_COMMANDS = 1000

@@ -18,10 +18,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from fluido.redis.adapter import Reply
 from fluido.redis.link import Link
-from fluido.redis.lost import Lost
 from fluido.redis.mux import Mux, NotOpened
 from fluido.redis.routing import canonical, only_reads
 from fluido.redis.sharing import Sharing
+from fluido.redis.watch import Lost
 
 MAX_MOVES = 3
 # The server says no before it does anything: repeating these is safe.

@@ -5,15 +5,16 @@ A tracer (OpenTelemetry, Sentry, Datadog) wraps `redis.asyncio.Redis.execute_com
 so that the span lies around our call too; redis-py's own recorder sees it as well.
 """
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 import redis.asyncio.client
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from fluido.redis.adapter import observed, plain
+from fluido.redis.adapter import Reply, observed, plain
 
 _client: Any = redis.asyncio.client.Redis
 _pipeline: Any = redis.asyncio.client.Pipeline
@@ -116,3 +117,28 @@ class Wrapping:
 
 WRAPPING = Wrapping()
 WRAPPING.of_commands()
+
+
+class Replay:
+    """Stands in for the connection while redis-py's own code reads the replies of a run, in order."""
+
+    def __init__(self, connection: AbstractConnection, replies: list[Reply]) -> None:
+        self._connection = connection
+        self._replies = iter(replies)
+
+    def pack_commands(self, _commands: Iterable[Any]) -> list[bytes]:
+        """The run was packed and sent before."""
+        return []
+
+    async def send_packed_command(self, _packed: Any) -> None:
+        """The run was packed and sent before."""
+
+    async def read_response(self, **_: Any) -> Reply:
+        """The next reply; an error is raised as a connection raises it."""
+        reply = next(self._replies)
+        if isinstance(reply, Exception):
+            raise reply from None
+        return reply
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)

@@ -1,6 +1,7 @@
 """How long a link waits for replies, and whose fault it is when they do not come."""
 
 import asyncio
+import copy
 import operator
 from collections import deque
 from collections.abc import Callable
@@ -8,7 +9,6 @@ from typing import Any, Protocol
 
 from fluido.redis.adapter import Reply, Wire
 from fluido.redis.bulk import only_reads_packed
-from fluido.redis.lost import Lost
 
 # (position after a write, its commands, when; the packed commands, which futures are parts of a run)
 Mark = tuple[int, int, float, list[bytes], frozenset["asyncio.Future[Reply]"]]
@@ -21,6 +21,31 @@ AGAIN_S = 0.005
 HELD_S = 0.01
 PATIENCE = 20  # socket timeouts that the callers behind a reply that keeps coming wait at most
 _DONE = operator.methodcaller("done")
+
+
+class Lost(Exception):
+    """The result of a command whose link failed: set as a value, raised by nobody.
+
+    error: what the caller should see. sent: whether the command may have reached the server.
+    """
+
+    def __init__(self, error: Exception, *, sent: bool) -> None:
+        super().__init__(error)
+        self.error = error
+        self.sent = sent
+
+
+class Elsewhere(Exception):
+    """The link belongs to a loop that no longer runs."""
+
+
+def copy_of(error: BaseException) -> Exception:
+    """Another instance of the same error, without its traceback."""
+    if not isinstance(error, Exception):
+        return RuntimeError(repr(error))  # SystemExit and its like belong to the task that met them
+    clone = copy.copy(error).with_traceback(None)
+    clone.__cause__ = error.__cause__
+    return clone
 
 
 class Watched(Protocol):
@@ -50,13 +75,28 @@ class Watched(Protocol):
 
 
 class Owner(Protocol):
-    """Who opened the link."""
+    """Who opened a link, and what the link tells it."""
+
+    def on_room(self) -> None:
+        """Replies have come and there may be room for callers that wait."""
+
+    def on_flush(self, link: Any, commands: int, /) -> None:
+        """So many commands left in one write."""
+
+    def on_batch(self, link: Any, commands: int, sent_s: float, /) -> None:
+        """The replies of a write that left at `sent_s` are complete."""
+
+    def on_lost(self, link: Any, /) -> None:
+        """The link is closed; its commands have got their results."""
+
+    def on_stall(self, link: Any, /) -> bool:
+        """The next reply does not come; whether commands that only read have another way."""
 
     def may_replace(self, link: Any, /) -> bool:
         """Whether another link may be opened in the place of one that is busy for long."""
 
-    def on_stall(self, link: Any, /) -> bool:
-        """The next reply does not come; whether commands that only read have another way."""
+    def on_large(self, name: str, key: bytes, /) -> None:
+        """The reply to this command is large."""
 
 
 class Watch:

@@ -3,21 +3,17 @@
 import math
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fluido.errors import Closed, FluidoError, LimitReached, WaitTimeout
 from fluido.sqlalchemy.errors import PoolQueueFull, PoolTimeout
-from fluido.sqlalchemy.hold import Hold
-
-if TYPE_CHECKING:
-    from fluido.sqlalchemy.pool import AdaptivePool
+from fluido.sqlalchemy.hold import Hold, HoldingPool
 
 NAMED = 3  # so many labels are told
 # Where nobody looks for a mistake of one's own.
 LIBRARIES = ("/site-packages/", "/asyncio/", f"{Path(__file__).parents[1]}/")
 
 
-def explained(pool: "AdaptivePool", error: WaitTimeout | LimitReached | Closed) -> FluidoError:
+def explained(pool: HoldingPool, error: WaitTimeout | LimitReached | Closed) -> FluidoError:
     """The gate's error as the pool's: which pool, which labels hold permits since when, what to raise."""
     name = f"pool {pool.gate.name}{f' ({pool.address})' if pool.address else ''}"
     if isinstance(error, Closed):
@@ -36,7 +32,7 @@ def explained(pool: "AdaptivePool", error: WaitTimeout | LimitReached | Closed) 
     )
 
 
-def _holders(pool: "AdaptivePool") -> str:
+def _holders(pool: HoldingPool) -> str:
     now_s = pool.limiter.clock()
     by_label: defaultdict[str, list[Hold]] = defaultdict(list)
     for hold in pool.holds.values():
@@ -61,7 +57,7 @@ def _holders(pool: "AdaptivePool") -> str:
     return f"Held by {', '.join(told)}{place}. "
 
 
-def _remedy(pool: "AdaptivePool") -> str:
+def _remedy(pool: HoldingPool) -> str:
     gate, limits = pool.gate, pool.limits
     if gate.cap < limits.max and gate.limit >= math.floor(gate.cap):
         return f"The server grants {gate.cap:g} connections: raise its max_connections"

@@ -1,21 +1,29 @@
 """`create_async_engine` with a pool that is fair and finds its own size."""
 
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import URL, exc, make_url
+from sqlalchemy import URL, Engine, event, exc, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import create_async_engine as create_stock_engine
 from sqlalchemy.util import asbool, greenlet_spawn
 
 from fluido.laws.base import Law
-from fluido.sqlalchemy.capacity import Capacity
-from fluido.sqlalchemy.law import default_law
-from fluido.sqlalchemy.limits import Limits
+from fluido.sqlalchemy.limits import Limits, default_law
 from fluido.sqlalchemy.pool import AdaptivePool
 from fluido.sqlalchemy.readonly import LeavesReadOnly, asks_for_writable
 from fluido.sqlalchemy.statements import Statements
+
+SHARE = 0.9  # of what the server grants: migrations, psql and the next release want some as well
+
+# A view, and not current_setting(): a server that lacks one of them answers with a row less, not an error.
+_QUERY = (
+    "SELECT name, setting FROM pg_settings"
+    " WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')"
+)
+_logger = logging.getLogger("fluido.sqlalchemy")
 
 
 def create_async_engine(
@@ -139,3 +147,36 @@ def _refuse(limit: Limits | None, law: Law | None, poolclass: Any, url: URL) -> 
         )
     name = getattr(poolclass, "__name__", repr(poolclass))
     raise ValueError(f"{given}= belongs to fluido's pool, and {name} was asked for: give only one of them")
+
+
+class Capacity:
+    """Caps the pool of one engine: `max` callers at work would be refused by the server with 53300."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        event.listen(engine, "connect", self._ask, once=True)
+
+    def _ask(self, connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        try:
+            cursor.execute(_QUERY)
+            settings = {name: int(setting) for name, setting in cursor.fetchall()}
+        finally:
+            cursor.close()
+            connection.rollback()
+        pool = self._engine.pool
+        if isinstance(pool, AdaptivePool) and "max_connections" in settings:
+            granted = 2 * settings["max_connections"] - sum(settings.values())
+            replicas = pool.limits.replicas
+            cap = max(1, int(SHARE * granted / replicas))
+            if cap < pool.limits.max:
+                _logger.warning(
+                    "%s: max=%d is more than the server has for this process: it grants %d connections to "
+                    "%d replica(s), of which fluido takes at most %d here",
+                    pool.limiter.name,
+                    pool.limits.max,
+                    granted,
+                    replicas,
+                    cap,
+                )
+            pool.cap(cap)

@@ -5,10 +5,14 @@ import gc
 import math
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, Protocol
+
+from sqlalchemy.pool import Pool
+from sqlalchemy.pool.base import _ConnectionRecord
 
 from fluido.flow.limiter import Limiter
 from fluido.sqlalchemy.gate import ConnectionGate
+from fluido.sqlalchemy.limits import Limits
 
 # In the middle of a stream a holder is in the driver, or about to be: the next row is asked for in a task.
 READERS = ("/asyncpg/", "/psycopg/", "/sqlalchemy/ext/asyncio/result.py")
@@ -119,3 +123,57 @@ def _inside(awaitable: Any) -> Any:
         if type(found).__name__ in WRAPPERS:
             return found
     return None
+
+
+class Entry(_ConnectionRecord):
+    """SQLAlchemy's record of a connection: until when it may live, and the checkout, one attribute away.
+
+    `hold` is `spare_hold` while somebody has the connection, and None while nobody has.
+    """
+
+    __slots__ = ("expires_s", "generation", "hold", "spare_hold")
+
+    def __init__(self, pool: Pool, limiter: Limiter, gate: ConnectionGate) -> None:
+        self.spare_hold = Hold(limiter, gate)
+        self.hold: Hold | None = None
+        self.expires_s = math.inf
+        self.generation = 0
+        super().__init__(pool)
+
+
+class HoldingPool(Protocol):
+    """The pool, as those see it who look after its holders between the calls."""
+
+    gate: ConnectionGate
+    limiter: Limiter
+    limits: Limits
+    holds: dict[Entry, Hold]
+    observed: bool
+    opening: int
+    address: str
+    is_fixed: bool
+
+    @property
+    def logger(self) -> Any:
+        """SQLAlchemy's logger of this pool."""
+
+    def status(self) -> str:
+        """The pool in words."""
+
+    def checkedin(self) -> int:
+        """How many connections are free."""
+
+    def retire(self) -> Entry | None:
+        """Take an idle connection out that is too old, or that nobody needed lately."""
+
+    def warm(self) -> None:
+        """Open one connection if fewer are open than are to be kept."""
+
+
+def hold_of(proxied: Any) -> Hold | None:
+    """The checkout behind a connection that SQLAlchemy handed out; None for one that is not ours.
+
+    SQLAlchemy's public way there, `record_info`, is three calls; this is asked before every statement.
+    """
+    entry = getattr(proxied, "_connection_record", None)
+    return entry.hold if type(entry) is Entry else None

@@ -4,14 +4,10 @@ import asyncio
 import logging
 import threading
 import weakref
-from typing import TYPE_CHECKING
 
 from sqlalchemy.util import greenlet_spawn
 
-from fluido.sqlalchemy.hold import Hold
-
-if TYPE_CHECKING:
-    from fluido.sqlalchemy.pool import AdaptivePool
+from fluido.sqlalchemy.hold import Hold, HoldingPool
 
 SWEEP_S = 1.0
 # A permit is held too long after ten times the usual service time, and not before it hurts anybody.
@@ -24,7 +20,7 @@ _logger = logging.getLogger("fluido.sqlalchemy")
 class Keeper:
     """One timer a pool, set by the first checkout, gone when nothing is left to look after."""
 
-    def __init__(self, pool: "AdaptivePool") -> None:
+    def __init__(self, pool: HoldingPool) -> None:
         # The timer must not keep a forgotten pool alive.
         self._pool = weakref.ref(pool)
         # The loop that the timer is set on, and the thread it runs in.
@@ -77,7 +73,7 @@ class Keeper:
         if pool.checkedin() or pool.holds:
             self.arm(asyncio.get_running_loop())
 
-    async def _tend(self, pool: "AdaptivePool") -> None:
+    async def _tend(self, pool: HoldingPool) -> None:
         try:
             retired = pool.retire()
             if retired is not None:
@@ -87,7 +83,7 @@ class Keeper:
         except Exception as error:  # noqa: BLE001  (nobody waits for this; the next caller meets the same server)
             pool.logger.info("Could not look after %s: %s", pool.limiter.name, error)
 
-    def _report(self, pool: "AdaptivePool", now_s: float) -> None:
+    def _report(self, pool: HoldingPool, now_s: float) -> None:
         """Name, once, whoever keeps a connection while the database has nothing to do for him.
 
         One look may find a reader between two rows: who is named stood at the same place in two sweeps.

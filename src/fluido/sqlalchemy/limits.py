@@ -1,15 +1,27 @@
 """The bounds a pool may move in, chosen by the user and checked once."""
 
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import exc
+
+from fluido.laws.base import Law
+from fluido.laws.fixed import Fixed
+from fluido.laws.fleet import WORTH as WORTH_TOGETHER
+from fluido.laws.fleet import Fleet
+from fluido.laws.ladder import WORTH, Ladder
+from fluido.laws.rungs import Memory
+from fluido.measure import clip
 
 # What SQLAlchemy's pool opens without any argument, pool_size + max_overflow; who changes
 # one import gets no less.
 STOCK_SIZE = 5 + 10
 # What SQLAlchemy means by max_overflow=-1 or pool_size=0: as many as are asked for.
 UNBOUNDED = 1_000_000
+# What a step of the limit must pay where others use the server too: on a plateau what we gain they lose.
+WORTH_SHARED, WORTH_SHARED_TOGETHER = 0.7, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +94,40 @@ def stock_limits(pool_size: int, max_overflow: int) -> Limits:
     unbounded = pool_size == 0 or max_overflow == -1
     most = UNBOUNDED if unbounded else pool_size + max_overflow
     return Limits(min=pool_size, max=most, start=most, open_every_s=0.0)
+
+
+def default_law(
+    limits: Limits,
+    *,
+    server: str,
+    clock: Callable[[], float],
+    wall: Callable[[], float] = time.time,
+) -> Law:
+    """The ladder between the bounds; the bound itself where they leave nothing to decide.
+
+    One of several replicas steps together with the others, by the wall clock and a hash of `server`, which
+    names the database the same way in every replica: one that climbs alone on a shared server sees only its
+    share of what it does to it.
+    """
+    if limits.pinned:
+        return Fixed(limits.max)
+    floor = float(min(max(limits.min, 1), limits.max))
+    start = clip(limits.first, floor, limits.max)
+    if limits.replicas > 1:
+        worth = WORTH_SHARED_TOGETHER if limits.shared else WORTH_TOGETHER
+        return Fleet(
+            start=start,
+            floor=floor,
+            ceiling=limits.max,
+            worth=worth,
+            key=server,
+            wall_offset_s=wall() - clock(),
+        )
+    return Ladder(
+        start=start,
+        floor=floor,
+        ceiling=limits.max,
+        worth=WORTH_SHARED if limits.shared else WORTH,
+        key=server,
+        remembered=None if limits.remembered is None else Memory(limits.remembered, start),
+    )

@@ -24,14 +24,12 @@ from fluido.laws.lanes import Lanes
 from fluido.metrics import FlowStats, Histogram
 from fluido.sample import Outcome, Sample
 from fluido.sqlalchemy.blame import explained
-from fluido.sqlalchemy.entry import Entry
+from fluido.sqlalchemy.errors import outcome_of_connect
 from fluido.sqlalchemy.follower import Follower
 from fluido.sqlalchemy.gate import ConnectionGate
-from fluido.sqlalchemy.hold import Hold
+from fluido.sqlalchemy.hold import Entry, Hold
 from fluido.sqlalchemy.keeper import Keeper
-from fluido.sqlalchemy.law import default_law
-from fluido.sqlalchemy.limits import Limits, stock_limits
-from fluido.sqlalchemy.outcome import outcome_of_connect
+from fluido.sqlalchemy.limits import Limits, default_law, stock_limits
 from fluido.sqlalchemy.relief import Relief
 
 
@@ -169,7 +167,7 @@ class AdaptivePool(Pool):
         return record
 
     def _create_connection(self) -> Entry:
-        return Entry(self)
+        return Entry(self, self.limiter, self.gate)
 
     def _do_return_conn(self, record: Any) -> None:
         if asyncio._get_running_loop() is None and (loop := self.keeper.loop_elsewhere()) is not None:

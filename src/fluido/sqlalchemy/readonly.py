@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import URL, Engine
 
-from fluido.sqlalchemy.outcome import sqlstate_of
+from fluido.sqlalchemy.errors import sqlstate_of
 
 READ_ONLY = "25006"
 WRITABLE = ("read-write", "primary")

@@ -2,14 +2,10 @@
 
 import asyncio
 import weakref
-from typing import TYPE_CHECKING
 
 from fluido.laws.standstill import Standstill
-from fluido.sqlalchemy.fingerprint import says_capacity
-
-if TYPE_CHECKING:
-    from fluido.sqlalchemy.hold import Hold
-    from fluido.sqlalchemy.pool import AdaptivePool
+from fluido.sqlalchemy.hold import Hold, HoldingPool
+from fluido.sqlalchemy.statements import says_capacity
 
 # A holder that asked nothing for so long has a reason of its own. It can be as short as this because a task
 # that only computes between its statements is never seen idle: it keeps the loop.
@@ -26,7 +22,7 @@ class Relief:
     so the limit may be exceeded for a moment, and nobody can stand for a permit that a sleeper has.
     """
 
-    def __init__(self, pool: "AdaptivePool") -> None:
+    def __init__(self, pool: HoldingPool) -> None:
         # The timer must not keep a forgotten pool alive.
         self._pool = weakref.ref(pool)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,13 +67,13 @@ class Relief:
             self.disarm()
 
     @staticmethod
-    def _lend(pool: "AdaptivePool", now_s: float) -> None:
+    def _lend(pool: HoldingPool, now_s: float) -> None:
         for hold in list(pool.holds.values()):
             if not hold.lent and _is_idle(hold, now_s):
                 hold.lent = True
                 pool.gate.lend(hold.label)
 
-    def _end_standstill(self, pool: "AdaptivePool", now_s: float) -> None:
+    def _end_standstill(self, pool: HoldingPool, now_s: float) -> None:
         limiter, gate = pool.limiter, pool.gate
         if limiter.braked:
             decision = self._standstill.refused()
@@ -93,7 +89,7 @@ class Relief:
         limiter.relieve(decision, now_s)
 
 
-def _is_idle(hold: "Hold", now_s: float) -> bool:
+def _is_idle(hold: Hold, now_s: float) -> bool:
     """Whether the server has nothing to do for this holder, or only lets it wait for another client."""
     if hold.working_since_s is not None:
         return now_s - hold.working_since_s >= GRACE_S and not says_capacity(hold.statement)

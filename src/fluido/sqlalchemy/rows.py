@@ -12,9 +12,8 @@ from sqlalchemy.util import greenlet_spawn
 
 from fluido.flow.bisect import HELD, Held, Refused
 from fluido.flow.label import label
-from fluido.sqlalchemy.errors import OutcomeUnknown
+from fluido.sqlalchemy.errors import OutcomeUnknown, concerns_all, sqlstate_of
 from fluido.sqlalchemy.insert import Expressions, Row, RowInsert
-from fluido.sqlalchemy.outcome import concerns_all, sqlstate_of
 from fluido.sqlalchemy.plain import PlainInsert
 from fluido.sqlalchemy.surroundings import Surroundings
 from fluido.sqlalchemy.suspicion import Suspicion, blamed

@@ -7,18 +7,16 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
-from sqlalchemy import Executable, Row, exc
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import CursorResult, Executable, Row, exc
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncResult
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from fluido.laws.fetch import Block, Fetch
-from fluido.sqlalchemy.cursor import BlockCursor
-from fluido.sqlalchemy.entry import hold_of
-from fluido.sqlalchemy.fingerprint import fingerprint
-from fluido.sqlalchemy.hold import Hold
+from fluido.sqlalchemy.hold import Hold, hold_of
 from fluido.sqlalchemy.sizes import size_of_row
-from fluido.sqlalchemy.transfer import Transfer
+from fluido.sqlalchemy.statements import fingerprint
 
 REMEMBERED = 256
 FORGET_S = 600.0
@@ -36,6 +34,100 @@ FIRST_ROWS, FASTER = 5, 5
 BLOCK_S = 0.1
 
 _logger = logging.getLogger("fluido.sqlalchemy")
+FORGET = 0.8
+
+
+class BlockCursor:
+    """The server-side cursor of a stream.
+
+    With asyncpg, SQLAlchemy's adapter asks for 50 rows first, then for the rest; its row buffer is
+    filled here in one request instead, and SQLAlchemy turns the rows into what the statement selects.
+    """
+
+    def __init__(self, result: AsyncResult[Any]) -> None:
+        # AsyncResult has no public way to the Result it wraps.
+        real: Any = result._real_result
+        self._result: CursorResult[Any] = real
+        adapter: Any = real.cursor
+        self._adapter = adapter if hasattr(adapter, "_rowbuffer") else None
+
+    @property
+    def statement(self) -> str:
+        """The text that was sent: what the engine's own dialect made of the statement."""
+        context: Any = self._result.context
+        return str(context.statement or "")
+
+    async def primed(self) -> Sequence[Row[Any]]:
+        """The rows that came with the result: the first, and with asyncpg the 50 of SQLAlchemy's adapter."""
+        more = 0 if self._adapter is None else len(self._adapter._rowbuffer)
+        return await greenlet_spawn(self._result.fetchmany, 1 + more)
+
+    async def fetch(self, rows: int) -> Sequence[Row[Any]]:
+        """The next `rows` rows; fewer at the end, none after it."""
+        return await greenlet_spawn(self._fetch, rows)
+
+    def _fetch(self, rows: int) -> Sequence[Row[Any]]:
+        adapter = self._adapter
+        if adapter is None:
+            return self._result.fetchmany(rows)
+        if adapter._cursor is None:  # SQLAlchemy closed it: there was no row at all
+            return ()
+        try:
+            records = await_only(adapter._cursor.fetch(rows))
+        except Exception as error:  # noqa: BLE001  (the driver's error, raised again as SQLAlchemy's)
+            self._raise(adapter, error)
+        if not records:
+            self._result.close()
+            return ()
+        adapter._rowbuffer.extend(records)
+        return self._result.fetchmany(len(records))
+
+    def _raise(self, adapter: Any, error: Exception) -> NoReturn:
+        """As SQLAlchemy would have raised it."""
+        try:
+            adapter._handle_exception(error)
+        except Exception as translated:  # noqa: BLE001  (as above)
+            self._result.cursor_strategy.handle_exception(self._result, adapter, translated)
+        raise error
+
+
+class Transfer:
+    """A straight line through (rows, seconds) of the last blocks: seconds = round trip + rows * per row."""
+
+    __slots__ = ("_n", "_nn", "_nt", "_shortest_s", "_t", "_w")
+
+    def __init__(self) -> None:
+        self._w = self._n = self._t = self._nn = self._nt = 0.0
+        self._shortest_s = 0.0
+
+    def add(self, rows: int, took_s: float) -> None:
+        """One block that was fetched."""
+        self._shortest_s = took_s if not self._w else min(1.05 * self._shortest_s, took_s)
+        self._w = FORGET * self._w + 1.0
+        self._n = FORGET * self._n + rows
+        self._t = FORGET * self._t + took_s
+        self._nn = FORGET * self._nn + rows * rows
+        self._nt = FORGET * self._nt + rows * took_s
+
+    @property
+    def known(self) -> bool:
+        """Whether any block was seen."""
+        return self._w > 0.0
+
+    @property
+    def per_row_s(self) -> float:
+        """Seconds a row takes on its way; 0 until blocks of different sizes were seen."""
+        spread = self._w * self._nn - self._n * self._n
+        if spread <= 1e-9 * max(self._nn, 1.0):
+            return 0.0
+        return max(0.0, (self._w * self._nt - self._n * self._t) / spread)
+
+    @property
+    def round_trip_s(self) -> float:
+        """Seconds of an empty block; never more than the shortest one took."""
+        if not self._w:
+            return 0.0
+        return min(max(0.0, (self._t - self.per_row_s * self._n) / self._w), self._shortest_s)
 
 
 class RowStreams:

@@ -7,7 +7,7 @@ from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
-from fluido.sqlalchemy.entry import Entry
+from fluido.sqlalchemy.hold import Entry
 from fluido.sqlalchemy.pool import AdaptivePool
 
 ANSWER_S = 2.0
@@ -57,7 +57,7 @@ class Watch:
         if self._entry is None:
             pool = self.engine.pool
             assert isinstance(pool, AdaptivePool)  # noqa: S101  (engines keep the class of their pool)
-            self._entry = Entry(pool)
+            self._entry = Entry(pool, pool.limiter, pool.gate)
         connection = self._entry.dbapi_connection
         if connection is None:
             raise exc.InvalidRequestError("the connection was closed")

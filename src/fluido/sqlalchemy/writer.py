@@ -11,8 +11,8 @@ from fluido.flow.bisect import HELD, Refused
 from fluido.flow.write_behind import WriteBehind
 from fluido.laws.base import Law
 from fluido.metrics import FlowStats
+from fluido.sqlalchemy.errors import is_passing, outcome_of_batch
 from fluido.sqlalchemy.insert import Row, RowInsert, Target
-from fluido.sqlalchemy.outcome import is_passing, outcome_of_batch
 from fluido.sqlalchemy.rows import LOCK_PATIENCE_S, RowWriter, Verdict
 from fluido.sqlalchemy.sizes import size_of_row
 from fluido.sqlalchemy.surroundings import Context, Partition, Surroundings
