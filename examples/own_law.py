@@ -10,8 +10,7 @@ import os
 
 from sqlalchemy import text
 
-from fluido import Outcome, Sample
-from fluido.laws.base import Decision
+from fluido import Decision, Outcome, Sample
 from fluido.sqlalchemy import Limits, create_async_engine, pool_of
 
 

@@ -41,7 +41,7 @@ from bench.postgres.loops import (
     two_hot_rows,
 )
 from embedded import stack
-from fluido.laws.base import Law
+from fluido.laws import Law
 
 TASKS, FEW = 100, 4
 STOCK = 15

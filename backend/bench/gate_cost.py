@@ -16,7 +16,7 @@ import tracemalloc
 from collections.abc import Awaitable, Callable
 
 from fluido import Fixed, Gate, Limiter
-from fluido.laws.ladder import Ladder
+from fluido.laws import Ladder
 
 Arm = Callable[[int], Awaitable[None]]
 BUDGET_US = 3.0

@@ -1,4 +1,9 @@
-"""Adaptive flow control for asyncio, with drop-ins for redis-py, SQLAlchemy and LLM engines."""
+"""Adaptive flow control for asyncio, with drop-ins for redis-py, SQLAlchemy and LLM engines.
+
+This module is the door to the mechanism: limiters, gates, batchers, buffers, streams, and the nouns that all
+parts share. `fluido.laws` is the door to the laws; `fluido.redis`, `fluido.sqlalchemy` and `fluido.llm` are
+those to the drop-ins. What is behind a door may change without notice.
+"""
 
 from fluido.errors import BufferFull, Closed, EngineUnavailable, FluidoError, LimitReached, WaitTimeout
 from fluido.flow.batcher import Batcher
@@ -6,9 +11,13 @@ from fluido.flow.gate import Gate
 from fluido.flow.label import current_label, label
 from fluido.flow.lanes import LanedGate
 from fluido.flow.limiter import Limiter
+from fluido.flow.loop_lag import LoopLag
+from fluido.flow.spans import part as span
 from fluido.flow.stream import StreamCoalescer
 from fluido.flow.write_behind import WriteBehind
+from fluido.laws.base import Decision, Law
 from fluido.laws.fixed import Fixed
+from fluido.metrics import DecisionLog, FlowStats, Histogram, Meter
 from fluido.sample import Outcome, Sample
 
 __version__ = "0.1.0"
@@ -17,13 +26,20 @@ __all__ = [
     "Batcher",
     "BufferFull",
     "Closed",
+    "Decision",
+    "DecisionLog",
     "EngineUnavailable",
     "Fixed",
+    "FlowStats",
     "FluidoError",
     "Gate",
+    "Histogram",
     "LanedGate",
+    "Law",
     "LimitReached",
     "Limiter",
+    "LoopLag",
+    "Meter",
     "Outcome",
     "Sample",
     "StreamCoalescer",
@@ -32,4 +48,5 @@ __all__ = [
     "__version__",
     "current_label",
     "label",
+    "span",
 ]

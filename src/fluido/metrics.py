@@ -2,10 +2,10 @@
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
+from typing import Protocol
 
 SUB_BUCKETS = 16  # per octave: a quantile is off by at most 1/32 of itself
 LOWEST_S = 1e-6
@@ -95,18 +95,6 @@ def _middle(index: int) -> float:
     return low * (1.0 + 1.0 / (2 * (SUB_BUCKETS + step)))
 
 
-def measured(waits: Histogram, services: Histogram) -> dict[str, Any]:
-    """The fields of FlowStats that a flow's two histograms fill."""
-    return {
-        "wait_ms_p50": waits.quantile(0.5) * 1e3,
-        "wait_ms_p99": waits.quantile(0.99) * 1e3,
-        "waits": waits.buckets(),
-        "service_ms_p50": services.quantile(0.5) * 1e3,
-        "service_ms_p99": services.quantile(0.99) * 1e3,
-        "services": services.buckets(),
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class DecisionRecord:
     """A decision of a law and when it was taken, seconds on the flow's clock."""
@@ -183,3 +171,88 @@ class FlowStats:
     waits: Buckets | None = field(default=None, repr=False)
     services: Buckets | None = field(default=None, repr=False)
     words: str = ""
+
+
+class Bounded(Protocol):
+    """A law, as far as its name and its bounds are told."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the log and in metrics."""
+
+    @property
+    def floor(self) -> float:
+        """It never goes below."""
+
+    @property
+    def ceiling(self) -> float:
+        """It never goes above."""
+
+
+class Meter:
+    """Every counter and histogram of one flow, and the only maker of its FlowStats.
+
+    `name` tells the flow from others of its kind in logs and metrics. `waits` and `services` record seconds;
+    a flow that measures one of them not says so, and exporters leave it out.
+    """
+
+    __slots__ = (
+        "_has_services",
+        "_has_waits",
+        "admitted",
+        "cancelled",
+        "completed",
+        "kind",
+        "name",
+        "overloads",
+        "refused",
+        "services",
+        "timed_out",
+        "waits",
+    )
+
+    def __init__(self, name: str, kind: str, *, waits: bool = True, services: bool = True) -> None:
+        self.name = name
+        self.kind = kind
+        self.admitted = self.refused = self.timed_out = self.cancelled = 0
+        self.completed = self.overloads = 0
+        self.waits = Histogram()
+        self.services = Histogram()
+        self._has_waits = waits
+        self._has_services = services
+
+    def stats(
+        self,
+        law: Bounded,
+        decisions: Iterable[DecisionRecord],
+        reasons: Mapping[str, int],
+        *,
+        value: float,
+        inflight: int = 0,
+        waiting: int = 0,
+    ) -> FlowStats:
+        """The flow at this moment. What only some flows have is put in with `dataclasses.replace`."""
+        return FlowStats(
+            name=self.name,
+            kind=self.kind,
+            law=law.name,
+            value=value,
+            floor=law.floor,
+            ceiling=law.ceiling,
+            inflight=inflight,
+            waiting=waiting,
+            admitted=self.admitted,
+            refused=self.refused,
+            timed_out=self.timed_out,
+            cancelled=self.cancelled,
+            completed=self.completed,
+            overloads=self.overloads,
+            wait_ms_p50=self.waits.quantile(0.5) * 1e3,
+            wait_ms_p99=self.waits.quantile(0.99) * 1e3,
+            service_ms_p50=self.services.quantile(0.5) * 1e3,
+            service_ms_p99=self.services.quantile(0.99) * 1e3,
+            decisions=tuple(decisions),
+            reasons=reasons,
+            waits=self.waits.buckets() if self._has_waits else None,
+            services=self.services.buckets() if self._has_services else None,
+        )

@@ -110,7 +110,9 @@ async def leave(names: dict[str, Any]) -> None:
 def test_every_line_of_a_shell_block_exists(path: Path) -> None:
     """Targets of make, modules and files; what pip installs is tried by test_wheel.py."""
     for block in blocks(path):
-        assert block.language in {"python", "sh", "text"}, f"{name_of(path)}:{block.line} says no language"
+        assert block.language in {"python", "sh", "text", "mermaid"}, (
+            f"{name_of(path)}:{block.line} says no language"
+        )
         if block.language != "sh":
             continue
         for line in block.text.splitlines():

@@ -45,8 +45,7 @@ class UnfairGate(Gate):
     def try_acquire(self, _label: str = "", /) -> bool:
         if self.inflight >= self._threshold or self.closed:
             return False
-        self.inflight += 1
-        self.admitted += 1
+        self._admit()
         return True
 
 

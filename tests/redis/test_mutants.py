@@ -47,14 +47,14 @@ MUTANTS: dict[str, tuple[Any, str, str, str]] = {
     ),
     "a waiter cancelled with room in its hand keeps it": (
         Mux,
-        "_wait_in_line",
-        "result.claim(wish)",
+        "_give_back",
+        "waiter.turn.result().claim(waiter.wanted)",
         "pass",
     ),
     "who waits for a link that does not open is forgotten": (
         Mux,
         "_opened",
-        "waiter.set_result(NotOpened(copy_of(error)))",
+        "self._queue.refuse(waiter, NotOpened(copy_of(error)))",
         "pass",
     ),
     "safe delivery repeats what was sent": (
@@ -66,8 +66,8 @@ MUTANTS: dict[str, tuple[Any, str, str, str]] = {
     "a newcomer overtakes those who were given room": (
         Mux,
         "_serve",
-        "not self._waiters and not link.granted and link.has_room(ONE)",
-        "not self._waiters and link.has_room(ONE)",
+        "not self._queue.waiting and not link.granted and link.has_room(ONE)",
+        "not self._queue.waiting and link.has_room(ONE)",
     ),
     "who waits behind a late reply is timed out with it": (
         Watch,

@@ -311,3 +311,11 @@ def test_the_numbers_of_the_stock_pool() -> None:
     assert AdaptivePool(FakeDriver(), pool_size=0).limits.max == 1_000_000
     with pytest.raises(exc.ArgumentError, match="pool_size=-1"):
         AdaptivePool(FakeDriver(), pool_size=-1)
+
+
+async def test_its_limiter_counts_as_a_limiter_and_the_pool_as_a_pool() -> None:
+    pool = FakeDriver().pool()
+    await give(await take(pool))
+    assert (pool.limiter.stats().kind, pool.stats().kind) == ("limiter", "pool")
+    assert pool.limiter.stats().name == pool.stats().name
+    assert pool.stats().admitted == 1

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from fluido.llm.figures import EngineFigures, figures
-from fluido.llm.station import Station
+from fluido.llm import EngineFigures, Station, engine_figures
 
 GAUGES: dict[str, tuple[str, Callable[[EngineFigures], float]]] = {
     "sentinel_engine_up": ("1 while the engine answers.", lambda engine: float(engine.up)),
@@ -54,7 +53,7 @@ class EngineCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """One family per figure, one row per engine; the queue has one per lane."""
         now_s = self._clock()
-        engines = [figures(flow, now_s) for flow in self._flows() if isinstance(flow, Station)]
+        engines = [engine_figures(flow, now_s) for flow in self._flows() if isinstance(flow, Station)]
         if not engines:
             return
         for name, (text, read) in GAUGES.items():

@@ -15,8 +15,7 @@ from starlette.routing import BaseRoute, Match
 from app.core import failures
 from app.core.incidents import Incident, incidents
 from app.core.secrets import scrubbed
-from fluido import errors
-from fluido.llm import errors as llm
+from fluido import errors, llm
 
 from .bodies import Failure
 

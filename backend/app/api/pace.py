@@ -6,9 +6,8 @@ from typing import cast
 
 from app.core.adaptive_buffers import PIECE_CHARS, SLOW_CLIENT_S
 from app.core.ports import ChatEvent, TextDelta, ThoughtDelta
-from fluido.flow.loop_lag import LoopLag
-from fluido.flow.stream import StreamCoalescer
-from fluido.laws.base import Law
+from fluido import LoopLag, StreamCoalescer
+from fluido.laws import Law
 
 
 class Pace:

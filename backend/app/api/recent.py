@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fluido.metrics import Histogram
+from fluido import Histogram
 
 HALF_S = 30.0
 

@@ -13,8 +13,8 @@ from app.cache.bounds import CacheBounds, CacheStats
 from app.cache.entry import Entry, Packed
 from app.cache.index import Index
 from app.core.adaptive_buffers import POLICY, DataFlowType, DynamicBufferConfig
+from fluido import span
 from fluido.errors import Closed
-from fluido.flow.spans import part
 from fluido.redis import Redis, RedisError, Sharing, once
 
 MAX_KEY_BYTES = 200  # longer keys are stored under their digest
@@ -347,7 +347,7 @@ class DynamicRedisCache:
             self.counts.skipped += 1
             return None
         try:
-            with part("sentinel.cache"):
+            with span("sentinel.cache"):
                 return await command(client)
         except (RedisError, OSError) as error:
             self.counts.failed += 1

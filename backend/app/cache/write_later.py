@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Generic, Protocol, TypeVar
 
+from fluido import FlowStats, WriteBehind
 from fluido.errors import BufferFull, Closed
-from fluido.flow.write_behind import WriteBehind
-from fluido.laws.fixed import Fixed
-from fluido.metrics import FlowStats
+from fluido.laws import Fixed
 
 Value = TypeVar("Value")
 CLOSE_S = 1.0

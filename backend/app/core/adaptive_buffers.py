@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
-from fluido.metrics import FlowStats, Histogram
-from fluido.sample import Outcome, Sample
+from fluido import FlowStats, Histogram, Outcome, Sample
 
 KIB = 1024
 
@@ -121,7 +120,7 @@ NOT_FED: Mapping[DataFlowType, str] = {
         "flight around a call outside the queue is not known"
     ),
     DataFlowType.CACHE_OPERATION: (
-        "the window of the Redis link follows what the link itself delivers in 20 ms, not single calls"
+        "the Redis link has no law: its window stands still, and a batch is what one tick produced"
     ),
 }
 

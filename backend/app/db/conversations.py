@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.core.adaptive_buffers import POLICY, DataFlowType, DynamicBufferConfig
 from app.core.failures import NotFound
 from app.core.ports import Conversation, ConversationSummary, Cursor, Owner, StoredMessage
-from fluido.laws.batch_cap import BatchCap
+from fluido.laws import BatchCap
 from fluido.sqlalchemy import GroupWriter
 
 from .edits import holds, is_of, rename, take_back

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.core.adaptive_buffers import POLICY, DataFlowType, DynamicBufferConfig
 from app.core.failures import StorageUnavailable
+from fluido import FlowStats
 from fluido.errors import Closed
-from fluido.metrics import FlowStats
 from fluido.sqlalchemy import AdaptivePool, Limits, ReadReplicas, close_engine, create_async_engine
 
 

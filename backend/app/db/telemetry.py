@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.adaptive_buffers import DynamicBufferConfig
-from fluido.laws.batch_cap import BatchCap
+from fluido import FlowStats, Sample
+from fluido.laws import BatchCap
 from fluido.llm import Timings
-from fluido.metrics import FlowStats
-from fluido.sample import Sample
 from fluido.sqlalchemy import write_behind
 
 from .schema import timings as table

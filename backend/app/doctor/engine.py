@@ -4,12 +4,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
-from fluido.llm.address import address
-from fluido.llm.modelfile import modelfile_parameters
-from fluido.llm.wire import mapping, number, text
+from fluido.llm import engine_address, modelfile_parameters
 
 from . import web
 from .facts import EngineFacts
+from .web import mapping, number, text
 
 Ask = Callable[..., Awaitable[web.Answer]]
 
@@ -18,7 +17,9 @@ async def read(
     url: str, token_wait_s: float, *, api_key: str = "", headers: Mapping[str, str] | None = None
 ) -> EngineFacts:
     """Raises OSError when nobody answers, ValueError for no address. Secrets are sent, not told."""
-    where = address(url, endings=("/api", "/v1", "/chat/completions"), api_key=api_key, headers=headers)
+    where = engine_address(
+        url, endings=("/api", "/v1", "/chat/completions"), api_key=api_key, headers=headers
+    )
     base, ask = where.url, partial(web.ask, headers=where.headers)
     props = await ask(f"{base}/props")
     if props.status == 200 and "total_slots" in props.json():

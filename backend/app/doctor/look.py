@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from fluido.llm.address import shown
+from fluido.llm import shown_address
 
 from . import engine, postgres, redis, replica
 from .facts import ClockFacts, EngineFacts, Facts, Reason
@@ -66,7 +66,7 @@ async def look(addresses: Addresses, *, token_wait_s: float = TOKEN_WAIT_S) -> F
         def read(url: str) -> Awaitable[EngineFacts]:
             return engine.read(url, token_wait_s, api_key=where.api_key, headers=where.headers)
 
-        return await round_.of(shown(where.url), where.url, read)
+        return await round_.of(shown_address(where.url), where.url, read)
 
     replicas, database, cache, models = await asyncio.gather(
         asyncio.gather(

@@ -61,3 +61,18 @@ def _ask(url: str, headers: dict[str, str], body: object, timeout_s: float) -> A
     # The date is cut to a second, and some servers renew it once a second: its middle is a second later.
     said_s = parsedate_to_datetime(date).timestamp() + SECOND_S
     return Answer(status, raw, said_s - (began_s + took_s / 2), SECOND_S + took_s / 2)
+
+
+def number(value: object) -> float:
+    """A number out of untrusted JSON; 0.0 for anything else."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+
+
+def mapping(value: object) -> dict[str, object]:
+    """An object out of untrusted JSON; empty for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def text(value: object) -> str:
+    """A text out of untrusted JSON; empty for anything else."""
+    return value if isinstance(value, str) else ""

@@ -27,9 +27,7 @@ from app.db.conversations import ConversationStore, StoredAnswer
 from app.db.ledger import RequestLedger
 from app.db.telemetry import Telemetry, counted
 from fluido.errors import FluidoError, WaitTimeout
-from fluido.llm import Timings
-from fluido.llm.errors import CallRejected
-from fluido.llm.queue import Reservation
+from fluido.llm import CallRejected, Reservation, Timings
 
 from .history import History
 from .patience import patiently

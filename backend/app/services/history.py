@@ -10,7 +10,7 @@ from app.cache.write_later import WriteLater
 from app.core.adaptive_buffers import POLICY, DataFlowType, DynamicBufferConfig, Flow
 from app.core.ports import HistoryFigures
 from app.db.conversations import ConversationStore, Question
-from fluido.metrics import DecisionLog, FlowStats
+from fluido import DecisionLog, FlowStats, Meter
 
 from .recall import Recall
 from .transcript import MAX_CHARS, MAX_MESSAGES, Transcript, Turn
@@ -64,6 +64,7 @@ class History:
         )
         self._trust = Trust()
         self._log = DecisionLog()
+        self._meter = Meter("histories", "history", waits=False, services=False)
         self.found = {MEMORY: 0, REDIS: 0, DATABASE: 0}
         self.overtaken = {MEMORY: 0, REDIS: 0}
 
@@ -163,16 +164,9 @@ class History:
     def stats(self) -> FlowStats:
         """As a flow: 1 while memory is asked before Redis; the reasons count what was found where."""
         overtaken = {f"overtaken_{tier}": count for tier, count in self.overtaken.items()}
-        return FlowStats(
-            name="histories",
-            kind="history",
-            law="trust",
-            value=float(self._trust.is_given),
-            ceiling=1.0,
-            admitted=sum(self.found.values()),
-            completed=sum(self.found.values()),
-            decisions=tuple(self._log),
-            reasons=self.found | overtaken,
+        self._meter.admitted = self._meter.completed = sum(self.found.values())
+        return self._meter.stats(
+            self._trust, self._log, self.found | overtaken, value=float(self._trust.is_given)
         )
 
     def _learn(self, is_current: bool) -> None:

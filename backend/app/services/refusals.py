@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from fluido.llm.errors import CallRejected, PromptTooLong
+from fluido.llm import CallRejected, PromptTooLong
 
 IN_A_ROW = 3
 # So long after the last refusal it is tried again: without traffic nobody would find out that it is mended.

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from app.core.adaptive_buffers import DataFlowType, adaptive_buffer_manager
+from app.core.adaptive_buffers import AdaptiveBufferManager, DataFlowType, adaptive_buffer_manager
 from app.core.settings import Settings
 from fluido.llm import (
     Call,
@@ -15,17 +15,17 @@ from fluido.llm import (
     EmptyAnswer,
     Engine,
     Kind,
+    Knee,
     Message,
     OllamaEngine,
     OpenAIEngine,
     Options,
     Presets,
+    Reservation,
     Timings,
     detect,
+    thinking_bound,
 )
-from fluido.llm.knee import Knee
-from fluido.llm.presets import thinking_bound
-from fluido.llm.queue import Reservation
 
 from .recall import Recall
 from .transcript import Transcript, Turn
@@ -65,11 +65,13 @@ class SentinelFluidoV2:
         *,
         engines: Sequence[Engine] | None = None,
         settings: Settings | None = None,
+        buffers: AdaptiveBufferManager = adaptive_buffer_manager,
         system_prompt: str = SYSTEM_PROMPT,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         settings = settings or Settings()
-        policy = adaptive_buffer_manager.policy(DataFlowType.LLM_INFERENCE)
+        self._buffers = buffers
+        policy = buffers.policy(DataFlowType.LLM_INFERENCE)
         self.model = model or settings.model or ""
         self._system = Message("system", system_prompt)
         self._clock = clock
@@ -92,9 +94,7 @@ class SentinelFluidoV2:
         """Make the connections. Called by the first question if nobody did."""
         if not self._is_open:
             self._is_open = True
-            adaptive_buffer_manager.attach(
-                DataFlowType.LLM_INFERENCE, lambda: self._dispatcher.stations, self.live
-            )
+            self._buffers.attach(DataFlowType.LLM_INFERENCE, lambda: self._dispatcher.stations, self.live)
             await self._dispatcher.open()
 
     async def close(self) -> None:

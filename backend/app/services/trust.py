@@ -13,6 +13,10 @@ class Trust:
     replicas, it is every other turn: then Redis is asked first, until that changes again.
     """
 
+    name = "trust"
+    floor = 0.0
+    ceiling = 1.0
+
     def __init__(self, most_overtaken: float = MOST_OVERTAKEN, window: int = WINDOW) -> None:
         self.overtaken = 0.0
         self.is_given = True

@@ -10,9 +10,8 @@ from app.core.ports import ChatRequest, Reply
 from app.db.conversations import Answer, Question
 from app.db.leases import Lease
 from fluido.errors import EngineUnavailable, FluidoError
-from fluido.llm import Kind
-from fluido.llm.errors import PromptTooLong as PromptOverWindow
-from fluido.llm.errors import StreamBroken
+from fluido.llm import Kind, StreamBroken
+from fluido.llm import PromptTooLong as PromptOverWindow
 
 from .stages import Stages
 from .transcript import Transcript

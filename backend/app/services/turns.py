@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from fluido.flow.gate import Gate
+from fluido import Gate
 
 # A person sends one message after the other; more than this at once is a fault of a client.
 MAX_WAITING_PER_CONVERSATION = 8

@@ -26,7 +26,7 @@ from bench.llm.real_ollama import everything
 from bench.llm.stage import Kitchen
 from bench.llm.two_engines import two_engines
 from bench.samples import Outcome, Results, to_document, write
-from bench.statistics import P50, Quantile, compare, interval
+from bench.statistics import P50, Comparison, Quantile, compare, decide, interval
 
 P95 = Quantile(0.95)
 ARMS: dict[str, tuple[Levers, ...]] = {
@@ -41,13 +41,14 @@ TOTAL_SLO_S = 2.5
 
 
 def rows_of(found: Compared, control_arm: str = "v1") -> list[dict[str, Any]]:
-    """One row per arm, level, metric and quantile, with the ratio to `control_arm`."""
+    """One row per arm, level, metric and quantile, with the ratio to `control_arm` and its verdict."""
     results = Results({}, {}, blocks=found.blocks)
     rows = []
     for experiment, level in sorted({(b.experiment, b.level) for b in found.blocks}):
         control = results.select(experiment, control_arm, level)
         for arm in sorted({b.arm for b in found.blocks}):
             mine = results.select(experiment, arm, level)
+            compared: list[tuple[dict[str, Any], Comparison]] = []
             for metric in ("ttft_s", "total_s"):
                 for quantile in (P50, P95):
                     ours = [block.latencies(metric) for block in mine]
@@ -68,8 +69,11 @@ def rows_of(found: Compared, control_arm: str = "v1") -> list[dict[str, Any]]:
                     if arm != control_arm:
                         ratio = compare([b.latencies(metric) for b in control], ours, quantile, seed=1)
                         row |= {"ratio": ratio.ratio, "ratio_low": ratio.low, "ratio_high": ratio.high}
-                        row["verdict"] = "better" if ratio.low > 1 else "undecided"
+                        compared.append((row, ratio))
                     rows.append(row)
+            # The four claims of an arm at a level are one family.
+            for (row, _), verdict in zip(compared, decide([ratio for _, ratio in compared]), strict=True):
+                row["verdict"] = verdict.value
     return rows
 
 

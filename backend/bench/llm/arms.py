@@ -14,14 +14,14 @@ from bench.v1.engine import End, StaticEngine
 from bench.v1.prompt import SYSTEM_PROMPT, Fragment, messages
 from bench.workloads import Question
 from fluido.errors import FluidoError, LimitReached
-from fluido.laws.base import Law
-from fluido.laws.fixed import Fixed
+from fluido.laws import Fixed, Law
 from fluido.llm import (
     Answers,
     Call,
     Delta,
     Dispatcher,
     Engine,
+    EngineFacts,
     Kind,
     Message,
     OllamaEngine,
@@ -29,7 +29,6 @@ from fluido.llm import (
     Options,
     RunnerProfile,
 )
-from fluido.llm.engine import EngineFacts
 
 Dialect = Literal["llamacpp", "ollama"]
 NEVER_ENDS = {"ignore_eos": True}

@@ -16,8 +16,7 @@ import aiohttp
 from bench.llm.mixed import SYSTEM, mixed
 from bench.llm.ollama_stage import PROFILE, answered, loads, served
 from fluido.errors import EngineUnavailable
-from fluido.llm import Call, Dispatcher, Message, OllamaEngine, Options
-from fluido.llm.knee import Knee
+from fluido.llm import Call, Dispatcher, Knee, Message, OllamaEngine, Options
 
 FIND_CALLS = 30
 PAIRS = 12

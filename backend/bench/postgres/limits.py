@@ -13,10 +13,8 @@ from bench.postgres import arms
 from bench.postgres.agreement import agreement
 from bench.postgres.loops import Work, closed, commit, compute, one_hot_row, sleep_10_ms, two_hot_rows
 from bench.postgres.record import Measured
-from fluido.laws.base import Law
-from fluido.laws.ladder import Ladder
-from fluido.sqlalchemy import Limits, create_async_engine
-from fluido.sqlalchemy.limits import default_law
+from fluido.laws import Ladder, Law
+from fluido.sqlalchemy import Limits, create_async_engine, default_law
 
 Rates = list[list[float]]
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import matplotlib as mpl
@@ -35,20 +36,15 @@ STYLE = {
 }
 
 
-def median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2]
-
-
 def rows(blocks: Mapping[str, Mapping[str, Sequence[Block]]]) -> list[dict[str, Any]]:
-    """One row a cell and contender: the median of every metric, and how many times better ours is."""
+    """A row a cell and contender: every metric as the mean of its blocks, and how much better ours is."""
     found: list[dict[str, Any]] = []
     for cell, arms in blocks.items():
         for name, mine in arms.items():
             row: dict[str, Any] = {"cell": cell, "client": name, "blocks": len(mine)}
             for metric, (measure, less) in METRICS.items():
                 theirs = [measure(block) for block in mine]
-                row[metric] = median(theirs)
+                row[metric] = fmean(theirs)
                 if name != OURS and OURS in arms:
                     ours = [[measure(block)] for block in arms[OURS]]
                     ratio = compare([[x] for x in theirs], ours, Mean(), seed=SEED, lower_is_better=less)

@@ -114,9 +114,9 @@ ELEMENTS = (
     Element(
         "Redis: el lote es lo que produjo una vuelta del bucle",
         "Todas las tareas comparten una conexión; al final de cada vuelta del bucle sale una sola "
-        "escritura. El lote es uno en reposo y cientos bajo carga, sin espera añadida. La ventana en "
-        "vuelo puede adaptarse, pero no mostró provecho y está desactivada.",
-        ("src/fluido/redis/link.py", "src/fluido/redis/window.py"),
+        "escritura. El lote es uno en reposo y cientos bajo carga, sin espera añadida. Una ventana en "
+        "vuelo que se adapta no mostró provecho y se retiró.",
+        ("src/fluido/redis/link.py", "src/fluido/redis/mux.py"),
         ("tests/redis",),
         measured=(("redis_turn", "latency p50"), ("redis_get", "calls"), ("redis_service", "calls")),
         parts=(

@@ -13,7 +13,7 @@ from fluido.flow.bisect import Bisection, Held, Refused, Write, never
 from fluido.flow.obeyed import Obeyed
 from fluido.laws.base import Law
 from fluido.laws.batch_cap import BatchCap
-from fluido.metrics import FlowStats, Histogram, measured
+from fluido.metrics import FlowStats, Meter
 from fluido.sample import Outcome, Sample
 
 Item = TypeVar("Item")
@@ -26,8 +26,10 @@ MOST_ALONE = 4  # lanes for items that were held up
 _NOBODY = object()
 
 
-class _Pending(Generic[Item, Result]):
-    __slots__ = ("added_s", "bytes", "context", "done", "group", "item")
+class _Waiter(Generic[Item, Result]):
+    """One caller and its item. Once a lane has `taken` it, the write owns it."""
+
+    __slots__ = ("added_s", "bytes", "context", "done", "group", "item", "taken")
 
     def __init__(self, item: Item, size: int, added_s: float, done: "asyncio.Future[Result | None]") -> None:
         self.item = item
@@ -36,6 +38,7 @@ class _Pending(Generic[Item, Result]):
         self.done = done
         self.group: Hashable = None
         self.context: Context | None = None
+        self.taken = False
 
 
 class _Lane:
@@ -108,32 +111,29 @@ class Batcher(Generic[Item, Result]):
         own = contextvars.copy_context()
         self._surround = surround or (lambda _caller: own.copy())
         self._clock = clock
-        self._queues: dict[Hashable, deque[_Pending[Item, Result]]] = {}
+        self._queues: dict[Hashable, deque[_Waiter[Item, Result]]] = {}
         self._waiting = 0
         self._gone = 0  # cancelled, still in a queue
         self._running: dict[asyncio.Task[None], _Lane] = {}
         self._at_work: dict[Hashable, int] = {}  # lanes of a group that are not overdue
-        self._held: deque[_Pending[Item, Result]] = deque()
+        self._held: deque[_Waiter[Item, Result]] = deque()
         self._alone: set[asyncio.Task[None]] = set()
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
         self._starting: asyncio.Task[None] | None = None
-        self._admitted = self._refused = self._cancelled = self._overloads = 0
-        self.batches = 0
+        self.meter = Meter(name, self.kind)
         self.writes = 0
-        self._wait = Histogram()
-        self._service = Histogram()
 
     async def add(self, item: Item) -> Result | None:
         """Queue one item and wait for its result. Raises BufferFull at once when `max_pending` wait."""
         if self._closed:
             raise Closed(f"{self.name} is closed")
         if self._waiting >= self.max_pending:
-            self._refused += 1
+            self.meter.refused += 1
             raise BufferFull(f"{self._waiting} items wait in {self.name} already (max_pending)")
         done: asyncio.Future[Result | None] = asyncio.get_running_loop().create_future()
         size = self._size(item) if self._size else 0
-        pending = _Pending(item, size, self._clock(), done)
+        pending = _Waiter(item, size, self._clock(), done)
         if self._origin is not None:
             pending.group, pending.context = self._origin(item)
         queue = self._queues.get(pending.group)
@@ -145,13 +145,17 @@ class Batcher(Generic[Item, Result]):
         try:
             return await done
         except asyncio.CancelledError:
-            # A lane that took the item has set `added_s` to NaN: from then on the write owns it.
-            if not math.isnan(pending.added_s):
+            if not pending.taken:
                 self._waiting -= 1
-                self._cancelled += 1
+                self.meter.cancelled += 1
                 self._gone += 1
                 self._forget()
             raise
+
+    @property
+    def batches(self) -> int:
+        """How many batches were written, or failed."""
+        return self.meter.completed
 
     async def close(self) -> None:
         """Refuse newcomers and return when everything pending was written. Idempotent."""
@@ -161,23 +165,13 @@ class Batcher(Generic[Item, Result]):
 
     def stats(self) -> FlowStats:
         """The batcher at this moment: `inflight` is lanes at work, `completed` counts batches."""
-        return FlowStats(
-            name=self.name,
-            kind=self.kind,
-            law=self.law.name,
+        return self.meter.stats(
+            self.law,
+            self.decisions,
+            self.decisions.reasons,
             value=self._obeyed.value,
-            floor=self.law.floor,
-            ceiling=self.law.ceiling,
             inflight=len(self._running) + len(self._alone),
             waiting=self._waiting + len(self._held),
-            admitted=self._admitted,
-            refused=self._refused,
-            cancelled=self._cancelled,
-            completed=self.batches,
-            overloads=self._overloads,
-            **measured(self._wait, self._service),
-            decisions=tuple(self.decisions),
-            reasons=self.decisions.reasons,
         )
 
     # -- lanes --
@@ -260,9 +254,9 @@ class Batcher(Generic[Item, Result]):
                     lane.started_s = math.inf
                     self._leave(lane)
 
-    def _take(self, group: Hashable) -> list[_Pending[Item, Result]]:
+    def _take(self, group: Hashable) -> list[_Waiter[Item, Result]]:
         cap = max(1, math.floor(self._obeyed.value))
-        batch: list[_Pending[Item, Result]] = []
+        batch: list[_Waiter[Item, Result]] = []
         room = self.max_bytes
         now_s = self._clock()
         queue = self._queues.pop(group)
@@ -276,16 +270,16 @@ class Batcher(Generic[Item, Result]):
                 break
             queue.popleft()
             room -= pending.bytes
-            self._wait.record(now_s - pending.added_s)
-            pending.added_s = math.nan
+            self.meter.waits.record(now_s - pending.added_s)
+            pending.taken = True
             batch.append(pending)
         if queue:
             self._queues[group] = queue  # behind the other groups
         self._waiting -= len(batch)
-        self._admitted += len(batch)
+        self.meter.admitted += len(batch)
         return batch
 
-    async def _write_batch(self, batch: list[_Pending[Item, Result]]) -> None:
+    async def _write_batch(self, batch: list[_Waiter[Item, Result]]) -> None:
         cap = self._obeyed.value
         lanes = len(self._running)
         started_s = self._clock()
@@ -305,7 +299,7 @@ class Batcher(Generic[Item, Result]):
                 _fail(pending, Closed(f"{self.name} was cancelled during the write"))
             raise
         finally:
-            self.batches += 1
+            self.meter.completed += 1
             self.writes += bisection.writes
         if bisection.writes > 1:
             # A bisected batch took longer for a reason that is not its size.
@@ -316,7 +310,7 @@ class Batcher(Generic[Item, Result]):
 
     def _settle(
         self,
-        batch: list[_Pending[Item, Result]],
+        batch: list[_Waiter[Item, Result]],
         results: Sequence[Result | Refused | Held | None] | None,
     ) -> bool:
         """Give each caller its result; True when some were refused or held up."""
@@ -355,7 +349,7 @@ class Batcher(Generic[Item, Result]):
         self._alone.discard(task)
         self._open_alone()
 
-    async def _write_alone(self, pending: _Pending[Item, Result]) -> None:
+    async def _write_alone(self, pending: _Waiter[Item, Result]) -> None:
         try:
             self._settle([pending], await self._write([pending.item]))
         except Exception as error:  # noqa: BLE001  (whatever the caller's write raises belongs to the item)
@@ -367,9 +361,9 @@ class Batcher(Generic[Item, Result]):
             self.writes += 1
 
     def _learn(self, sample: Sample) -> None:
-        self._service.record(sample.service_s)
+        self.meter.services.record(sample.service_s)
         if sample.outcome is Outcome.OVERLOAD:
-            self._overloads += 1
+            self.meter.overloads += 1
         self._obeyed.observe(sample)
 
     def _forget(self) -> None:
@@ -382,6 +376,6 @@ class Batcher(Generic[Item, Result]):
             self._queues = {group: queue for group, queue in kept.items() if queue}
 
 
-def _fail(pending: _Pending[Item, Result], error: Exception) -> None:
+def _fail(pending: _Waiter[Item, Result], error: Exception) -> None:
     if not pending.done.done():
         pending.done.set_exception(error)

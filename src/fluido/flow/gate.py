@@ -1,21 +1,23 @@
 """A semaphore that can be resized, has a fractional limit, and hands its permits over in order."""
 
-import asyncio
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
-from fluido.errors import Closed, LimitReached, WaitTimeout
-from fluido.flow.line import Line, Waiter
+from fluido.errors import Closed, LimitReached
+from fluido.flow.waiting import ByArrival, Waiter, WaitQueue
+from fluido.metrics import Meter
 
 # Weyl sequence: the fraction of a limit is dithered without a random generator, and evener than with one.
 GOLDEN = 0.6180339887498949
 STANDING_S = 0.1  # CoDel's interval: a queue that was never empty for so long does not drain by itself
 
+Line = ByArrival[None, None]
+Caller = Waiter[None, None]
+
 
 class Gate:
-    """Admits at most `limit` callers; the others wait in order, at most `max_waiting` of them.
+    """Semaphore (bulkhead): admits at most `limit` callers; at most `max_waiting` others wait, in order.
 
     A released permit goes straight to the longest waiter: a caller that comes back at once cannot overtake.
     A fractional limit lets the integer part in, and one more for that fraction of the completions. Raising
@@ -25,7 +27,8 @@ class Gate:
     share of the time left to its deadline (CoDel, with timeouts instead of drops). See docs/laws.md for why
     1 is the default. Callers without a deadline wait as long as it takes, always.
 
-    Labels matter to LanedGate only; there, release a permit under the label that took it.
+    Labels matter to LanedGate only; there, release a permit under the label that took it. A flow that has a
+    `meter` hands it in: who waits, is admitted, refused or gone is counted there.
     """
 
     kind = "gate"
@@ -38,6 +41,7 @@ class Gate:
         clock: Callable[[], float] = time.perf_counter,
         name: str = "",
         standing_share: float = 1.0,
+        meter: Meter | None = None,
     ) -> None:
         if max_waiting < 0 or not 0 < standing_share <= 1:
             raise ValueError(
@@ -45,28 +49,54 @@ class Gate:
             )
         self.name = name
         self.max_waiting = max_waiting
+        self.meter = meter or Meter(name, self.kind)
         self.inflight = 0
-        self.waiting = 0
-        self.admitted = 0
-        self.refused = 0
-        self.timed_out = 0
-        self.cancelled = 0
         self.closed = False
         self._clock = clock
         self._standing_share = standing_share
         self._standing_since_s = -math.inf
         self._line = Line()
-        self._tickets = 0
+        self.queue: WaitQueue[None, None] = WaitQueue(
+            f"a permit of {name or 'the gate'}",
+            self.meter,
+            clock,
+            give_back=self._give_back,
+            hand_over=self._hand_over,
+        )
         self._dither = 0.0
         self.limit = _checked(limit)
         self._threshold = math.floor(self.limit)
 
+    @property
+    def waiting(self) -> int:
+        """How many callers wait."""
+        return self.queue.waiting
+
+    @property
+    def admitted(self) -> int:
+        """How many callers got a permit, at once or later."""
+        return self.meter.admitted
+
+    @property
+    def refused(self) -> int:
+        """How many were refused at once."""
+        return self.meter.refused
+
+    @property
+    def timed_out(self) -> int:
+        """How many waited in vain until their deadline."""
+        return self.meter.timed_out
+
+    @property
+    def cancelled(self) -> int:
+        """How many were cancelled while they waited."""
+        return self.meter.cancelled
+
     def try_acquire(self, _label: str = "", /) -> bool:
         """Take a permit if one is free and nobody waits; the caller must `release()` it."""
-        if self.inflight >= self._threshold or self.waiting or self.closed:
+        if self.inflight >= self._threshold or self.queue.waiting or self.closed:
             return False
-        self.inflight += 1
-        self.admitted += 1
+        self._admit()
         return True
 
     async def acquire(self, *, label: str = "", deadline_s: float | None = None) -> None:
@@ -76,7 +106,13 @@ class Gate:
         deadline has passed, WaitTimeout when it passes in the queue, Closed when the gate is or gets closed.
         """
         if not self.try_acquire(label):
-            await self._wait(label, deadline_s)
+            now_s = self._clock()
+            self._check_may_wait(deadline_s, now_s)
+            if not self.queue.waiting:
+                self._standing_since_s = now_s
+            elif deadline_s is not None and now_s - self._standing_since_s >= STANDING_S:
+                deadline_s = now_s + self._standing_share * (deadline_s - now_s)
+            await self.queue.wait(self._line_of(label), None, label=label, deadline_s=deadline_s)
 
     def release(self, _label: str = "", /) -> None:
         """Give one permit back. Raises RuntimeError when none is out."""
@@ -85,103 +121,59 @@ class Gate:
         self.inflight -= 1
         if self._threshold != self.limit:
             self._draw()
-        if self.waiting:
+        if self.queue.waiting:
             self._hand_over()
 
     def resize(self, limit: float) -> None:
         """Put another limit in force (finite, at least 1, else ValueError)."""
         self.limit = _checked(limit)
         self._draw()
-        if self.waiting:
+        if self.queue.waiting:
             self._hand_over()
 
     def close(self) -> None:
         """Refuse newcomers and fail who waits with Closed; callers inside finish and release. Idempotent."""
         self.closed = True
+        said = f"{self.name or 'the gate'} was closed while this call waited in its queue"
         for line in self._lines():
             for waiter in line.everybody():
-                waiter.turn.set_exception(
-                    Closed(f"{self.name or 'the gate'} was closed while this call waited in its queue")
-                )
-                self._leave(waiter)
+                self.queue.refuse(waiter, Closed(said))
 
     def longest_wait(self) -> tuple[float, str]:
         """How long the one who waits longest has waited, in seconds, and its label; 0.0 when nobody does."""
         heads = [head for line in self._lines() if (head := line.head()) is not None]
         if not heads:
             return 0.0, ""
-        first = min(heads, key=lambda waiter: waiter.ticket)
+        first = min(heads, key=lambda waiter: waiter.serial)
         return self._clock() - first.joined_s, first.label
 
-    # -- the queue --
+    def refuse(self, error: LimitReached) -> LimitReached:
+        """Count a caller that is refused at once, and return the error to raise."""
+        self.meter.refused += 1
+        return error
 
-    async def _wait(self, label: str, deadline_s: float | None) -> None:
-        loop = asyncio.get_running_loop()
-        joined_s = self._clock()
-        self._check_may_wait(deadline_s, joined_s)
-        if not self.waiting:
-            self._standing_since_s = joined_s
-        elif deadline_s is not None and joined_s - self._standing_since_s >= STANDING_S:
-            deadline_s = joined_s + self._standing_share * (deadline_s - joined_s)
-        self._tickets += 1
-        waiter = Waiter(loop.create_future(), label, self._line_of(label), self._tickets, joined_s)
-        if deadline_s is not None:
-            waiter.timer = loop.call_later(deadline_s - joined_s, self._expire, waiter, joined_s)
-        waiter.line.join(waiter)
-        self.waiting += 1
-        try:
-            await waiter.turn
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            if waiter.turn.cancelled():
-                self._leave(waiter)
-                # A permit released between the cancellation and this line found no live waiter, and who came
-                # after it queued behind us.
-                self._hand_over()
-            elif waiter.turn.exception() is None:
-                # Granted and cancelled in the same tick: the permit is ours to pass on.
-                self.release(label)
-            raise
-        except GeneratorExit:
-            # The loop was closed over us, and nobody will ever resume this.
-            if not waiter.turn.done():
-                self.cancelled += 1
-                with suppress(RuntimeError):
-                    waiter.turn.cancel()
-                self._leave(waiter)
-            elif not waiter.turn.cancelled() and waiter.turn.exception() is None:
-                self.release(label)
-            raise
+    # -- the queue --
 
     def _check_may_wait(self, deadline_s: float | None, now_s: float) -> None:
         if self.closed:
             raise Closed(f"{self.name or 'the gate'} is closed: build another one")
-        if self.waiting >= self.max_waiting:
-            self.refused += 1
-            said = f"{self.waiting} callers wait already for {self.name or 'the gate'}"
-            raise LimitReached(f"{said} (max_waiting is {self.max_waiting})", waiting=self.waiting)
+        waiting = self.queue.waiting
+        if waiting >= self.max_waiting:
+            said = f"{waiting} callers wait already for {self.name or 'the gate'}"
+            raise self.refuse(LimitReached(f"{said} (max_waiting is {self.max_waiting})", waiting=waiting))
         if deadline_s is not None and not deadline_s > now_s:
-            self.refused += 1
-            raise LimitReached("the deadline has passed and there is a queue", waiting=self.waiting)
+            raise self.refuse(LimitReached("the deadline has passed and there is a queue", waiting=waiting))
 
-    def _grant(self, waiter: Waiter) -> None:
-        waiter.turn.set_result(None)
-        self._leave(waiter)
+    def _admit(self) -> None:
         self.inflight += 1
-        self.admitted += 1
+        self.meter.admitted += 1
 
-    def _leave(self, waiter: Waiter) -> None:
-        self.waiting -= 1
-        waiter.line.leave(waiter)
+    def _grant(self, waiter: Caller) -> None:
+        self.queue.grant(waiter, None)
+        self._admit()
 
-    def _expire(self, waiter: Waiter, joined_s: float) -> None:
-        if not waiter.turn.done():
-            self.timed_out += 1
-            waited_s = self._clock() - joined_s
-            said = f"waited {waited_s:.3f} s for a permit of {self.name or 'the gate'}"
-            waiter.turn.set_exception(WaitTimeout(said, waited_s=waited_s))
-            self._leave(waiter)
-            self._hand_over()
+    def _give_back(self, waiter: Caller) -> None:
+        self.release(waiter.label)
 
     def _draw(self) -> None:
         """Say how many may be inside now: the whole part, and one more for that fraction of the draws."""

@@ -1,12 +1,12 @@
-"""A gate with two lanes: calls of heavy classes may fill only a part of it while light ones come."""
+"""Bulkhead between classes of work: a gate with two lanes, of which heavy calls may fill a part only."""
 
 import math
 import time
 from collections import Counter
 from collections.abc import Callable
 
-from fluido.flow.gate import Gate
-from fluido.flow.line import Line, Waiter
+from fluido.flow.gate import Caller, Gate, Line
+from fluido.metrics import Meter
 
 HEAVY_SHARE = 0.25
 KEPT_FREE = 0.25
@@ -31,9 +31,15 @@ class LanedGate(Gate):
         clock: Callable[[], float] = time.perf_counter,
         name: str = "",
         standing_share: float = 1.0,
+        meter: Meter | None = None,
     ) -> None:
         super().__init__(
-            limit, max_waiting=max_waiting, clock=clock, name=name, standing_share=standing_share
+            limit,
+            max_waiting=max_waiting,
+            clock=clock,
+            name=name,
+            standing_share=standing_share,
+            meter=meter,
         )
         self.heavy_inflight = 0
         self._is_heavy = is_heavy
@@ -47,8 +53,7 @@ class LanedGate(Gate):
         line = self._heavy_line if heavy else self._line
         if self.inflight >= self._threshold or line.live or self.closed or (heavy and not self._heavy_fits()):
             return False
-        self.inflight += 1
-        self.admitted += 1
+        self._admit()
         if heavy:
             self._count_heavy(label)
         return True
@@ -68,9 +73,9 @@ class LanedGate(Gate):
     def _line_of(self, label: str, /) -> Line:
         return self._heavy_line if self._is_heavy(label) else self._line
 
-    def _grant(self, waiter: Waiter) -> None:
+    def _grant(self, waiter: Caller) -> None:
         super()._grant(waiter)
-        if waiter.line is self._heavy_line:
+        if waiter.order is self._heavy_line:
             self._count_heavy(waiter.label)
 
     def _count_heavy(self, label: str) -> None:
@@ -90,7 +95,7 @@ class LanedGate(Gate):
             if heavy is not None and not self._heavy_fits():
                 heavy = None
             if light is not None and heavy is not None:
-                heavy_first = self.heavy_inflight == 0 or heavy.ticket < light.ticket
+                heavy_first = self.heavy_inflight == 0 or heavy.serial < light.serial
                 waiter = heavy if heavy_first else light
             else:
                 waiter_or_none = light or heavy

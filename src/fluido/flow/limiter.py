@@ -3,6 +3,8 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +18,7 @@ from fluido.laws.brake import Brake
 from fluido.laws.fixed import Fixed
 from fluido.laws.lanes import Lanes
 from fluido.measure import Ewma
-from fluido.metrics import FlowStats, Histogram, measured
+from fluido.metrics import FlowStats, Meter
 from fluido.sample import Outcome, Sample
 
 TICK_S = 0.25
@@ -124,18 +126,19 @@ class Limiter:
         self.pinned: float | None = None
         self.obeyed = Obeyed(law)
         self.decisions = self.obeyed.log
-        self.gate = gate or (
-            Gate(law.value, max_waiting=max_waiting, clock=clock, name=name, standing_share=standing_share)
-            if lanes is None
-            else LanedGate(
+        if gate is None:
+            build = Gate if lanes is None else partial(LanedGate, is_heavy=lanes.is_heavy)
+            gate = build(
                 law.value,
                 max_waiting=max_waiting,
-                is_heavy=lanes.is_heavy,
                 clock=clock,
                 name=name,
                 standing_share=standing_share,
+                meter=Meter(name, self.kind),
             )
-        )
+        self.gate: Gate = gate
+        self.meter = gate.meter
+        self.meter.name, self.meter.kind = name, self.kind  # a gate that was handed in has a kind of its own
         self._lanes = Obeyed(lanes) if lanes else None
         self._brake = brake
         self._beta: Decision | None = None
@@ -144,11 +147,7 @@ class Limiter:
         # Whether it matters to the law what a sample is called; a drop-in may save itself to find out.
         self.names_matter = not isinstance(law, Fixed)
         self._tick_due_s = -math.inf
-        self._completed = 0
         self._unbound: list[float] = []
-        self._overloads = 0
-        self._wait = Histogram()
-        self._service = Histogram()
         self._mean_service = Ewma(0.02)
 
     def slot(self, *, label: str | None = None, deadline_s: float | None = None) -> Slot:
@@ -184,29 +183,22 @@ class Limiter:
         self._count_all_unbound()
         gate = self.gate
         longest_s, longest_label = gate.longest_wait()
-        return FlowStats(
-            name=self.name,
-            kind=self.kind,
-            law=self.law.name,
+        lanes = self._lanes.log if self._lanes else ()
+        stats = self.meter.stats(
+            self.law,
+            (*self.decisions, *lanes),
+            self.decisions.reasons | (self._lanes.log.reasons if self._lanes else {}),
             value=gate.limit,
-            floor=self.law.floor,
-            ceiling=self.law.ceiling,
             inflight=gate.inflight,
             waiting=gate.waiting,
-            admitted=gate.admitted,
-            refused=gate.refused,
-            timed_out=gate.timed_out,
-            cancelled=gate.cancelled,
-            completed=self._completed,
-            overloads=self._overloads,
+        )
+        return replace(
+            stats,
             wait_ms_longest=longest_s * 1e3,
             longest_label=longest_label,
-            **measured(self._wait, self._service),
             brake=self._beta.value if self._beta else 1.0,
             pinned=self.pinned is not None,
             shadow=self.shadow,
-            decisions=tuple(self.decisions) + (tuple(self._lanes.log) if self._lanes else ()),
-            reasons=self.decisions.reasons | (self._lanes.log.reasons if self._lanes else {}),
             words=str(getattr(self.law, "words", "")),
         )
 
@@ -222,12 +214,13 @@ class Limiter:
         # Little's law: who is behind `waiting` others is in after that many completions, and has to run.
         predicted_s = self._mean_service.value * (gate.waiting + 1) / gate.limit
         if now_s + predicted_s > deadline_s:
-            gate.refused += 1
-            raise LimitReached(
-                f"the wait of about {predicted_s:.3f} s does not fit the deadline",
-                waiting=gate.waiting,
-                predicted_wait_s=predicted_s,
-                retry_after_s=predicted_s,
+            raise gate.refuse(
+                LimitReached(
+                    f"the wait of about {predicted_s:.3f} s does not fit the deadline",
+                    waiting=gate.waiting,
+                    predicted_wait_s=predicted_s,
+                    retry_after_s=predicted_s,
+                )
             )
 
     def learn(self, sample: Sample) -> None:
@@ -244,13 +237,14 @@ class Limiter:
 
     def count(self, sample: Sample) -> None:
         """Take one finished call into the statistics only: nothing bound, so a law has nothing to learn."""
-        self._completed += 1
-        self._wait.record(sample.wait_s)
+        meter = self.meter
+        meter.completed += 1
+        meter.waits.record(sample.wait_s)
         service_s = sample.finished_s - sample.started_s
-        self._service.record(service_s)
+        meter.services.record(service_s)
         self._mean_service.add(service_s)
         if sample.outcome is Outcome.OVERLOAD:
-            self._overloads += 1
+            meter.overloads += 1
         self._tick_due_s = sample.finished_s + TICK_S
 
     def count_unbound(self, service_s: float) -> None:
@@ -263,7 +257,7 @@ class Limiter:
     @property
     def completed(self) -> int:
         """How many calls have ended."""
-        return self._completed + len(self._unbound)
+        return self.meter.completed + len(self._unbound)
 
     @property
     def mean_service_s(self) -> float:
@@ -288,9 +282,9 @@ class Limiter:
             self._apply()
 
     def _count_all_unbound(self) -> None:
-        self._completed += len(self._unbound)
+        self.meter.completed += len(self._unbound)
         for service_s in self._unbound:
-            self._service.record(service_s)
+            self.meter.services.record(service_s)
         self._unbound.clear()
 
     def _braking(self, brake: Brake, sample: Sample) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fluido.flow.obeyed import Obeyed
 from fluido.laws.base import Law
-from fluido.metrics import FlowStats, Histogram
+from fluido.metrics import FlowStats, Meter
 from fluido.sample import Sample
 
 PERIOD_S = 0.05
@@ -25,7 +25,7 @@ class LoopLag:
         self._clock = clock
         self._obeyed = Obeyed(law)
         self._timer: asyncio.TimerHandle | None = None
-        self._lag = Histogram()
+        self._meter = Meter(name, self.kind, waits=False)
 
     @property
     def value(self) -> float:
@@ -45,25 +45,14 @@ class LoopLag:
 
     def learn(self, sample: Sample) -> None:
         """Take a lateness that somebody else measured on this loop: the service time of the sample."""
-        self._lag.record(sample.service_s)
+        self._meter.completed += 1
+        self._meter.services.record(sample.service_s)
         self._obeyed.observe(sample)
 
     def stats(self) -> FlowStats:
         """The lag as `service`, and the law's decisions."""
-        return FlowStats(
-            name=self.name,
-            kind=self.kind,
-            law=self.law.name,
-            value=self._obeyed.value,
-            floor=self.law.floor,
-            ceiling=self.law.ceiling,
-            completed=self._lag.count,
-            service_ms_p50=self._lag.quantile(0.5) * 1e3,
-            service_ms_p99=self._lag.quantile(0.99) * 1e3,
-            services=self._lag.buckets(),
-            decisions=tuple(self._obeyed.log),
-            reasons=self._obeyed.log.reasons,
-        )
+        log = self._obeyed.log
+        return self._meter.stats(self.law, log, log.reasons, value=self._obeyed.value)
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = loop.call_later(PERIOD_S, self._fire, loop, self._clock() + PERIOD_S)

@@ -124,11 +124,10 @@ class StreamCoalescer(Generic[Item]):
             return None
         first = self._items.popleft()
         size = self._size(first)
+        run = [first]
         if self._is_event(first):
             self._events -= 1
-            run = [first]
         else:
-            run = [first]
             while self._items and not self._is_event(self._items[0]):
                 more = self._size(self._items[0])
                 if size + more > self._max_size:

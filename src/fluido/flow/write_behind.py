@@ -13,9 +13,10 @@ from typing import Generic, TypeVar
 from fluido.errors import BufferFull, Closed
 from fluido.flow.bisect import Bisection, Buffered, Context, Held, Refused, Write, never
 from fluido.flow.obeyed import Obeyed
+from fluido.flow.waiting import ByArrival, WaitQueue
 from fluido.laws.base import Law
 from fluido.laws.batch_cap import BatchCap
-from fluido.metrics import FlowStats, Histogram, measured
+from fluido.metrics import FlowStats, Meter
 from fluido.sample import Outcome, Sample
 
 Item = TypeVar("Item")
@@ -87,8 +88,6 @@ class WriteBehind(Generic[Item]):
         self._held: deque[Buffered[Item]] = deque()
         self._aside: asyncio.Task[None] | None = None
         self._bytes = 0
-        self._blocked: deque[tuple[Buffered[Item], asyncio.Future[None]]] = deque()
-        self._blocked_count = 0
         self._worker: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._progress = asyncio.Event()
@@ -97,11 +96,16 @@ class WriteBehind(Generic[Item]):
         self._closed = False
         self._said_s = -math.inf
         self._failing = False
-        self.failures = 0
         self.rejected_items = 0
-        self._admitted = self._refused = self._cancelled = self._batches = 0
-        self._wait = Histogram()
-        self._service = Histogram()
+        self.meter = Meter(name, self.kind)
+        self._line: ByArrival[Buffered[Item], None] = ByArrival()
+        self._queue: WaitQueue[Buffered[Item], None] = WaitQueue(
+            f"room in {name}",
+            self.meter,
+            clock,
+            give_back=lambda _waiter: None,  # its item was accepted, and cannot be taken back
+            hand_over=self._admit_waiting,
+        )
 
     def offer(self, item: Item) -> None:
         """Buffer an item without waiting; raises BufferFull when there is no room, Closed after `close()`."""
@@ -110,8 +114,8 @@ class WriteBehind(Generic[Item]):
     def _offer(self, item: Item) -> None:
         if self._closed:
             raise Closed(f"{self.name} is closed")
-        if self._blocked_count or not self._has_room():
-            self._refused += 1
+        if self._queue.waiting or not self._has_room():
+            self.meter.refused += 1
             raise BufferFull(
                 f"{len(self._items)} items ({self._bytes} bytes) wait in {self.name}, whose max_pending is "
                 f"{self.max_pending} and max_bytes {self.max_bytes}"
@@ -123,27 +127,17 @@ class WriteBehind(Generic[Item]):
 
         A caller cancelled in the tick in which its item was accepted cannot take it back.
         """
-        if self._closed or (self._has_room() and not self._blocked_count):
+        if self._closed or (self._has_room() and not self._queue.waiting):
             self._offer(item)
             return
-        if self._blocked_count >= self.max_waiting:
-            self._refused += 1
-            raise BufferFull(f"{self._blocked_count} callers wait for room in {self.name} (max_waiting)")
-        turn = asyncio.get_running_loop().create_future()
-        self._blocked.append((self._entry(item), turn))
-        self._blocked_count += 1
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.cancelled():
-                self._blocked_count -= 1
-                self._cancelled += 1
-                self._admit_blocked()
-            raise
+        if self._queue.waiting >= self.max_waiting:
+            self.meter.refused += 1
+            raise BufferFull(f"{self._queue.waiting} callers wait for room in {self.name} (max_waiting)")
+        await self._queue.wait(self._line, self._entry(item))
 
     async def flush(self) -> None:
         """Write what is buffered now without waiting for its time; return when that is done."""
-        goal = self._admitted
+        goal = self.meter.admitted
         self._hurry_to = max(self._hurry_to, goal)
         self._wake.set()
         while (self._placed < goal and self._worker is not None) or self._aside is not None:
@@ -153,7 +147,8 @@ class WriteBehind(Generic[Item]):
     async def close(self, timeout_s: float = 5.0) -> None:
         """Refuse newcomers, write what is there for at most `timeout_s`, reject the rest. Idempotent."""
         self._closed = True
-        self._fail_blocked()
+        for waiter in self._line.everybody():
+            self._queue.refuse(waiter, Closed(f"{self.name} was closed"))
         try:
             async with asyncio.timeout(timeout_s):
                 await self.flush()
@@ -165,25 +160,21 @@ class WriteBehind(Generic[Item]):
                     task.cancel()
             self._give_up()
 
+    @property
+    def failures(self) -> int:
+        """How many writes failed and were tried again."""
+        return self.meter.overloads
+
     def stats(self) -> FlowStats:
         """The buffer at this moment: `waiting` items, `completed` batches, `overloads` failed writes."""
-        return FlowStats(
-            name=self.name,
-            kind=self.kind,
-            law=self.law.name,
+        log = self._obeyed.log
+        return self.meter.stats(
+            self.law,
+            log,
+            log.reasons,
             value=self._obeyed.value,
-            floor=self.law.floor,
-            ceiling=self.law.ceiling,
             inflight=int(self._worker is not None),
-            waiting=len(self._items) + len(self._held) + self._blocked_count,
-            admitted=self._admitted,
-            refused=self._refused,
-            cancelled=self._cancelled,
-            completed=self._batches,
-            overloads=self.failures,
-            **measured(self._wait, self._service),
-            decisions=tuple(self._obeyed.log),
-            reasons=self._obeyed.log.reasons,
+            waiting=len(self._items) + len(self._held) + self._queue.waiting,
         )
 
     def learn(self, sample: Sample) -> None:
@@ -203,7 +194,7 @@ class WriteBehind(Generic[Item]):
         entry.added_s = self._clock()
         self._items.append(entry)
         self._bytes += entry.bytes
-        self._admitted += 1
+        self.meter.admitted += 1
         if self._worker is None:
             self._start()
         elif self._is_full():
@@ -212,20 +203,10 @@ class WriteBehind(Generic[Item]):
     def _is_full(self) -> bool:
         return len(self._items) >= min(self._obeyed.value, self.max_pending) or self._bytes >= self.max_bytes
 
-    def _admit_blocked(self) -> None:
-        while self._blocked and self._has_room():
-            entry, turn = self._blocked.popleft()
-            if not turn.done():
-                self._blocked_count -= 1
-                self._accept(entry)
-                turn.set_result(None)
-
-    def _fail_blocked(self) -> None:
-        for _, turn in self._blocked:
-            if not turn.done():
-                self._blocked_count -= 1
-                turn.set_exception(Closed(f"{self.name} was closed"))
-        self._blocked.clear()
+    def _admit_waiting(self) -> None:
+        while self._has_room() and (waiter := self._line.head()) is not None:
+            self._accept(waiter.wanted)
+            self._queue.grant(waiter, None)
 
     def _give_up(self) -> None:
         left = [entry.item for entry in (*self._held, *self._items)]
@@ -304,7 +285,7 @@ class WriteBehind(Generic[Item]):
         outcome = Outcome.OK
         async for start, end, results, error in bisection.run(items):
             if error is not None and not self._poisoned(error):
-                self.failures += 1
+                self.meter.overloads += 1
                 outcome = Outcome.OVERLOAD
                 self._say(error)
                 break
@@ -312,11 +293,11 @@ class WriteBehind(Generic[Item]):
             if not self._settled(entries[start:end], verdicts, started_s):
                 outcome = Outcome.IGNORED
         finished_s = self._clock()
-        self._batches += 1
-        self._service.record(finished_s - started_s)
+        self.meter.completed += 1
+        self.meter.services.record(finished_s - started_s)
         if bisection.writes == 1:
             self._obeyed.observe(Sample("", started_s, finished_s, 0.0, 1, cap, outcome, float(len(items))))
-        self._admit_blocked()
+        self._admit_waiting()
         self._progress.set()
         return outcome is not Outcome.OVERLOAD
 
@@ -337,7 +318,7 @@ class WriteBehind(Generic[Item]):
                 continue
             self._placed += 1
             self._bytes -= entry.bytes
-            self._wait.record(started_s - entry.added_s)
+            self.meter.waits.record(started_s - entry.added_s)
             if isinstance(verdict, Refused):
                 refused.append((entry.item, verdict.error))
         for item, error in refused:
@@ -379,7 +360,7 @@ class WriteBehind(Generic[Item]):
                 )
             except Exception as error:  # noqa: BLE001  (whatever the caller's write raises belongs to the item)
                 if not self._poisoned(error):
-                    self.failures += 1
+                    self.meter.overloads += 1
                     self._say(error)
                     back_off_s = min(LONGEST_BACK_OFF_S, max(FIRST_BACK_OFF_S, 2 * back_off_s))
                     continue
@@ -392,7 +373,7 @@ class WriteBehind(Generic[Item]):
             self._bytes -= entry.bytes
             if isinstance(verdict, Refused):
                 self._reject([entry.item], verdict.error)
-            self._admit_blocked()
+            self._admit_waiting()
 
     async def _write_alone(self, item: Item) -> object:
         results = await self._write([item])

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from fluido.errors import Closed, FluidoError, LimitReached, WaitTimeout
 from fluido.flow.obeyed import Obeyed
@@ -14,7 +15,7 @@ from fluido.llm.queue import CallQueue, Reservation, Ticket
 from fluido.llm.residency import UNPLACED, Placement
 from fluido.llm.seat import Order, ResidencyStats, Seat
 from fluido.llm.upstream import UNKNOWN_SLOTS, Upstream
-from fluido.metrics import FlowStats, Histogram, measured
+from fluido.metrics import FlowStats, Meter
 from fluido.sample import Outcome, Sample
 
 SHORT_RATIO = 3.0
@@ -44,9 +45,7 @@ class Station(Upstream):
         self._idle = asyncio.Event()
         self._idle.set()
         self._pace = Pace()
-        self._waits, self._services = Histogram(), Histogram()
-        self._admitted = self._refused = self._timed_out = self._cancelled = 0
-        self._completed = self._overloads = 0
+        self.meter = Meter(self.name, "llm")
 
     @property
     def inflight(self) -> int:
@@ -163,7 +162,7 @@ class Station(Upstream):
 
         def shed(error: FluidoError) -> None:
             if not seat.done():
-                self._refused += 1
+                self.meter.refused += 1
                 seat.set_exception(error)
 
         ticket = Ticket(
@@ -214,7 +213,7 @@ class Station(Upstream):
             raise self._refusal("the first token cannot come before the deadline", order)
 
     def _refusal(self, reason: str, order: Order) -> LimitReached:
-        self._refused += 1
+        self.meter.refused += 1
         wait_s = self.predicted_wait_s(order)
         position = self.queue.ahead(order, self._clock())[0]
         return LimitReached(
@@ -240,12 +239,12 @@ class Station(Upstream):
             async with asyncio.timeout(left_s):
                 return await seat
         except TimeoutError as error:
-            self._timed_out += 1
+            self.meter.timed_out += 1
             self._abandon(ticket, seat)
             waited_s = self._clock() - came_s
             raise WaitTimeout(f"no seat within {waited_s:.1f} s", waited_s=waited_s) from error
         except asyncio.CancelledError:
-            self._cancelled += 1
+            self.meter.cancelled += 1
             self._abandon(ticket, seat)
             raise
 
@@ -268,8 +267,8 @@ class Station(Upstream):
         )
         self.seats.take(seat)
         self._idle.clear()
-        self._admitted += 1
-        self._waits.record(seat.waited_s)
+        self.meter.admitted += 1
+        self.meter.waits.record(seat.waited_s)
         return seat
 
     def release(self, seat: Seat) -> None:
@@ -284,10 +283,10 @@ class Station(Upstream):
             seat.residency.served(seat.place.slot, seat.leaves)
         self.company.served(seat.place.slot)
         if seat.outcome is Outcome.OK:
-            self._completed += 1
-            self._services.record(now_s - seat.started_s)
+            self.meter.completed += 1
+            self.meter.services.record(now_s - seat.started_s)
         elif seat.outcome is Outcome.OVERLOAD:
-            self._overloads += 1
+            self.meter.overloads += 1
         self._obeyed.observe(
             Sample(
                 seat.order.label,
@@ -360,25 +359,18 @@ class Station(Upstream):
     def stats(self) -> FlowStats:
         """Figures of this engine's queue and limit."""
         longest = next(iter(self.queue.longest(1)), None)
-        return FlowStats(
-            name=self.name,
-            kind="llm",
-            law=self._obeyed.law.name,
+        log = self._obeyed.log
+        stats = self.meter.stats(
+            self._obeyed.law,
+            log,
+            log.reasons,
             value=float(self.limit),
-            floor=self._obeyed.law.floor,
-            ceiling=self._obeyed.law.ceiling,
             inflight=self.inflight,
             waiting=len(self.queue),
-            admitted=self._admitted,
-            refused=self._refused,
-            timed_out=self._timed_out,
-            cancelled=self._cancelled,
-            completed=self._completed,
-            overloads=self._overloads,
+        )
+        return replace(
+            stats,
             wait_ms_longest=(self._clock() - longest.joined_s) * 1e3 if longest else 0.0,
             longest_label=longest.lane.name.lower() if longest else "",
-            **measured(self._waits, self._services),
             pinned=self._pinned is not None,
-            decisions=tuple(self._obeyed.log),
-            reasons=self._obeyed.log.reasons,
         )

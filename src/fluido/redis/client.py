@@ -23,7 +23,7 @@ from fluido.redis.mux import Mux, NotOpened
 from fluido.redis.muxes import Muxes, muxes_of
 from fluido.redis.options import Options, signature
 from fluido.redis.pipeline import Pipeline
-from fluido.redis.poolstate import silent
+from fluido.redis.poolstate import stats_of
 from fluido.redis.retrying import (
     Answer,
     Failure,
@@ -177,9 +177,9 @@ class Redis(redis.asyncio.Redis):
         await super().aclose(close_connection_pool)
 
     def stats(self) -> FlowStats:
-        """The shared connections as a flow: commands in flight and waiting, the window and its reasons."""
+        """The shared connections as a flow: commands in flight and waiting, and the window."""
         mux = self._mux
-        return mux.stats() if mux is not None else silent(self.connection_pool, self.sharing)
+        return mux.stats() if mux is not None else stats_of(self.connection_pool, self.sharing, self._tally)
 
     def counts(self) -> Counts:
         """Writes by size, links by what became of them, and how many commands took which way."""

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fluido.metrics import Meter
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -25,41 +27,35 @@ class Counts:
 
 
 class Tally:
-    """The counters behind `Counts`."""
+    """The counters behind `Counts`; `meter` has those that every flow has."""
 
     __slots__ = (
         "batches",
         "blocking",
         "bulk",
-        "cancelled",
-        "completed",
         "events",
-        "flushed",
+        "meter",
         "moved",
         "opened",
         "ordinary",
-        "refused",
         "retried",
     )
 
     def __init__(self) -> None:
+        self.meter = Meter("redis", "redis")
         self.batches = [0] * 32  # by bit length of size - 1
         self.events: Counter[str] = Counter()
         self.blocking = 0
         self.bulk = 0
-        self.cancelled = 0
-        self.completed = 0
-        self.flushed = 0
         self.moved = 0
         self.opened = 0
         self.ordinary = 0
-        self.refused = 0
         self.retried = 0
 
     def frozen(self, fallback: str | None) -> Counts:
         """The counters at this moment."""
         return Counts(
-            shared=self.flushed,
+            shared=self.meter.admitted,
             ordinary=self.ordinary,
             blocking=self.blocking,
             bulk=self.bulk,

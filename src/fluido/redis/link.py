@@ -7,10 +7,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from fluido.redis.adapter import NOT_ENOUGH_DATA, Pushes, Reply, Wire, hiredis, observed
 from fluido.redis.bulk import name_and_key
-from fluido.redis.line import Wish
 from fluido.redis.watch import Elsewhere, Lost, Mark, Owner, Watch, copy_of
 
 READ_BYTES = 64 << 10
@@ -23,6 +23,13 @@ KEEP_BYTES = 256 << 10
 HEAD_BYTES = 256
 _DONE = operator.methodcaller("done")
 _thread = threading.get_ident
+
+
+class Room(NamedTuple):
+    """What a caller needs of a link: so many commands, and about so many bytes."""
+
+    commands: int
+    size_bytes: int
 
 
 class Link(asyncio.BufferedProtocol):
@@ -136,34 +143,29 @@ class Link(asyncio.BufferedProtocol):
         self._runs.append(run)
         return run
 
-    def set_window(self, window: int) -> None:
-        """Let so many commands be in flight from now on."""
-        self.window = window
-        self._make_room()
-
-    def grant(self, wish: Wish) -> None:
+    def grant(self, room: Room) -> None:
         """Keep room for a waiter that has been woken."""
-        self.granted += wish.commands
-        self._granted_bytes += wish.size_bytes
+        self.granted += room.commands
+        self._granted_bytes += room.size_bytes
 
-    def claim(self, wish: Wish) -> bool:
+    def claim(self, room: Room) -> bool:
         """A waiter that was granted room has come back; whether it may submit, now."""
-        self.granted -= wish.commands
-        self._granted_bytes -= wish.size_bytes
+        self.granted -= room.commands
+        self._granted_bytes -= room.size_bytes
         if self.alive and self.retired is None:
             return True
         if self.retired is not None:
             self._close_when_drained()
         return False
 
-    def has_room(self, wish: Wish) -> bool:
-        """Whether what is wished for may be submitted or granted now. An idle link takes any size."""
+    def has_room(self, room: Room) -> bool:
+        """Whether so much may be submitted or granted now. An idle link takes any size."""
         if not self.alive or self.retired is not None:
             return False
         held_bytes = self._unsent_bytes + self._granted_bytes
-        if held_bytes and held_bytes + wish.size_bytes >= self.max_bytes:
+        if held_bytes and held_bytes + room.size_bytes >= self.max_bytes:
             return False
-        return self.inflight + self.granted + wish.commands <= self.window
+        return self.inflight + self.granted + room.commands <= self.window
 
     def retire(self, reason: str) -> None:
         """Take no more commands, answer those in flight, close. The first reason stands."""

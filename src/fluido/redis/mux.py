@@ -9,18 +9,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
 
 from fluido.flow.label import current_label
-from fluido.metrics import DecisionLog, FlowStats, Histogram, measured
+from fluido.flow.waiting import ByTurns, Waiter, WaitQueue
+from fluido.metrics import FlowStats
 from fluido.redis.adapter import Unfit, close_idle, take
 from fluido.redis.bulk import only_reads_packed
-from fluido.redis.line import Line, Wish
-from fluido.redis.link import Link
-from fluido.redis.poolstate import PoolState
+from fluido.redis.link import Link, Room
+from fluido.redis.poolstate import PoolState, stats_of
 from fluido.redis.watch import Elsewhere, copy_of
-from fluido.redis.window import DeliveryWindow
-from fluido.sample import Outcome, Sample
 
-OBSERVE_S = 0.02
-ONE = Wish("", 1, 0)
+ONE = Room(1, 0)
 SECOND_LINK_PAUSE_S = 1.0
 SPLIT_PAUSE_S = 1.0  # a machine that is too busy shows the same signs as a server that pauses
 MOST_DRAINING = 8  # links that are replaced while a large reply is on its way over them
@@ -41,7 +38,7 @@ class Split:
         """The link, if there is one and it has room; else None."""
         await asyncio.wait([self._opening])
         for link in self.links():
-            if link.open and link.has_room(Wish("", commands, 0)):
+            if link.open and link.has_room(Room(commands, 0)):
                 return link
         return None
 
@@ -62,7 +59,7 @@ class Split:
 
 
 class NotOpened(Exception):
-    """A value, raised by nobody outside: opening a link failed with `error`, after redis-py's own retries."""
+    """For callers inside this room: opening a link failed with `error`, after redis-py's own retries."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -80,24 +77,24 @@ class Mux:
         self.state = state
         self.loop = loop
         self.pool = state.pool
-        self.sharing = sharing = state.sharing
+        self.sharing = state.sharing
         self.tally = state.tally
         self.bulk = state.bulk
         self.clock = state.clock
         self.link: Link | None = None
         self.split: Split | None = None
-        self.window = DeliveryWindow(floor=sharing.window_floor or sharing.window, ceiling=sharing.window)
-        self.decisions = DecisionLog()
         self._links: list[Link] = []
-        self._waiters: Line[Link | NotOpened] = Line()
+        self._line: ByTurns[Room, Link] = ByTurns()
+        self._queue: WaitQueue[Room, Link] = WaitQueue(
+            "room on the shared connection",
+            self.tally.meter,
+            self.clock,
+            give_back=self._give_back,
+            hand_over=self._serve,
+        )
         self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._until_shutdown: AsyncGenerator[None, None] | None = None
-        self._wait = Histogram()
-        self._service = Histogram()
-        self._least_s = float("inf")
-        self._answered = 0
-        self._observed_s = 0.0
         self._second_due_s = self._split_due_s = 0.0
         self._serving = False
 
@@ -120,61 +117,44 @@ class Mux:
             other = await self.split.link(commands)
             if other is not None:
                 return other
-        wish = Wish(current_label(), min(commands, int(self.window.floor)), size_bytes)
+        room = Room(min(commands, self.sharing.window), size_bytes)
+        meter = self.tally.meter
         while True:
             link = self.link if self.split is None else self.split.stalled
-            if link is not None and link.open and (commands == 1 or link.has_room(wish)):
+            if link is not None and link.open and (commands == 1 or link.has_room(room)):
                 return link
-            if len(self._waiters) >= self.sharing.max_waiting:
-                self.tally.refused += 1
+            if self._queue.waiting >= self.sharing.max_waiting:
+                meter.refused += 1
                 raise MaxConnectionsError(
                     f"Too many commands wait for the shared connection of {self.state.name}: raise "
                     f"Sharing(max_waiting={self.sharing.max_waiting})"
                 )
-            found = await self._wait_in_line(loop, wish)
-            if isinstance(found, NotOpened):
-                raise found
+            since_s = self.clock()
+            # Not now: a future that is done is not waited for, and who waits longer is first.
             self._serve_soon()
-            if found.claim(wish):
-                return found
+            link = await self._queue.wait(self._line, room, label=current_label())
+            meter.waits.record(self.clock() - since_s)
+            self._serve_soon()
+            if link.claim(room):
+                return link
 
-    async def _wait_in_line(self, loop: asyncio.AbstractEventLoop, wish: Wish) -> Link | NotOpened:
-        waiter: asyncio.Future[Link | NotOpened] = loop.create_future()
-        self._waiters.join(waiter, wish)
-        since_s = self.clock()
-        self._serve_soon()  # not now: a future that is done is not waited for, and who waits longer is first
-        try:
-            found = await waiter
-        except asyncio.CancelledError:
-            self.tally.cancelled += 1
-            if waiter.done() and not waiter.cancelled():
-                result = waiter.result()
-                if isinstance(result, Link):
-                    result.claim(wish)
-                    self._serve()  # the baton goes to the next in line
-            else:
-                self._waiters.leave(waiter, wish)
-            raise
-        self._wait.record(self.clock() - since_s)
-        return found
+    def _give_back(self, waiter: Waiter[Room, Link]) -> None:
+        """It was granted room and is gone: the next in line may have it."""
+        waiter.turn.result().claim(waiter.wanted)
+        self._serve()
 
     def _serve(self) -> None:
         """Give what room there is to those who wait; open a link if there is none. Choose the next link."""
         usable = [link for link in self._links if link.alive and link.retired is None]
         for link in usable:
-            while self._waiters:
-                waiter, wish = self._waiters.first()
-                if not waiter.done():
-                    if not link.has_room(wish):
-                        break
-                    link.grant(wish)
-                    waiter.set_result(link)
-                self._waiters.served(waiter, wish)
+            while (waiter := self._line.head()) is not None and link.has_room(waiter.wanted):
+                link.grant(waiter.wanted)
+                self._queue.grant(waiter, link)
             # Who comes now must not overtake those who were granted room and have not come back yet.
-            link.open = not self._waiters and not link.granted and link.has_room(ONE)
+            link.open = not self._queue.waiting and not link.granted and link.has_room(ONE)
         least = min(usable, key=lambda link: link.inflight, default=None)
         self.link = least if self.split is None else None
-        if self._waiters and not usable:
+        if not usable and self._line.head() is not None:
             self._open()
 
     def _serve_soon(self) -> None:
@@ -212,9 +192,8 @@ class Mux:
             if isinstance(error, Unfit):
                 self.state.give_up(str(error))
             if not any(link.alive and link.retired is None for link in self._links):
-                for waiter in self._waiters.dissolve():
-                    if not waiter.done():
-                        waiter.set_result(NotOpened(copy_of(error)))
+                for waiter in self._line.everybody():
+                    self._queue.refuse(waiter, NotOpened(copy_of(error)))
         self._serve()
 
     async def connect(self) -> Link:
@@ -223,7 +202,7 @@ class Mux:
         link = Link(
             wire,
             self,
-            window=int(self.window.value),
+            window=self.sharing.window,
             max_bytes=self.sharing.max_bytes,
             early=self.sharing.early,
             bulk_bytes=self.sharing.bulk_bytes,
@@ -247,7 +226,7 @@ class Mux:
 
     async def settle(self) -> None:
         """Write what was started before; wait for those who still wait for a link."""
-        if self._waiters or (self._opening is not None and not self._links):
+        if self._queue.waiting or (self._opening is not None and not self._links):
             try:
                 await self.ready()
             except (NotOpened, MaxConnectionsError):
@@ -264,7 +243,7 @@ class Mux:
     def on_flush(self, link: Link, commands: int) -> None:
         """Count a write, and let another link have the next one."""
         tally = self.tally
-        tally.flushed += commands
+        tally.meter.admitted += commands
         tally.batches[(commands - 1).bit_length()] += 1
         if self.sharing.links > 1:
             if len(self._links) < self.sharing.links and self.clock() >= self._second_due_s:
@@ -301,38 +280,12 @@ class Mux:
             self._serve()
 
     def on_batch(self, link: Link, commands: int, sent_s: float) -> None:
-        """Learn from the replies to one write."""
+        """Count the replies to one write."""
         if self.split is not None:
             self._end_split(link)
-        now_s = self.clock()
-        round_trip_s = now_s - sent_s
-        self._service.record(round_trip_s)
-        self._answered += commands
-        self._least_s = min(self._least_s, round_trip_s)
-        if now_s - self._observed_s >= OBSERVE_S:
-            self._observe(link, now_s)
-
-    def _observe(self, link: Link, now_s: float) -> None:
-        before = self.window.value
-        inflight = link.inflight + len(self._waiters)
-        decision = self.window.observe(
-            Sample(
-                "",
-                now_s - self._least_s,
-                now_s,
-                0.0,
-                min(inflight, link.window),
-                before,
-                Outcome.OK,
-                self._answered,
-            )
-        )
-        self.tally.completed += self._answered
-        self._observed_s, self._least_s, self._answered = now_s, float("inf"), 0
-        if decision.value != before:
-            self.decisions.record(now_s, decision.value, decision.reason, decision.inputs)
-            for each in self._links:
-                each.set_window(int(decision.value))
+        meter = self.tally.meter
+        meter.services.record(self.clock() - sent_s)
+        meter.completed += commands
 
     def on_lost(self, link: Link) -> None:
         """A link is closed: return its connection, and open another if somebody waits."""
@@ -340,6 +293,8 @@ class Mux:
             self._links.remove(link)
         self._end_split(link)
         self.tally.events[f"closed: {link.retired or 'lost'}"] += 1
+        if link.retired is None:
+            self.tally.meter.overloads += 1
         task = link.loop.create_task(link.wire.give_back())
         self._closing.add(task)
         task.add_done_callback(self._closed)
@@ -395,29 +350,13 @@ class Mux:
         for link in tuple(self._links):
             link.wire.forget()
         self._links.clear()
-        self._waiters.dissolve()
+        for waiter in self._line.everybody():
+            self._queue.drop(waiter)
         self.link = None
 
     # -- telling --
 
     def stats(self) -> FlowStats:
-        """The shared connections as a flow: in flight, waiting, the window and its reasons."""
-        tally = self.tally
-        return FlowStats(
-            name=self.state.name,
-            kind="redis",
-            law=self.window.name,
-            value=self.window.value,
-            floor=self.window.floor,
-            ceiling=self.window.ceiling,
-            inflight=sum(link.inflight for link in self._links),
-            waiting=len(self._waiters),
-            admitted=tally.flushed,
-            refused=tally.refused,
-            cancelled=tally.cancelled,
-            completed=tally.completed + self._answered,
-            overloads=tally.events["closed: lost"],
-            **measured(self._wait, self._service),
-            decisions=tuple(self.decisions),
-            reasons=self.decisions.reasons,
-        )
+        """The shared connections as a flow: in flight, waiting, and the window."""
+        inflight = sum(link.inflight for link in self._links)
+        return stats_of(self.pool, self.sharing, self.tally, inflight=inflight, waiting=self._queue.waiting)

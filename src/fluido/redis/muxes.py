@@ -43,7 +43,7 @@ class Muxes:
         elif wanted != self.state.sharing:
             raise ValueError(
                 f"{sharing!r} contradicts {self.state.sharing!r}, as which this pool is shared already: "
-                "give every client of a pool the same name, links, window, window_floor, early, max_bytes, "
+                "give every client of a pool the same name, links, window, early, max_bytes, "
                 "max_waiting and bulk_bytes, or a pool of its own"
             )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from redis.asyncio.connection import ConnectionPool
 
+from fluido.laws.fixed import Fixed
 from fluido.metrics import FlowStats
 from fluido.redis.bulk import Bulk
 from fluido.redis.counts import Tally
@@ -15,11 +16,17 @@ from fluido.redis.sharing import Sharing
 _log = logging.getLogger("fluido.redis")
 
 
-def silent(pool: Any, sharing: Sharing) -> FlowStats:
-    """The flow of a client that has sent nothing yet: its name and its window."""
-    name = sharing.name or str(pool.connection_kwargs.get("client_name") or "") or "redis"
-    floor, most = float(sharing.window_floor or sharing.window), float(sharing.window)
-    return FlowStats(name, "redis", value=floor, floor=floor, ceiling=most)
+def name_of(pool: Any, sharing: Sharing) -> str:
+    """Of this flow in metrics: as `Sharing` says, or as the server knows its connections."""
+    return sharing.name or str(pool.connection_kwargs.get("client_name") or "") or "redis"
+
+
+def stats_of(pool: Any, sharing: Sharing, tally: Tally, *, inflight: int = 0, waiting: int = 0) -> FlowStats:
+    """The shared connections as a flow; nothing moves its window."""
+    meter = tally.meter
+    meter.name = name_of(pool, sharing)
+    window = Fixed(sharing.window)
+    return meter.stats(window, (), {}, value=window.value, inflight=inflight, waiting=waiting)
 
 
 class PoolState:
@@ -37,8 +44,8 @@ class PoolState:
 
     @property
     def name(self) -> str:
-        """Of this flow in metrics: as `Sharing` says, or as the server knows its connections."""
-        return silent(self.pool, self.sharing).name
+        """Of this flow in metrics."""
+        return name_of(self.pool, self.sharing)
 
     def give_up(self, reason: str) -> None:
         """The pool's connections cannot be shared: say so once."""

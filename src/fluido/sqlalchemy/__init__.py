@@ -6,7 +6,7 @@ need("sqlalchemy", "sqlalchemy")
 
 from fluido.sqlalchemy.engine import async_engine_from_config, close_engine, create_async_engine, pool_of
 from fluido.sqlalchemy.errors import OutcomeUnknown, PoolQueueFull, PoolTimeout
-from fluido.sqlalchemy.limits import Limits
+from fluido.sqlalchemy.limits import Limits, default_law
 from fluido.sqlalchemy.pool import AdaptivePool
 from fluido.sqlalchemy.replicas import ReadReplicas
 from fluido.sqlalchemy.stream import RowStreams
@@ -24,6 +24,7 @@ __all__ = [
     "async_engine_from_config",
     "close_engine",
     "create_async_engine",
+    "default_law",
     "pool_of",
     "write_behind",
 ]

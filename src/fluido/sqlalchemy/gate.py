@@ -3,10 +3,9 @@
 import asyncio
 import math
 from collections.abc import Callable
-from contextlib import suppress
 
+from fluido.flow.gate import Caller
 from fluido.flow.lanes import LanedGate
-from fluido.flow.line import Waiter
 from fluido.sqlalchemy.follower import Follower
 
 
@@ -44,17 +43,16 @@ class ConnectionGate(LanedGate):
         """Take a permit if one is free for this label's lane and nobody of that lane waits."""
         if self.laned:
             return super().try_acquire(label)
-        if self.inflight >= self._threshold or self.waiting or self.closed:
+        if self.inflight >= self._threshold or self.queue.waiting or self.closed:
             return False
-        self.inflight += 1
-        self.admitted += 1
+        self._admit()
         return True
 
     def resize(self, limit: float) -> None:
         """Put another limit in force, as far as connections may be opened for it."""
         self.wanted = limit
         super().resize(self._permitted())
-        if self.waiting:
+        if self.queue.waiting:
             self.grow()
 
     def release(self, label: str = "", /) -> None:
@@ -68,7 +66,7 @@ class ConnectionGate(LanedGate):
         self.inflight -= 1
         if self._threshold != self.limit:
             self._draw()
-        if self.waiting:
+        if self.queue.waiting:
             self._hand_over()
 
     def grow(self) -> bool:
@@ -117,20 +115,17 @@ class ConnectionGate(LanedGate):
             return
         self.lent -= 1
         self._draw()
-        if self.waiting:
+        if self.queue.waiting:
             self._hand_over()
 
     def _draw(self) -> None:
         super()._draw()
         self._threshold = min(self._threshold, self.most - self.lent)
 
-    def _grant(self, waiter: Waiter) -> None:
+    def _grant(self, waiter: Caller) -> None:
         loop = waiter.turn.get_loop()
         if loop.is_closed():
-            # It died with its loop. Nobody is told; but who looks at the queue must not find it again.
-            with suppress(RuntimeError):
-                waiter.turn.cancel()
-            self._leave(waiter)
+            self.queue.drop(waiter)
             return
         super()._grant(waiter)
         if loop is not asyncio._get_running_loop():

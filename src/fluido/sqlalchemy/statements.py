@@ -154,7 +154,7 @@ def _timed(hold: Hold, statement: str, context: Any, call: Callable[..., None], 
         gate.recall(hold.label)
     hold.statement = statement
     inflight, limit = gate.inflight, gate.limit
-    binds = gate.waiting > 0 or BINDS * inflight >= gate.wanted
+    binds = gate.queue.waiting > 0 or BINDS * inflight >= gate.wanted
     hold.working_since_s = started_s = limiter.clock()
     try:
         call(*arguments)

@@ -1,8 +1,6 @@
 """The negative control of the gate: broken ones must be caught, each by the promise that it breaks."""
 
-import asyncio
-
-from fluido.flow.gate import Gate
+from fluido.flow.gate import Caller, Gate
 from fluido.testing.gate_play import broken_promise
 from fluido.testing.runner import Verdict
 
@@ -13,14 +11,8 @@ PLAYS = 200
 class LeakyGate(Gate):
     """Granted and cancelled in the same tick, its permit is gone."""
 
-    async def _wait(self, label: str, deadline_s: float | None) -> None:
-        held = self.inflight
-        try:
-            await super()._wait(label, deadline_s)
-        except asyncio.CancelledError:
-            if self.inflight < held or (self.inflight == held and self.waiting):
-                self.inflight += 1
-            raise
+    def _give_back(self, _waiter: Caller) -> None:
+        """Keep it."""
 
 
 class ForgetfulGate(Gate):
@@ -28,11 +20,11 @@ class ForgetfulGate(Gate):
 
     def resize(self, limit: float) -> None:
         """Forget the waiters."""
-        waiting, self.waiting = self.waiting, 0
+        waiting, self.queue.waiting = self.queue.waiting, 0
         try:
             super().resize(limit)
         finally:
-            self.waiting = waiting
+            self.queue.waiting = waiting
 
 
 def gate_verdicts(plays: int = PLAYS) -> list[Verdict]:

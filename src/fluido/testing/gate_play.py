@@ -76,10 +76,10 @@ class Play:
     async def _caller(self, number: int, deadline_s: float | None) -> None:
         label = "heavy" if number % 3 == 0 else "light"
         gate = self.gate
-        arrived = gate._tickets
+        arrived = gate.queue._serials
         await gate.acquire(label=label, deadline_s=deadline_s)
         self.overtaken += any(
-            waiter.ticket <= arrived for line in gate._lines() for waiter in line.everybody()
+            waiter.serial <= arrived for line in gate._lines() for waiter in line.everybody()
         )
         self.inside.append(number)
         try:

@@ -34,6 +34,13 @@ def test_ratios_are_against_v1_in_the_same_rounds() -> None:
     assert "4.00" in table(found, rows)
 
 
+def test_what_is_slower_is_called_worse() -> None:
+    blocks = [block(arm, n, s) for n in range(8) for arm, s in (("v1", 0.5), ("v2", 5.0), ("v2_again", 0.5))]
+    rows = rows_of(Compared(blocks, 1.0, ("engine",), {}))
+    verdicts = {arm: {row["verdict"] for row in rows if row["arm"] == arm} for arm in ("v2", "v2_again")}
+    assert verdicts == {"v2": {"worse"}, "v2_again": {"undecided"}}
+
+
 def test_an_arm_remembers_what_was_said_before_and_since() -> None:
     memory = Memory({"a": [("q", "x")]})
     memory.of("a").append(memory.of("a")[0])

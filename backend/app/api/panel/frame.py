@@ -12,9 +12,8 @@ from typing import Protocol, runtime_checkable
 
 from app.api.traffic import Traffic
 from app.core.ports import DependencyHealth, System
-from fluido.llm.figures import EngineFigures, figures
-from fluido.llm.station import Station
-from fluido.metrics import FlowStats
+from fluido import FlowStats
+from fluido.llm import EngineFigures, Station, engine_figures
 
 SHOWN_DECISIONS = 6
 SHOWN_WAITERS = 8
@@ -77,7 +76,7 @@ class Frames:
         now_s = self._clock()
         live = list(self._system.flows())
         flows = [(flow, flow.stats()) for flow in live]
-        engines = [figures(flow, now_s) for flow in live if isinstance(flow, Station)]
+        engines = [engine_figures(flow, now_s) for flow in live if isinstance(flow, Station)]
         routes = [times for times in self._traffic.recent.read() if not times.route.startswith(OWN_ROUTES)]
         return {
             "at_s": self._wall(),
