@@ -26,7 +26,7 @@ import fluido
 from app.core.explained import explained, table, troubles, unknown
 from app.core.failures import SentinelError
 from app.core.secrets import scrubbed
-from app.core.settings import Settings, choose, environment
+from app.core.settings import Settings, environment
 from app.db.dynamic_session import DynamicPostgreSQLSession
 from app.db.migrate import migrate as apply_migrations
 from app.db.upkeep import Upkeep
@@ -253,19 +253,16 @@ async def _serve(settings: Settings, *, is_fresh: bool) -> None:
         say=console.print,
     ) as ground:
         # What OPENAI_URL says is taken as said. An OLLAMA_URL may be a llama.cpp server; else it is ours.
-        engine = {}
+        engine: dict[str, str | None] = {}
         if settings.openai_url is None and "," not in given_engines:
             is_ollama = ground.engine_kind == "ollama"
             engine = {"ollama_url": None, f"{'ollama' if is_ollama else 'openai'}_url": ground.engine_url}
-        ready = settings.model_copy(
-            update={
-                "database_url": settings.database_url or ground.database_url,
-                "redis_url": settings.redis_url or ground.redis_url,
-                "model": settings.model or ground.model,
-                **engine,
-            }
+        ready = settings.on(
+            database_url=settings.database_url or ground.database_url,
+            redis_url=settings.redis_url or ground.redis_url,
+            model=settings.model or ground.model,
+            **engine,
         )
-        ready.publish()
         console.print("[bold]Sentinel[/bold] runs on")
         for line in ground.describe():
             console.print(f"  {line}")
@@ -279,17 +276,17 @@ async def _serve(settings: Settings, *, is_fresh: bool) -> None:
         console.print(
             f"Open [bold]http://{_shown(settings.host)}:{settings.port}/[/bold]   (Ctrl-C stops everything)"
         )
-        await server(settings).serve()
+        await server(ready).serve()
     console.print("Sentinel has stopped.")
 
 
 def _settings(host: str | None = None, port: int | None = None) -> Settings:
-    """What the environment says; an option of the command line is put into it, where `app.main` reads it."""
-    choose(host=host, port=port)
+    """What the environment says; an option of the command line wins."""
+    given = {"host": host, "port": port}
     for sentence in unknown():
         console.print(f"[yellow]{escape(sentence)}[/yellow]")
     try:
-        return Settings()
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except (ValidationError, SettingsError) as error:
         for sentence in troubles(error):
             console.print(f"[red]{escape(sentence)}[/red]")

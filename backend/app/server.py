@@ -6,10 +6,17 @@ from types import FrameType
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from app.arrivals import Arrivals, protocol
+from app.build import build
+from app.cache.dynamic_redis import dynamic_redis_cache
+from app.core.adaptive_buffers import adaptive_buffer_manager
 from app.core.drain import Drain
+from app.core.heap import settle
+from app.core.logs import configure
 from app.core.settings import Settings
+from app.services.system import SentinelSystem
 
 log = structlog.get_logger(__name__)
 
@@ -63,10 +70,28 @@ def _shown(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def server(settings: Settings) -> DrainingServer:
-    """Sentinel's server as the environment describes it, which must be complete by now."""
-    from app.main import app  # noqa: PLC0415  it reads the environment when it is imported
+def application(
+    settings: Settings,
+    *,
+    namespace: str | None = None,
+    system_class: type[SentinelSystem] = SentinelSystem,
+) -> FastAPI:
+    """The one Sentinel of a process: it sets the log up, and the customer's global names are its parts."""
+    configure(settings.log_level)
+    sentinel = build(
+        settings,
+        buffers=adaptive_buffer_manager,
+        cache=dynamic_redis_cache,
+        namespace=namespace,
+        system_class=system_class,
+    )
+    settle()
+    return sentinel.app
 
+
+def server(settings: Settings) -> DrainingServer:
+    """Sentinel's server by settings that name a database by now."""
+    app = application(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -10,9 +10,8 @@ from typing import Any
 
 import httpx
 
-from app.api import create_app
+from app.build import build
 from app.cache.dynamic_redis import DynamicRedisCache
-from app.core.adaptive_buffers import AdaptiveBufferManager, DataFlowType
 from app.core.settings import Settings
 from app.db.dynamic_session import DynamicPostgreSQLSession
 from app.services.sentinel_fluido_v2 import SentinelFluidoV2
@@ -68,7 +67,7 @@ async def running(
     ollama: bool = False,
     **more: Any,
 ) -> AsyncIterator[Running]:
-    """Sentinel as `app.main` builds it, on the servers of a test."""
+    """Sentinel as it is built, on the servers of a test."""
     settings = Settings(
         database_url=database_url,
         redis_url=redis_url,
@@ -78,11 +77,6 @@ async def running(
         deadline_s=deadline_s,
         **more,
     )
-    sentinel = SentinelFluidoV2(settings=settings)
-    db = DynamicPostgreSQLSession(database_url)
-    cache = DynamicRedisCache()
-    buffers = AdaptiveBufferManager()
-    buffers.attach(DataFlowType.LLM_INFERENCE, lambda: sentinel.dispatcher.stations)
-    system = SentinelSystem(sentinel, db, cache, buffers, redis_url=redis_url, settings=settings)
-    async with served(create_app(system, settings)) as client:
-        yield Running(client, sentinel, db, cache, system)
+    built = build(settings)
+    async with served(built.app) as client:
+        yield Running(client, built.service, built.db, built.cache, built.system)

@@ -11,7 +11,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.adaptive_buffers import FIRST_TOKEN_S, SLOW_CLIENT_S
-from fluido.llm.modelfile import keep_alive_of
+from fluido.llm import keep_alive_of
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # Of the source tree and of the current folder, which wins; the environment wins over both.
@@ -199,15 +199,7 @@ class Settings(BaseSettings):
     @classmethod
     def _async_driver(cls, value: str | None) -> str | None:
         """Accept what people have in their environment: `postgres://` and `postgresql://`."""
-        if value is None:
-            return None
-        scheme, _, rest = value.partition("://")
-        if scheme in {"postgres", "postgresql"}:
-            return f"postgresql+asyncpg://{rest}"
-        if scheme.startswith("postgresql+"):
-            return value
-        msg = f"DATABASE_URL must start with postgresql://, not {scheme}://"
-        raise ValueError(msg)
+        return None if value is None else _async_url(value)
 
     @model_validator(mode="after")
     def _no_open_door(self) -> "Settings":
@@ -245,16 +237,11 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return self.database_url
 
-    def publish(self) -> None:
-        """Write the addresses to the environment, for `app.main` to read when a server imports it."""
-        for name in ("database_url", "redis_url", "ollama_url", "openai_url"):
-            value = getattr(self, name)
-            if value is not None:
-                os.environ[name.upper()] = value
-            else:
-                os.environ.pop(name.upper(), None)
-        if self.model:
-            os.environ["SENTINEL_MODEL"] = self.model
+    def on(self, **found: str | None) -> "Settings":
+        """The same, on servers that were found or started: addresses and a model by their names."""
+        if (url := found.get("database_url")) is not None:
+            found["database_url"] = _async_url(url)
+        return self.model_copy(update=found)
 
 
 def environment() -> dict[str, str]:
@@ -262,11 +249,14 @@ def environment() -> dict[str, str]:
     return {name.upper(): value for name, value in os.environ.items()}
 
 
-def choose(**given: object) -> None:
-    """Put what the command line says of `host` or `port` where `app.main` reads it, too."""
-    for name, value in given.items():
-        if value is not None:
-            os.environ[f"SENTINEL_{name.upper()}"] = str(value)
+def _async_url(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    if scheme in {"postgres", "postgresql"}:
+        return f"postgresql+asyncpg://{rest}"
+    if scheme.startswith("postgresql+"):
+        return url
+    msg = f"DATABASE_URL must start with postgresql://, not {scheme}://"
+    raise ValueError(msg)
 
 
 def _is_loopback(host: str) -> bool:

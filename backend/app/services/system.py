@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import structlog
 
@@ -46,8 +46,8 @@ class SentinelSystem:
     ) -> None:
         self._redis_url = redis_url
         should_migrate = settings.migrate
-        self._sentinel = sentinel
-        self._db = db
+        self.sentinel = sentinel
+        self.db = db
         self._cache = cache
         self._buffers = buffers
         self._should_migrate = should_migrate
@@ -81,11 +81,11 @@ class SentinelSystem:
         await self._open_cache()
         self._buffers.attach(
             DataFlowType.DATABASE_QUERY,
-            lambda: [self._db.pool.limiter, self._store.writer],
-            lambda: self._db.live() | {"batch_size": round(self._store.writer.stats().value)},
+            lambda: [self.db.pool.limiter, self._store.writer],
+            lambda: self.db.live() | {"batch_size": round(self._store.writer.stats().value)},
         )
         self._buffers.attach(DataFlowType.TELEMETRY, lambda: [self._telemetry], self._telemetry.live)
-        await self._sentinel.open()
+        await self.sentinel.open()
         if self._should_migrate and not await self._migrate():
             self._migrating = asyncio.create_task(self._migrate_until_done())
         self._retention.open()
@@ -95,20 +95,24 @@ class SentinelSystem:
 
     async def close(self) -> None:
         """End what runs, store what was said, close every part."""
-        await self._watch.close()
-        await self._retention.close()
+        async with AsyncExitStack() as parts:  # the last one first; one that fails keeps none of them open
+            parts.push_async_callback(self.db.close)
+            parts.push_async_callback(self._cache.close)
+            parts.push_async_callback(self._history.close)
+            parts.push_async_callback(self._telemetry.close)
+            parts.push_async_callback(self._store.close)
+            parts.push_async_callback(self._ledger.close)
+            parts.push_async_callback(self.assistant.drain)
+            parts.push_async_callback(self.sentinel.close)
+            parts.push_async_callback(self._end_migrating)
+            parts.push_async_callback(self._retention.close)
+            parts.push_async_callback(self._watch.close)
+
+    async def _end_migrating(self) -> None:
         if self._migrating is not None:
             self._migrating.cancel()
             with suppress(asyncio.CancelledError):
                 await self._migrating
-        await self._sentinel.close()
-        await self.assistant.drain()
-        await self._ledger.close()
-        await self._store.close()
-        await self._telemetry.close()
-        await self._history.close()
-        await self._cache.close()
-        await self._db.close()
 
     async def health(self) -> Sequence[DependencyHealth]:
         """Ask every dependency at once; an answer later than a second counts as none."""
@@ -141,7 +145,7 @@ class SentinelSystem:
     async def _migrate(self) -> bool:
         try:
             with storage():
-                await migrate(self._db.engine)
+                await migrate(self.db.engine)
         except StorageUnavailable as error:
             self._schema_fault = f"{error} The schema is applied as soon as it does."
             return False
@@ -173,7 +177,7 @@ class SentinelSystem:
             try:
                 async with asyncio.timeout(HEALTH_TIMEOUT_S):
                     with storage():
-                        await self._db.check()
+                        await self.db.check()
                         await self._upkeep.check()
             except (StorageUnavailable, TimeoutError) as error:
                 fault = str(error) or f"no answer within {HEALTH_TIMEOUT_S:g} s"
@@ -193,7 +197,7 @@ class SentinelSystem:
     async def _engine(self) -> DependencyHealth:
         try:
             async with asyncio.timeout(HEALTH_TIMEOUT_S):
-                detail = await self._sentinel.check()
+                detail = await self.sentinel.check()
         except TimeoutError as error:
             detail = f"the engine did not answer within {HEALTH_TIMEOUT_S:g} s"
             return DependencyHealth("engine", False, True, str(error) or detail)

@@ -2,11 +2,8 @@
 
 import os
 
-from app.cache.dynamic_redis import dynamic_redis_cache
+from app.core.settings import Settings
+from app.server import application
 from bench.confined import PREFIX_VARIABLE
 
-dynamic_redis_cache.configure(namespace=os.environ[PREFIX_VARIABLE])
-
-from app.main import app  # noqa: E402 - the namespace comes first
-
-__all__ = ["app"]
+app = application(Settings(), namespace=os.environ[PREFIX_VARIABLE])

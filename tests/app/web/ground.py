@@ -9,13 +9,8 @@ from contextlib import asynccontextmanager
 import uvicorn
 from aiohttp import web
 
-from app.api import create_app
-from app.cache.dynamic_redis import DynamicRedisCache
-from app.core.adaptive_buffers import adaptive_buffer_manager
+from app.build import build
 from app.core.settings import Settings
-from app.db.dynamic_session import DynamicPostgreSQLSession
-from app.services.sentinel_fluido_v2 import SentinelFluidoV2
-from app.services.system import SentinelSystem
 from tests.cases.engine_shapes import Body, OpenAIShape
 
 
@@ -69,7 +64,7 @@ class TalkingEngine(OpenAIShape):
 async def sentinel(
     database_url: str, redis_url: str, engine_url: str, listener: socket.socket, **values: object
 ) -> AsyncIterator[None]:
-    """Sentinel as `app.main` builds it, on a socket that outlives it: it can come back on its port."""
+    """Sentinel as it is built, on a socket that outlives it: it can come back on its port."""
     settings = Settings(
         database_url=database_url,
         redis_url=redis_url,
@@ -77,13 +72,8 @@ async def sentinel(
         ollama_url=None,
         **values,  # type: ignore[arg-type]
     )
-    service = SentinelFluidoV2(settings=settings)
-    db = DynamicPostgreSQLSession(settings.required_database_url())
-    system = SentinelSystem(
-        service, db, DynamicRedisCache(), adaptive_buffer_manager, redis_url=redis_url, settings=settings
-    )
     config = uvicorn.Config(
-        create_app(system, settings), log_level="critical", http="h11", timeout_graceful_shutdown=1
+        build(settings).app, log_level="critical", http="h11", timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener.dup()]))
