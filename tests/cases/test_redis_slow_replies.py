@@ -33,17 +33,14 @@ class Company:
 
     acknowledged: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    waits_s: list[float] = field(default_factory=list)
 
     async def count(self, client: Client, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            began_s = time.monotonic()
             try:
                 await client.incr("n")
                 self.acknowledged += 1
             except RedisError as error:
                 self.errors[type(error).__name__] += 1
-            self.waits_s.append(time.monotonic() - began_s)
             await asyncio.sleep(0.005)
 
 
@@ -68,9 +65,10 @@ async def test_a_reply_slower_than_the_socket_timeout_doubles_no_write(redis_url
             await asyncio.gather(*callers)
         assert not company.errors
         assert company.acknowledged == int(await client.get("n") or 0)  # each ran once
-        late = [wait_s for wait_s in company.waits_s if wait_s > 0.25]
-        assert len(late) <= 4  # who was behind the first large reply, and nobody afterwards
-        assert client.counts().events["closed: a large reply"] == 1
+        counts = client.counts()
+        # Who was behind the first large reply waited for it; the second one was in nobody's way.
+        assert sum(map(counts.events.get, ("closed: a large reply", "closed: late"), (0, 0))) == 1
+        assert counts.bulk == 1
         await client.aclose()
     await admin.aclose()
 

@@ -6,6 +6,7 @@ always builds the same scenario.
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from fluido.redis import Redis, Sharing
 from .scripted import Fault, Server
 
 RETRIES = 3
-PATIENCE_S = 2.0  # a scenario takes some 10 ms; who still waits after this was forgotten
+PATIENCE_S = 20.0  # a scenario takes some 10 ms; who still waits after this was forgotten
 STALL_TIMEOUT_S = 0.03
 SLOW_TIMEOUT_S = 0.06  # a slow reply takes 0.08 s
 EXPECTED = (RedisConnectionError, RedisTimeoutError, InvalidResponse)
@@ -42,16 +43,18 @@ class Scenario:
     steps: list[tuple[str, int]]
     early: int
     slow: bool
+    holds_s: list[tuple[float, float]]  # after so long this process stands still for so long
 
     @classmethod
     def draw(cls, seed: int, focus: str) -> "Scenario":
-        """The scenario of a seed: "plain", with replies that are "slow", or with other "loops" beside.
+        """The scenario of a seed: "plain", with replies that are "slow", the same in a process that is "held"
+        now and then, or with other "loops" beside.
 
         Half of the plain ones never break a connection, so that order can be checked.
         """
         chance = random.Random(seed)
         calm = chance.random() < 0.5
-        slow = focus == "slow"
+        slow = focus in {"slow", "held"}
         calm = calm or slow
         kinds = [Fault.PUSH, Fault.ERROR] if calm else [fault for fault in Fault if fault is not Fault.SLOW]
         kinds = [Fault.PUSH, Fault.SLOW, Fault.SLOW] if slow else kinds
@@ -83,6 +86,9 @@ class Scenario:
             steps=steps,
             early=chance.choice([3, 32]),
             slow=slow,
+            holds_s=[(chance.uniform(0.0, 0.03), chance.uniform(0.005, 0.15)) for _ in range(6)]
+            if focus == "held"
+            else [],
         )
 
     @property
@@ -261,7 +267,8 @@ class Play:
                 for run in self.runs
                 if run[0] in keys and not erring and self.scenario.calm and ",".join(run) + "," not in text
             ]
-            if self.scenario.calm and not self.scenario.faults:
+            # Who stands still may take it for a stall of the server, and send what only reads another way.
+            if self.scenario.calm and not self.scenario.faults and not self.scenario.holds_s:
                 places = {key: place for place, key in enumerate(self.submitted)}
                 order = [places[key] for key in keys if key in places]
                 wrong += ["the order of submission was lost"] if order != sorted(order) else []
@@ -303,6 +310,13 @@ async def ticks(count: int) -> None:
         await asyncio.sleep(0)
 
 
+async def hold(holds_s: list[tuple[float, float]]) -> None:
+    """Let this process stand still, now and then."""
+    for pause_s, hold_s in holds_s:
+        await asyncio.sleep(pause_s)
+        time.sleep(hold_s)  # noqa: ASYNC251  # as a busy machine does it
+
+
 async def play(seed: int, tally: Tally | None = None, focus: str = "plain") -> list[str]:
     """Play the scenario of a seed; what did not hold, in sentences."""
     scenario = Scenario.draw(seed, focus)
@@ -326,6 +340,7 @@ async def play(seed: int, tally: Tally | None = None, focus: str = "plain") -> l
         ),
     )
     stage = Play(scenario, server, client)
+    holding = asyncio.ensure_future(hold(scenario.holds_s))
     for name, size in scenario.steps:
         await stage.step(name, size, chance)
     wrong = await stage.finish()
@@ -335,6 +350,7 @@ async def play(seed: int, tally: Tally | None = None, focus: str = "plain") -> l
         tally.cancelled += sum(task.cancelled() for task in done)
         tally.failed += sum(not task.cancelled() and task.exception() is not None for task in done)
         tally.replies += sum(not task.cancelled() and task.exception() is None for task in done)
+    holding.cancel()
     await client.aclose()
     await server.stop()
     if client.connection_pool._in_use_connections:

@@ -124,7 +124,7 @@ class Session(asyncio.Protocol):
             if self.transport.is_closing():
                 return
             self.take(command)
-        if not self.server.fragment_bytes:  # else part of them may have been answered already
+        if not self.server.fragment_bytes and not self.dripping:  # else some may have been answered already
             self.server.most_inflight = max(self.server.most_inflight, self.unanswered)
         self.pump()
 
@@ -224,6 +224,8 @@ class Session(asyncio.Protocol):
         self.transport.write(bytes(self.outbox[:size]))
         del self.outbox[:size]
         self.dripping = max(0, self.dripping - size)
+        if not self.outbox:
+            self.unanswered = 0
         self.pump()
 
     def pump_piece(self) -> None:

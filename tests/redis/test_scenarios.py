@@ -63,6 +63,24 @@ def test_nobody_pays_for_a_slow_reply_or_another_loop(focus: str, run: Any) -> N
     assert tally.replies > 5 * 40
 
 
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_process_that_stands_still_doubles_no_write(run: Any) -> None:
+    """Its own standing still is no silence of the server: no scenario is played again here."""
+    tally = Tally()
+    assert run(held(0, 12, tally)) == []
+    assert tally.replies > 5 * 12
+
+
+async def held(first: int, count: int, tally: Tally) -> list[str]:
+    return [sentence for seed in range(first, first + count) for sentence in await play(seed, tally, "held")]
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_process_that_stands_still_doubles_no_write_in_three_hundred_scenarios(run: Any) -> None:
+    assert run(held(20_000, 300, Tally())) == []
+
+
 @pytest.mark.deep
 @pytest.mark.parametrize("focus", ["slow", "loops"])
 def test_nobody_pays_for_a_slow_reply_or_another_loop_in_a_thousand_scenarios(focus: str) -> None:

@@ -84,7 +84,7 @@ class Link(asyncio.BufferedProtocol):
         self.answered = 0
         self._raw: deque[int] = deque()  # positions whose replies must stay bytes
         self.marks: deque[Mark] = deque()
-        self.heard_s = self.answered_s = clock()
+        self.heard_s = self.awaited_s = clock()  # both less what the loop was held
         self._partial = 0  # bytes that have come of a reply that is not complete
         self._watch = Watch(self, owner)
         self.allow_silence = self._watch.allow_silence
@@ -208,8 +208,8 @@ class Link(asyncio.BufferedProtocol):
                 )
                 self._raw_futures.clear()
             now_s = self.clock()
-            if not self.pending:
-                self.heard_s = now_s  # silence counts from the first question
+            if not self.pending:  # silence counts from the first question
+                self.heard_s = self.awaited_s = now_s - self._watch.held_s
             self._sent += len(futures)
             self.pending.extend(futures)
             self.marks.append((self._sent, len(futures), now_s, kept, fixed))
@@ -322,7 +322,7 @@ class Link(asyncio.BufferedProtocol):
 
     def _grow(self, size: int, now_s: float) -> None:
         """A piece of a reply has come: learn whose it is when it becomes large."""
-        self.heard_s = now_s
+        self.heard_s = now_s - self._watch.held_s
         before, self._partial = self._partial, self._partial + size
         if before <= self.bulk_bytes < self._partial:
             self.owner.on_large(*name_and_key(self.next_command()))
@@ -343,7 +343,7 @@ class Link(asyncio.BufferedProtocol):
         if answered == before:
             return
         self.answered = answered
-        self.heard_s = self.answered_s = now_s
+        self.heard_s = self.awaited_s = now_s - self._watch.held_s
         self.inflight -= answered - before
         marks = self.marks
         while marks and marks[0][0] <= answered:

@@ -16,9 +16,10 @@ Mark = tuple[int, int, float, list[bytes], frozenset["asyncio.Future[Reply]"]]
 STALL_S = 0.02  # the first reply is awaited so long: then the others look for another way
 STALL_ROUND_TRIPS = 4.0
 MOST_STALL_S = 0.5
-# uvloop runs timers before it reads: after the loop was held, what waits in the socket is read first.
+# uvloop runs timers before it reads: between two looks, what waits in the socket is read.
 AGAIN_S = 0.005
-HELD_S = 0.01
+HELD_S = 0.005  # a look that comes later than that was held up by this process, not by the server
+LOOKS = 4.0  # at least so many looks a socket timeout: a loop that was held in between is seen
 PATIENCE = 20  # socket timeouts that the callers behind a reply that keeps coming wait at most
 _DONE = operator.methodcaller("done")
 
@@ -61,7 +62,7 @@ class Watched(Protocol):
     marks: deque[Mark]
     answered: int
     heard_s: float
-    answered_s: float
+    awaited_s: float
 
     @property
     def is_large(self) -> bool:
@@ -107,17 +108,20 @@ class Watch:
     commands. The callers behind are not to blame: their commands did or will run, so they are not sent
     again; they wait while bytes come. Commands that only read may run twice: as soon as the next reply is
     held up they move to another link.
+
+    A process that stands still (a busy machine, a long callback) is no silence of the server: `held_s` is how
+    long it has stood still in all, and the link takes it off its times.
     """
 
     def __init__(self, link: Watched, owner: Owner) -> None:
+        self.held_s = 0.0
         self._link = link
         self._owner = owner
         self._timer: asyncio.TimerHandle | None = None
         self._extra_s: float | None = 0.0
         self._usual_s = 0.0
-        self._suspected = False
+        self._suspected = self._overdue = False
         self._due_s = 0.0
-        self._was_held = False
 
     def arm(self) -> None:
         """Commands were sent."""
@@ -125,6 +129,9 @@ class Watch:
             self._again(self._stall_s())
 
     def _again(self, pause_s: float) -> None:
+        timeout_s = self._link.wire.timeout_s
+        if timeout_s is not None:
+            pause_s = max(min(pause_s, timeout_s / LOOKS), AGAIN_S)
         self._due_s = self._link.clock() + pause_s
         self._timer = self._link.loop.call_later(pause_s, self._look)
 
@@ -151,40 +158,42 @@ class Watch:
         if not link.alive or not link.pending or not link.marks:
             return
         now_s = link.clock()
-        if now_s - self._due_s > HELD_S and not self._was_held:
-            self._was_held = True
-            self._again(AGAIN_S)
-            return
-        self._was_held = False
+        late_s = now_s - self._due_s
+        if late_s > HELD_S:
+            self.held_s += late_s
+        awake_s, was_overdue = now_s - self.held_s, self._overdue
         timeout_s = link.wire.timeout_s
         if timeout_s is not None and self._extra_s is not None:
-            self._judge(now_s, timeout_s + self._extra_s)
+            self._overdue = self._judge(awake_s, timeout_s + self._extra_s)
         if link.alive:
-            pause_s = self._look_for_stall(now_s) if self._extra_s == 0.0 else self._stall_s()
-            self._again(pause_s)
+            pause_s = self._look_for_stall(awake_s) if self._extra_s == 0.0 else self._stall_s()
+            self._again(pause_s if was_overdue == self._overdue else AGAIN_S)
 
-    def _judge(self, now_s: float, timeout_s: float) -> None:
+    def _judge(self, now_s: float, timeout_s: float) -> bool:
+        """Whether the next reply is overdue. At the second look it has consequences: before, it may wait in
+        the socket."""
         link = self._link
-        asked_s = link.marks[0][2]
-        if now_s - asked_s < timeout_s:
-            return
+        waited_s = now_s - link.awaited_s
+        if waited_s < timeout_s or not self._overdue:
+            return waited_s >= timeout_s
         if now_s - link.heard_s >= timeout_s:
             link.fail(link.wire.timeout_error())
-            return
+            return True
         head = link.pending[0]
-        if now_s - max(asked_s, link.answered_s) >= timeout_s and not head.done():
+        if not head.done():
             head.set_result(Lost(link.wire.timeout_error(), sent=True))
             link.retire("late")
-        if now_s - max(asked_s, link.answered_s) >= PATIENCE * timeout_s:
+        if waited_s >= PATIENCE * timeout_s:
             link.fail(link.wire.timeout_error())
         elif link.retired is not None and not link.granted and all(map(_DONE, link.pending)):
             link.fail(link.wire.timeout_error())  # nobody waits for what is still to come
+        return True
 
     def _look_for_stall(self, now_s: float) -> float:
         """Whether the next reply is held up; how long until the next look."""
         link = self._link
         stall_s = self._stall_s()
-        left_s = max(link.marks[0][2], link.answered_s) + stall_s - now_s
+        left_s = link.awaited_s + stall_s - now_s
         if left_s > 0:
             self._suspected = False
             return max(left_s, STALL_S / 4)
