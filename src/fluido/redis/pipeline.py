@@ -1,6 +1,6 @@
 """Pipelines and transactions without WATCH: one contiguous run on the shared connection."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from redis.asyncio.client import Pipeline as StockPipeline
@@ -87,13 +87,17 @@ class Pipeline(StockPipeline):
             if in_block
             else frozenset(i for i, (_, options) in enumerate(stack) if NEVER_DECODE in options)
         )
-        answer = await self._send(mux, [("MULTI",), *run, ("EXEC",)] if in_block else run, raw)
+        read = self._execute_transaction if in_block else self._execute_pipeline
+
+        async def parse(answer: Answer) -> list[Any]:
+            replay: Any = Replay(answer.link.wire.connection, answer.replies)
+            return list(await read(replay, stack, raise_on_error))
+
+        answer = await self._send(mux, [("MULTI",), *run, ("EXEC",)] if in_block else run, raw, parse)
         limit = _limit(mux)
         if reply_bytes(answer.replies, limit) >= limit:
             mux.bulk.large(RUN, _signature(run))
-        parse = self._execute_transaction if in_block else self._execute_pipeline
-        replay: Any = Replay(answer.link.wire.connection, answer.replies)
-        return list(await parse(replay, stack, raise_on_error))
+        return answer.result or []
 
     async def _alone(self, mux: Mux, run: list[tuple[Any, ...]], raise_on_error: bool) -> list[Any]:
         """redis-py's own pipeline. Sent once, if the client's delivery is "safe" and it may not run twice."""
@@ -120,7 +124,13 @@ class Pipeline(StockPipeline):
             return False
         return not any(canonical(args[0]) in names and mux.goes_apart(args) for args in run)
 
-    async def _send(self, mux: Mux, run: list[tuple[Any, ...]], raw: frozenset[int]) -> Answer:
+    async def _send(
+        self,
+        mux: Mux,
+        run: list[tuple[Any, ...]],
+        raw: frozenset[int],
+        parse: Callable[[Answer], Awaitable[list[Any]]],
+    ) -> Answer:
         again = repeatable(self._sharing, run[1:-1] if run[0] == ("MULTI",) else run)
         limit = _limit(mux)
 
@@ -131,7 +141,7 @@ class Pipeline(StockPipeline):
             return pieces
 
         async def send() -> Answer | Failure:
-            return await attempt(mux, run, packed, raw, repeatable=again)
+            return await attempt(mux, run, packed, raw, repeatable=again, parse=parse)
 
         return await persist(mux, await send(), send)
 

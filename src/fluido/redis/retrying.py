@@ -42,17 +42,21 @@ class Failure:
 
 @dataclass(slots=True)
 class Answer:
-    """What came back, one reply a command, and the link it came over."""
+    """What came back, one reply a command, and the link it came over; what redis-py makes of a pipeline's."""
 
     replies: list[Reply]
     link: Link
+    result: list[Any] | None = None
 
 
 Attempt = Callable[[], Awaitable[Answer | Failure]]
 
 
-def failure_in(reply: Reply, link: Link, *, repeatable: bool) -> Failure | None:
-    """The failure that a reply stands for, if it is one that closes a connection in redis-py."""
+def failure_in(reply: Reply, link: Link, *, repeatable: bool, alone: bool = True) -> Failure | None:
+    """The failure that a reply stands for, if it is one that closes a connection in redis-py.
+
+    Not `alone`: other errors of the server are for the pipeline to judge.
+    """
     if not isinstance(reply, Exception):
         if reply.__class__ is list and reply and isinstance(reply[0], RedisConnectionError):
             return Failure(reply[0], link, again=repeatable)
@@ -60,7 +64,7 @@ def failure_in(reply: Reply, link: Link, *, repeatable: bool) -> Failure | None:
     if isinstance(reply, Lost):
         return Failure(reply.error, link, again=repeatable or not reply.sent)
     error = link.wire.translate(reply)
-    if isinstance(error, RedisConnectionError) or link.wire.may_retry(error):
+    if isinstance(error, RedisConnectionError) or (alone and link.wire.may_retry(error)):
         link.retire(f"refused: {type(reply).__name__}")
         return Failure(error, link, again=repeatable or isinstance(reply, _REFUSALS))
     return None
@@ -89,13 +93,15 @@ async def attempt(
     raw: frozenset[int],
     *,
     repeatable: bool,
+    parse: Callable[[Answer], Awaitable[list[Any]]] | None = None,
 ) -> Answer | Failure:
     """Send `commands` once, as `packed` makes them.
 
     A link that is lost before the write costs nothing: the next one gets the commands.
 
     `packed` may raise what redis-py raises for arguments it refuses; MaxConnectionsError comes from the
-    mux.
+    mux. `parse` is how redis-py reads the replies of a pipeline: what it raises ends the attempt, and the
+    user's Retry may name it.
     """
     moves = 0
     while True:
@@ -113,10 +119,19 @@ async def attempt(
             mux.tally.moved += 1
             continue
         for reply in replies:
-            failure = failure_in(reply, link, repeatable=repeatable)
+            failure = failure_in(reply, link, repeatable=repeatable, alone=parse is None)
             if failure is not None:
                 return failure
-        return Answer(replies, link)
+        answer = Answer(replies, link)
+        if parse is not None:
+            try:
+                answer.result = await parse(answer)
+            except RedisError as error:
+                if not link.wire.may_retry(error):
+                    raise
+                link.retire(f"refused: {type(error).__name__}")
+                return Failure(error, link, again=repeatable)
+        return answer
 
 
 async def persist(mux: Mux, first: Failure | Answer, again: Attempt) -> Answer:
