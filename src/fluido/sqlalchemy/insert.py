@@ -20,7 +20,8 @@ class Expressions(dict[str, Any]):
 class RowInsert:
     """The INSERTs of one table or mapped class: checks rows, fills in Python defaults, builds statements.
 
-    Rows go in and answers come out by the table's column keys, or by a mapped class's attribute names.
+    Rows go in and answers come out by the table's column keys, or by a mapped class's attribute names. Of a
+    mapped class they get what a session gives its objects: the polymorphic identity and the first version.
     With `key` (columns of a unique constraint) a row that is there already is left alone. ValueError for
     names that are not there, TypeError for what is no table.
     """
@@ -28,7 +29,7 @@ class RowInsert:
     def __init__(
         self, target: Target, *, returning: Sequence[str] | str = (), key: Sequence[str] | str = ()
     ) -> None:
-        self.table, self._columns = _columns_of(target)
+        self.table, self._columns, self._of_class = _columns_of(target)
         self.returning = _names(returning)
         self.key = _names(key)
         self._renamed = {name: column.key for name, column in self._columns.items() if name != column.key}
@@ -53,6 +54,8 @@ class RowInsert:
             self._check(row.keys())
         renamed = self._renamed
         full = {renamed.get(name, name): value for name, value in row.items()} if renamed else dict(row)
+        if self._of_class:
+            full = self._of_class | full
         missing = [(key, column) for key, column in self._defaults if key not in full]
         if missing:
             full |= dict.fromkeys(key for key, _ in missing)
@@ -161,18 +164,30 @@ def _names(names: Sequence[str] | str) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def _columns_of(target: Target) -> tuple[sa.Table, dict[str, sa.Column[Any]]]:
+def _columns_of(target: Target) -> tuple[sa.Table, dict[str, sa.Column[Any]], dict[str, Any]]:
+    """The table, its columns by the names of rows, and the values that every row of a class has."""
     if isinstance(target, sa.Table):
-        return target, {column.key: column for column in target.columns}
+        return target, {column.key: column for column in target.columns}, {}
     mapper = sa.inspect(target, raiseerr=False)
     if not isinstance(mapper, Mapper):
         raise TypeError(f"rows go to a Table or a mapped class, not to {target!r}")
     if len(mapper.tables) != 1 or not isinstance(mapper.local_table, sa.Table):
         raise TypeError(f"{target!r} is mapped to {len(mapper.tables)} tables: give the Table to write to")
     table = mapper.local_table
-    return table, {
+    columns = {
         attribute.key: column
         for attribute in mapper.column_attrs
         for column in attribute.columns[:1]
         if isinstance(column, sa.Column) and column.table is table
     }
+    return table, columns, _of_class(mapper)
+
+
+def _of_class(mapper: Mapper[Any]) -> dict[str, Any]:
+    values: dict[Any, Any] = {}
+    if isinstance(mapper.polymorphic_on, sa.Column) and mapper.polymorphic_identity is not None:
+        values[mapper.polymorphic_on.key] = mapper.polymorphic_identity
+    generator = mapper.version_id_generator
+    if mapper.version_id_col is not None and callable(generator):
+        values[mapper.version_id_col.key] = generator(None)
+    return values
