@@ -51,6 +51,24 @@ async def test_a_burst_with_a_short_timeout_is_served_as_stock_serves_it(postgre
 
 
 @pytest.mark.servers
+async def test_stock_arguments_open_nothing_that_nobody_asked_for(postgres_url: str) -> None:
+    """Twenty processes with one caller each have twenty connections, as with stock, and not a hundred."""
+    ours, stock = create_async_engine(postgres_url), create_stock_engine(postgres_url)
+    for engine in (ours, stock):
+        async with engine.connect() as connection:
+            await connection.execute(ONE)
+    pool = pool_of(ours)
+    for _ in range(3):
+        pool.keeper.sweep()  # what a timer does once a second
+        assert pool.keeper._task is not None
+        await pool.keeper._task
+    assert (pool.checkedin(), pool.size()) == (1, 5)
+    assert stock.pool.checkedin() == 1  # type: ignore[attr-defined]
+    await close_engine(ours)
+    await stock.dispose()
+
+
+@pytest.mark.servers
 @pytest.mark.parametrize("options", [{}, {"limit": Limits()}, {"limit": Limits(2, 50)}])
 async def test_the_first_fifteen_connections_are_opened_at_once(
     postgres_url: str, options: dict[str, Any]

@@ -382,8 +382,11 @@ class AdaptivePool(Pool):
         return retired
 
     def warm(self) -> None:
-        """Open one connection if fewer are open than are to be kept; runs in a greenlet."""
-        if self._opened < self.limits.min and self.gate.try_acquire():
+        """Open one connection if fewer are open than are to be kept; runs in a greenlet.
+
+        Not where the stock arguments decide: they say how many are kept of those that somebody asked for.
+        """
+        if not self.is_fixed and self._opened < self.limits.min and self.gate.try_acquire():
             try:
                 record = self._open(self._clock())
                 if record.generation != self._generation:
