@@ -152,11 +152,16 @@ async def test_a_shadow_law_computes_and_does_not_act() -> None:
 
 
 @pytest.mark.parametrize("bad", [ZeroDivisionError(), float("nan"), float("inf"), -5.0, 1e9])
-async def test_a_broken_law_fails_no_call_and_leaves_no_bound(bad: float | Exception) -> None:
-    flow = limiter(Scripted(2, [bad]))
-    async with flow.slot():
-        pass
+async def test_a_broken_law_fails_no_call_and_leaves_no_bound(
+    bad: float | Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    flow = limiter(Scripted(2, [bad, bad, bad]))
+    for _ in range(3):
+        async with flow.slot():
+            pass
     assert 1 <= flow.gate.limit <= 50
+    told = [record for record in caplog.records if record.name == "fluido.flow"]
+    assert len(told) == isinstance(bad, Exception)  # with its traceback, once
 
 
 async def test_the_brake_scales_the_limit_and_freezes_the_law() -> None:
