@@ -100,8 +100,8 @@ def test_wishes_are_seen_without_being_changed() -> None:
 
 def test_what_the_guard_does_not_own_stays_byte_for_byte() -> None:
     body = (
-        b'{ "messages" :[{"content":"\\u00f1 \xc3\xb1","role":"user","x":1e2}],\n"model": "m" , "z":{"a" : 1.0},'
-        b'"options" : {"seed":1.50, "num_ctx" : 8192 ,"b":[ ]}\t}'
+        b'{ "messages" :[{"content":"\\u00f1 \xc3\xb1","role":"user","x":1e2}],\n"model": "m" ,'
+        b' "z":{"a" : 1.0},"options" : {"seed":1.50, "num_ctx" : 8192 ,"b":[ ]}\t}'
     )
     upstream = to_upstream(
         parse("POST", "/api/chat", {}, body), Api.OLLAMA, Profile(runner={"num_ctx": 4096})
