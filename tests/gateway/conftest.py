@@ -15,6 +15,12 @@ from tests.gateway.scripted import ScriptedEngine
 PATIENCE_S = 30.0
 
 
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The product runs on uvloop; `test_server.py` also on asyncio's own loop."""
+    return "asyncio", {"use_uvloop": True}
+
+
 class Door:
     """A gateway and a client of it."""
 

@@ -14,6 +14,12 @@ from tests.gateway.conftest import PATIENCE_S, until
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(scope="session", params=[True, False], ids=["uvloop", "asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    """Transports differ."""
+    return "asyncio", {"use_uvloop": request.param}
+
+
 async def echo(request: Request, answer: Answer) -> None:
     if request.error:
         answer.whole(request.error, (), request.why.encode())

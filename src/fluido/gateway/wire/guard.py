@@ -162,7 +162,7 @@ def _runner_changes(asked: Asked, profile: Profile) -> Iterator[tuple[str, Any, 
         if before is not None and _AUTOMATIC.get(name) == before and after is None:
             continue
         # True equals 1 in Python and not in Ollama.
-        if before != after or type(before) is bool is not type(after) is bool:
+        if before != after or (type(before) is bool) is not (type(after) is bool):
             yield name, before, after
 
 
