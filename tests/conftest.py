@@ -1,5 +1,7 @@
 """Fixtures that every room shares, and what is said at the end."""
 
+import os
+
 import pytest
 
 from tests.ground import (
@@ -27,6 +29,10 @@ __all__ = [
     "smollm2_engine",
     "synthetic_engine",
 ]
+
+
+# A Sentinel of a test must not begin with what another one has learned.
+os.environ.setdefault("SENTINEL_LIMITS_FILE", "off")
 
 
 @pytest.fixture(scope="session")

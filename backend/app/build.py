@@ -49,6 +49,7 @@ def build(
         settings.required_database_url(),
         policy=buffers.policy(DataFlowType.DATABASE_QUERY),
         sharers=settings.replicas,
+        memory=settings.memory(),
     )
     system = system_class(service, db, cache, buffers, redis_url=settings.redis_url, settings=settings)
     pace = Pace(

@@ -13,7 +13,6 @@ import json
 import math
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -21,14 +20,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
 from bench.environment import describe
 from bench.postgres import arms
-from bench.postgres.__main__ import SCHEMA
+from bench.postgres.ground import database, headline
 from bench.postgres.limits import MOST, co_tenant, lawful, learned
 from bench.postgres.loops import (
     Work,
@@ -40,7 +38,6 @@ from bench.postgres.loops import (
     sleep_10_ms,
     two_hot_rows,
 )
-from embedded import stack
 from fluido.laws import Law
 
 TASKS, FEW = 100, 4
@@ -235,19 +232,11 @@ def picture(path: Path, found: Mapping[int, Arm], made: Mapping[int, Summary], l
 async def run(length: Length) -> dict[int, Arm]:
     """So many days on one fresh server."""
     found = {size: Arm() for size in (LAW, *length.constants)}
-    with tempfile.TemporaryDirectory() as folder:
-        async with stack(data_dir=Path(folder), engine=None, redis=False) as ground:
-            url = ground.database_url
-            if url is None:
-                raise SystemExit("no PostgreSQL could be started")
-            link = await asyncpg.connect(url.replace("+asyncpg", ""))
-            for statement in SCHEMA:
-                await link.execute(statement)
-            await link.close()
-            law = learned()
-            for number in range(length.days):
-                law = await day(url, length, found, law, number)
-                sys.stderr.write(table(summaries(found)) + "\n")
+    async with database() as url:
+        law = learned()
+        for number in range(length.days):
+            law = await day(url, length, found, law, number)
+            sys.stderr.write(table(summaries(found)) + "\n")
     return found
 
 
@@ -265,7 +254,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     length = replace(length, days=given.days or length.days)
     found = asyncio.run(run(length))
     made = summaries(found)
-    print(f"commit {environment.commit[:12]}{'+' if environment.dirty else ''}, {environment.cores} cores\n")
+    print(headline(environment), end="\n\n")
     print(table(made), end="\n\n")
     lines = verdicts(made)
     for name, (value, met) in lines.items():

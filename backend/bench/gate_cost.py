@@ -42,7 +42,7 @@ def arms() -> dict[str, Arm]:
     def with_limiter(limiter: Limiter) -> Arm:
         async def run(count: int) -> None:
             for _ in range(count):
-                async with limiter.slot():
+                async with limiter.permit():
                     pass
 
         return run

@@ -15,20 +15,18 @@ import asyncio
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import asyncpg
 from sqlalchemy.exc import TimeoutError as StockTimeout
 
 from bench.environment import describe
 from bench.postgres import arms
-from bench.postgres.__main__ import SCHEMA
 from bench.postgres.bursts import poisson
+from bench.postgres.ground import database, headline
 from bench.postgres.limits import MOST, Course, course, lawful, learned
 from bench.postgres.loops import (
     Work,
@@ -42,7 +40,6 @@ from bench.postgres.loops import (
     two_hot_rows,
 )
 from bench.statistics import Comparison, Mean, compare
-from embedded import stack
 from fluido.errors import FluidoError
 from fluido.sqlalchemy import Limits
 
@@ -316,20 +313,12 @@ async def run(given: argparse.Namespace) -> list[Row]:
     """All chosen cells, one after the other, on one fresh server."""
     length = SHORT if given.short else Length()
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
-        async with stack(data_dir=Path(folder), engine=None, redis=False) as ground:
-            url = ground.database_url
-            if url is None:
-                raise SystemExit("no PostgreSQL could be started")
-            link = await asyncpg.connect(url.replace("+asyncpg", ""))
-            for statement in SCHEMA:
-                await link.execute(statement)
-            await link.close()
-            for name in given.only or [*counted(length), *CLOSED]:
-                cell = closed_cell if name in CLOSED else counted_cell
-                async for found in cell(url, name, length):
-                    rows.append(found)
-                    print(found, flush=True)
+    async with database() as url:
+        for name in given.only or [*counted(length), *CLOSED]:
+            cell = closed_cell if name in CLOSED else counted_cell
+            async for found in cell(url, name, length):
+                rows.append(found)
+                print(found, flush=True)
     return rows
 
 
@@ -341,7 +330,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write every row there")
     given = parser.parse_args(argv)
     environment = describe()
-    print(f"commit {environment.commit[:12]}{'+' if environment.dirty else ''}, {environment.cores} cores")
+    print(headline(environment))
     rows = asyncio.run(run(given))
     if given.json:
         document = {"environment": asdict(environment), "rows": [asdict(found) for found in rows]}

@@ -6,17 +6,20 @@ those to the drop-ins. What is behind a door may change without notice.
 """
 
 from fluido.errors import BufferFull, Closed, EngineUnavailable, FluidoError, LimitReached, WaitTimeout
+from fluido.flow.adaptive import adaptive_limiter
 from fluido.flow.batcher import Batcher
 from fluido.flow.gate import Gate
 from fluido.flow.label import current_label, label
 from fluido.flow.lanes import LanedGate
 from fluido.flow.limiter import Limiter
 from fluido.flow.loop_lag import LoopLag
+from fluido.flow.permit import Permit
 from fluido.flow.spans import part as span
 from fluido.flow.stream import StreamCoalescer
 from fluido.flow.write_behind import WriteBehind
 from fluido.laws.base import Decision, Law
 from fluido.laws.fixed import Fixed
+from fluido.laws.ladder import Ladder
 from fluido.metrics import DecisionLog, FlowStats, Histogram, Meter
 from fluido.sample import Outcome, Sample
 
@@ -34,6 +37,7 @@ __all__ = [
     "FluidoError",
     "Gate",
     "Histogram",
+    "Ladder",
     "LanedGate",
     "Law",
     "LimitReached",
@@ -41,11 +45,13 @@ __all__ = [
     "LoopLag",
     "Meter",
     "Outcome",
+    "Permit",
     "Sample",
     "StreamCoalescer",
     "WaitTimeout",
     "WriteBehind",
     "__version__",
+    "adaptive_limiter",
     "current_label",
     "label",
     "span",

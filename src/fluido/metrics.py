@@ -139,8 +139,11 @@ class FlowStats:
     its law; one in `shadow` logs what its law would do and does not do it. `wait_ms_longest` is how long the
     first of those who wait now has waited, `longest_label` its class of work; `brake` is the factor in (0, 1]
     on the limit while calls fail. `waits` and `services` are the durations behind the quantiles, for
-    exporters; None where a flow measures none. `words` is what a law says
-    of its value in plain English, where it does.
+    exporters; None where a flow measures none.
+
+    Where a law compares, `reference` is the constant that the user had, and `compared` its last comparison:
+    `compared` at a time did `gain` (a share; below zero: less) more than `with` at a time, give or take
+    `error`. Both are 0 or empty otherwise. `words` says it in plain English.
     """
 
     name: str
@@ -170,6 +173,8 @@ class FlowStats:
     reasons: Mapping[str, int] = field(default_factory=dict)
     waits: Buckets | None = field(default=None, repr=False)
     services: Buckets | None = field(default=None, repr=False)
+    reference: float = 0.0
+    compared: Mapping[str, float] = field(default_factory=dict)
     words: str = ""
 
 

@@ -9,13 +9,23 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
 
 TOKEN_CHARS = 4
 Body = dict[str, Any]
-Shape = TypeVar("Shape", bound="OpenAIShape")
+
+
+class Served(Protocol):
+    """Whatever answers requests."""
+
+    url: str
+
+    async def handle(self, request: web.Request, /) -> web.StreamResponse: ...
+
+
+Shape = TypeVar("Shape", bound=Served)
 
 
 class Refused(Exception):

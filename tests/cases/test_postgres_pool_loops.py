@@ -64,7 +64,7 @@ async def crowd(engine: AsyncEngine) -> None:
 def assert_nothing_is_out(engine: AsyncEngine) -> None:
     pool = pool_of(engine)
     gate = pool.gate
-    assert (gate.inflight, gate.lent, gate.waiting, pool.opening, len(pool.holds)) == (0, 0, 0, 0, 0)
+    assert (gate.inflight, gate.lent, gate.waiting, pool.gate.opening, len(pool.holds)) == (0, 0, 0, 0, 0)
 
 
 def test_a_loop_for_every_job_with_dispose(url: str) -> None:
@@ -224,7 +224,7 @@ def test_an_engine_that_closes_while_connections_are_opened(url: str, close: Any
         event.listen(engine.sync_engine, "do_connect", lambda *_: asked.set())
         tasks = [asyncio.create_task(ask(engine)) for _ in range(6)]
         await asked.wait()
-        assert pool.opening
+        assert pool.gate.opening
         await close(engine)
         ended = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(error is None or isinstance(error, Closed) for error in ended)
@@ -247,7 +247,7 @@ def test_a_connection_that_the_keeper_was_opening_is_not_left(url: str) -> None:
         await asked.wait()
         assert await close_engine(engine)
         async with asyncio.timeout(PATIENCE_S):
-            while pool.opening or pool._opened:  # noqa: ASYNC110  (as above)
+            while pool.gate.opening or pool._opened:  # noqa: ASYNC110  (as above)
                 await asyncio.sleep(0.001)
 
     asyncio.run(main())

@@ -57,7 +57,7 @@ def test_limiter(moments: Moments) -> None:
 
         async def call(index: int) -> int:
             deadline_s = now() + 0.003 if index % 4 == 0 else None
-            async with flow.slot(label=f"{index % 2}", deadline_s=deadline_s):
+            async with flow.permit(label=f"{index % 2}", deadline_s=deadline_s):
                 await asyncio.sleep(0.001)
             return index
 

@@ -101,7 +101,7 @@ async def mixed_load(lanes: Lanes | None) -> float:
 
     async def call(label: str, cost_s: float) -> None:
         began_s = now()
-        async with flow.slot(label=label):
+        async with flow.permit(label=label):
             await asyncio.sleep(cost_s)
         if label == "light":
             total_ms.append((now() - began_s) * 1e3)

@@ -59,9 +59,9 @@ async def test_a_call_becomes_a_sample() -> None:
     law, clock = Scripted(2), Clock()
     flow = limiter(law, clock=clock)
     with label("report"):
-        async with flow.slot() as slot:
+        async with flow.permit() as permit:
             clock.now_s += 0.5
-            slot.units = 3
+            permit.units = 3
     (sample,) = law.samples
     assert sample == Sample("report", 100.0, 100.5, 0.0, 1, 2.0, Outcome.OK, 3)
     assert sample.service_s == 0.5
@@ -79,7 +79,7 @@ async def test_a_call_becomes_a_sample() -> None:
 async def test_a_decision_resizes_the_gate_and_is_logged_with_its_reason() -> None:
     law = Scripted(2, [5.5])
     flow = limiter(law)
-    async with flow.slot():
+    async with flow.permit():
         pass
     assert flow.gate.limit == 5.5
     (record,) = flow.stats().decisions
@@ -92,10 +92,10 @@ async def test_the_wait_is_told_apart_from_the_service() -> None:
     flow = limiter(law, clock=clock)
 
     async def second() -> None:
-        async with flow.slot():
+        async with flow.permit():
             clock.now_s += 2
 
-    async with flow.slot():
+    async with flow.permit():
         task = asyncio.create_task(second())
         await asyncio.sleep(0)
         clock.now_s += 3
@@ -108,12 +108,12 @@ async def test_failures_are_ignored_unless_the_classifier_knows_better() -> None
     flow = limiter(law, classify=lambda e: Outcome.OVERLOAD if isinstance(e, OSError) else Outcome.IGNORED)
     for error in (OSError(), KeyError()):
         with pytest.raises(type(error)):
-            async with flow.slot():
+            async with flow.permit():
                 raise error
 
     async def told() -> None:
-        async with flow.slot() as slot:
-            slot.outcome = Outcome.OK
+        async with flow.permit() as permit:
+            permit.outcome = Outcome.OK
             raise OSError("told")
 
     with pytest.raises(OSError, match="told"):
@@ -127,7 +127,7 @@ async def test_pinning_turns_the_law_off_and_says_so() -> None:
     law = Scripted(2, [9])
     flow = limiter(law)
     flow.pin(4)
-    async with flow.slot():
+    async with flow.permit():
         pass
     assert law.samples == []
     assert (flow.stats().pinned, flow.stats().value) == (True, 4)
@@ -141,12 +141,12 @@ async def test_pinning_turns_the_law_off_and_says_so() -> None:
 
 async def test_a_shadow_law_computes_and_does_not_act() -> None:
     flow = limiter(Scripted(2, [9, 12]), shadow=True)
-    async with flow.slot():
+    async with flow.permit():
         pass
     assert flow.gate.limit == 2
     assert flow.stats().decisions[-1].value == 9
     flow.pin(3)
-    async with flow.slot():
+    async with flow.permit():
         pass
     assert (flow.gate.limit, flow.stats().decisions[-1].value) == (3, 12)
 
@@ -157,7 +157,7 @@ async def test_a_broken_law_fails_no_call_and_leaves_no_bound(
 ) -> None:
     flow = limiter(Scripted(2, [bad, bad, bad]))
     for _ in range(3):
-        async with flow.slot():
+        async with flow.permit():
             pass
     assert 1 <= flow.gate.limit <= 50
     told = [record for record in caplog.records if record.name == "fluido.flow"]
@@ -170,13 +170,13 @@ async def test_the_brake_scales_the_limit_and_freezes_the_law() -> None:
     for _ in range(3):
         for _ in range(5):
             with pytest.raises(OSError, match="down"):
-                async with flow.slot():
+                async with flow.permit():
                     raise OSError("down")
         clock.now_s += 1.01
     taken = len(law.samples)
     assert flow.gate.limit <= 8
     for _ in range(8):
-        async with flow.slot():
+        async with flow.permit():
             pass
         clock.now_s += 1.01
     assert flow.gate.limit == 16
@@ -188,11 +188,11 @@ async def test_the_brake_scales_the_limit_and_freezes_the_law() -> None:
 async def test_a_wait_that_cannot_fit_is_refused_at_once() -> None:
     clock = Clock()
     flow = limiter(Fixed(1), clock=clock)
-    async with flow.slot():
+    async with flow.permit():
         clock.now_s += 1.0
-    async with flow.slot():
+    async with flow.permit():
         with pytest.raises(LimitReached) as refusal:
-            async with flow.slot(deadline_s=clock.now_s + 0.5):
+            async with flow.permit(deadline_s=clock.now_s + 0.5):
                 pass
     assert refusal.value.predicted_wait_s == pytest.approx(1.0)
     assert refusal.value.retry_after_s == pytest.approx(1.0)
@@ -202,8 +202,8 @@ async def test_a_wait_that_cannot_fit_is_refused_at_once() -> None:
 async def test_the_law_hears_of_time_that_passes_without_completions() -> None:
     clock, law = Clock(), Scripted(1)
     flow = limiter(law, clock=clock)
-    async with flow.slot():
-        task = asyncio.create_task(flow.slot().__aenter__())
+    async with flow.permit():
+        task = asyncio.create_task(flow.permit().__aenter__())
         await asyncio.sleep(0)
         assert law.ticks == [100.0]
     await task
@@ -214,5 +214,5 @@ async def test_closing() -> None:
     flow.close()
     flow.close()
     with pytest.raises(Closed):
-        async with flow.slot():
+        async with flow.permit():
             pass

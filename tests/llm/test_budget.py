@@ -66,10 +66,20 @@ def test_a_rewritten_history_starts_over() -> None:
 
 def test_a_lower_base_is_appended_to_until_the_next_one() -> None:
     budget = Budget()
-    first = fit(budget, history(8), window=4000, base_tokens=150)
-    assert first.tokens <= 150 + 5
-    grown = fit(budget, history(9), window=4000)
+    first = fit(budget, history(10), window=4000, base_tokens=290)
+    assert first.tokens <= 290 + 5
+    grown = fit(budget, history(11), window=4000)
     assert grown.messages[: len(first.messages)] == first.messages
+
+
+def test_no_fewer_than_the_last_three_exchanges_are_sent_unless_the_window_forces_it() -> None:
+    """A plain sliding window sends so many: nobody may get less of the past than with it."""
+    whole = history(20)
+    for more in ({"base_tokens": 40}, {"comfort_tokens": 60}, {}):
+        kept = fit(Budget(), whole, window=500, **more).messages
+        assert kept[1:] == whole[-7:], more
+    kept = fit(Budget(), whole, window=200).messages
+    assert 1 < len(kept) < 8
 
 
 def test_comfort_cuts_earlier_and_the_cut_stays() -> None:
@@ -77,7 +87,7 @@ def test_comfort_cuts_earlier_and_the_cut_stays() -> None:
     assert fit(budget, history(10), window=4000).dropped == 0
     first = fit(budget, history(11), window=4000, comfort_tokens=600)
     assert first.dropped > 0
-    assert first.tokens <= 0.4 * 600 + 35
+    assert first.messages[1:] == history(11)[-7:]
     grown = fit(budget, history(12), window=4000)
     assert grown.messages[: len(first.messages)] == first.messages
 

@@ -27,7 +27,7 @@ class Outcome:
 async def one_call(flow: Limiter, server: SimulatedServer, deadline_s: float, found: Outcome) -> None:
     joined_s = flow.clock()
     try:
-        async with flow.slot(deadline_s=deadline_s):
+        async with flow.permit(deadline_s=deadline_s):
             found.waits_s.append(flow.clock() - joined_s)
             await server.call()
     except (LimitReached, WaitTimeout):
@@ -109,7 +109,7 @@ def test_callers_without_a_deadline_wait_as_long_as_it_takes() -> None:
 
         async def call() -> None:
             nonlocal served
-            async with flow.slot():
+            async with flow.permit():
                 await asyncio.sleep(0.1)
                 served += 1
 

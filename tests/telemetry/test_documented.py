@@ -15,7 +15,7 @@ from app.cache.dynamic_redis import DynamicRedisCache
 from app.db.conversations import ConversationStore
 from app.db.dynamic_session import DynamicPostgreSQLSession
 from app.services.history import History
-from fluido import Fixed, Limiter
+from fluido import Ladder, Limiter
 from fluido.llm import OpenAIEngine
 from fluido.llm.station import Station
 
@@ -34,7 +34,9 @@ def documented() -> dict[str, Shape]:
 
 
 async def scraped() -> Traffic:
-    limiter = Limiter(Fixed(2), name="db", max_waiting=1)
+    law = Ladder(start=15, ceiling=96)
+    law.compared = {"compared": 21.0, "with": 15.0, "gain": 0.08, "error": 0.02}
+    limiter = Limiter(law, name="db", max_waiting=1)
     limiter.pin(1)
     station = Station(OpenAIEngine("http://127.0.0.1:9"))
     db = DynamicPostgreSQLSession("postgresql+asyncpg://nobody@127.0.0.1:9/nothing")

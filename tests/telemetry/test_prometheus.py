@@ -29,7 +29,7 @@ async def test_a_scrape_shows_every_flow() -> None:
     flows = [Limiter(Fixed(3), name="db", max_waiting=1)]
     registry = CollectorRegistry()
     registry.register(FlowCollector(lambda: flows))
-    async with flows[0].slot():
+    async with flows[0].permit():
         text = generate_latest(registry).decode()
         assert 'fluido_inflight{flow="db",kind="limiter"} 1.0' in text
     flows.append(Limiter(Fixed(5), name="cache", max_waiting=1))

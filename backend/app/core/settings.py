@@ -100,6 +100,11 @@ class Settings(BaseSettings):
         default=None,
         description="Where `make run` keeps its servers' data; unset: .sentinel in the source tree.",
     )
+    limits_file: Path | None = Field(
+        default=None,
+        description="Where what the pool's limit has learned outlives a restart; unset: limits.json in "
+        "SENTINEL_DATA_DIR, or in the user's cache folder; `off`: nowhere.",
+    )
     migrate: bool = Field(default=True, description="Apply the schema's migrations at the start.")
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
@@ -226,6 +231,18 @@ class Settings(BaseSettings):
             name, _, key = each.get_secret_value().partition(":")
             found[key] = name
         return found
+
+    def memory(self) -> Path | None:
+        """The file that keeps what the pool's limit has learned; None where nothing is to be kept."""
+        if self.limits_file is not None:
+            return None if str(self.limits_file).lower() == "off" else self.limits_file
+        if self.data_dir is not None:
+            return self.data_dir / "limits.json"
+        try:
+            base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        except RuntimeError:  # a user without a home
+            return None
+        return base / "sentinel-fluido" / "limits.json"
 
     def required_database_url(self) -> str:
         """Return the database's address, or say how to get one."""

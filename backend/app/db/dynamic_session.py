@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -55,7 +56,8 @@ class DynamicPostgreSQLSession:
     connections that the server grants this process takes at most its part, as one of `sharers`.
 
     With `replica_urls` (standbys of the same database) `get_read_session` reads from one that is at most
-    `max_replica_lag_s` behind, where there is one.
+    `max_replica_lag_s` behind, where there is one. `memory` is a file in which what the limit learned
+    outlives a restart.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class DynamicPostgreSQLSession:
         name: str = "postgresql",
         replica_urls: Sequence[str] = (),
         max_replica_lag_s: float = 1.0,
+        memory: Path | None = None,
     ) -> None:
         self._connect_timeout_s = policy.need("connect_timeout_s")
         self._read_timeout_s = policy.need("read_timeout_s")
@@ -75,6 +78,7 @@ class DynamicPostgreSQLSession:
             max=int(policy.need("pool_max_size")),
             max_waiting=int(policy.need("max_waiting")),
             replicas=sharers,
+            memory=memory,
         )
 
         def engine_for(where: str, logging_name: str) -> AsyncEngine:

@@ -1,7 +1,7 @@
 // One card for each flow and each engine.
 import { make } from "/web/dom.js";
 import { Chart } from "/web/panel_charts.js";
-import { ago, count, inputs, limitOf, ms, rangeOf, reason, said, titleOf, unitOf } from "/web/panel_format.js";
+import { ago, comparison, count, inputs, limitOf, ms, rangeOf, reason, said, titleOf, unitOf } from "/web/panel_format.js";
 import { chip, items, pairs, put } from "/web/panel_parts.js";
 import { translate } from "/web/prefs.js";
 
@@ -88,6 +88,8 @@ function valueOf(flow, decision) {
 // When, why, what came out, and the figures that the law saw.
 function decisionParts(row) {
   const parts = [make("time", "", said().ago(ago(row.ago_s))), make("span", "why", reason(row.reason)), make("span", "value", `→ ${row.shown}`)];
+  const found = comparison(row.inputs);
+  if (found) parts.push(make("p", "quiet saw", found));
   const saw = inputs(row.inputs);
   if (saw.length) parts.push(make("p", "quiet saw", saw.map(([name, value]) => `${name} ${value}`).join(" · ")));
   return parts;

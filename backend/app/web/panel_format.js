@@ -33,10 +33,15 @@ export function reason(code) {
   return about ? forClass(why, about) : why;
 }
 
-// What a decision was computed from, in words; a gain is a share.
+// A comparison is a sentence of its own: "21 at a time did 8 % more than 15".
+const COMPARED = { compared: 1, with: 1, gain: 1 };
+const compares = (given) => Object.keys(COMPARED).every((name) => Number.isFinite(given[name]));
+export const comparison = (given) => (compares(given) ? said().comparison(format(given.compared, 0), format(given.with, 0), format(100 * Math.abs(given.gain), 1), given.gain >= 0) : "");
+
+// What else a decision was computed from, in words; a gain is a share.
 export function inputs(given) {
   const names = said().inputs;
-  return Object.entries(given).filter(([, value]) => value !== null).map(([name, value]) => [
+  return Object.entries(given).filter(([name, value]) => value !== null && !(compares(given) && name in COMPARED)).map(([name, value]) => [
     names[name] || name.replaceAll("_", " "),
     name === "gain" || name === "needed" || name.endsWith("_share") ? `${format(100 * value, 1)} %` : format(value, Math.abs(value) < 10 ? 3 : 0),
   ]);

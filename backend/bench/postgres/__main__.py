@@ -7,24 +7,15 @@ name and take some minutes each (`--short`: about half), `drift` takes ten.
 import argparse
 import asyncio
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
-import asyncpg
-
 from bench.environment import describe
 from bench.postgres import bursts, fleet, limits, report, scans, waiting, writes
+from bench.postgres.ground import database
 from bench.postgres.record import Measured
-from embedded import stack
 
 Experiment = Callable[[str, argparse.Namespace], AsyncIterator[Measured]]
-
-SCHEMA = (
-    "CREATE TABLE bench_hot (id int PRIMARY KEY, n bigint NOT NULL) WITH (fillfactor = 10)",
-    "INSERT INTO bench_hot VALUES (1, 0), (2, 0)",
-    "CREATE TABLE bench_log (id bigserial PRIMARY KEY, body text)",
-)
 
 EXPERIMENTS: dict[str, Experiment] = {
     "waiting": lambda url, given: waiting.waiting(
@@ -59,18 +50,10 @@ def length(given: argparse.Namespace) -> limits.Length:
 async def run(given: argparse.Namespace) -> list[Measured]:
     """All chosen experiments, one after the other, on one server."""
     measured: list[Measured] = []
-    with tempfile.TemporaryDirectory() as folder:
-        async with stack(data_dir=Path(folder), engine=None, redis=False) as ground:
-            url = ground.database_url
-            if url is None:
-                raise SystemExit("no PostgreSQL could be started")
-            link = await asyncpg.connect(url.replace("+asyncpg", ""))
-            for statement in SCHEMA:
-                await link.execute(statement)
-            await link.close()
-            for name in given.only or EXPERIMENTS:
-                sys.stderr.write(f"{name} ...\n")
-                measured += [row async for row in (EXPERIMENTS | LONG)[name](url, given)]
+    async with database() as url:
+        for name in given.only or EXPERIMENTS:
+            sys.stderr.write(f"{name} ...\n")
+            measured += [row async for row in (EXPERIMENTS | LONG)[name](url, given)]
     return measured
 
 

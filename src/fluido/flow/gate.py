@@ -1,5 +1,6 @@
 """A semaphore that can be resized, has a fractional limit, and hands its permits over in order."""
 
+import asyncio
 import math
 import time
 from collections.abc import Callable
@@ -64,6 +65,10 @@ class Gate:
             hand_over=self._hand_over,
         )
         self._dither = 0.0
+        self.paused = False  # whether nobody is let in now
+        self._paused_until_s = -math.inf
+        self._resume: asyncio.TimerHandle | None = None
+        self._resume_loop: asyncio.AbstractEventLoop | None = None
         self.limit = _checked(limit)
         self._threshold = math.floor(self.limit)
 
@@ -107,11 +112,15 @@ class Gate:
         """
         if not self.try_acquire(label):
             now_s = self._clock()
+            if self.paused and self._pause_has_ended(now_s) and self.try_acquire(label):
+                return
             self._check_may_wait(deadline_s, now_s)
             if not self.queue.waiting:
                 self._standing_since_s = now_s
             elif deadline_s is not None and now_s - self._standing_since_s >= STANDING_S:
                 deadline_s = now_s + self._standing_share * (deadline_s - now_s)
+            if self.paused:
+                self._arm_resume()
             await self.queue.wait(self._line_of(label), None, label=label, deadline_s=deadline_s)
 
     def release(self, _label: str = "", /) -> None:
@@ -130,6 +139,21 @@ class Gate:
         self._draw()
         if self.queue.waiting:
             self._hand_over()
+
+    def pause(self, until_s: float) -> bool:
+        """Admit nobody before `until_s`, on the gate's clock; those inside go on. Whether it is news."""
+        if not max(self._paused_until_s, self._clock()) < until_s < math.inf:
+            return False
+        self.paused = True
+        self._paused_until_s = until_s
+        self._threshold = 0
+        if self.queue.waiting:
+            self._arm_resume()
+        return True
+
+    def paused_s(self, now_s: float) -> float:
+        """For how many more seconds nobody is let in."""
+        return max(0.0, self._paused_until_s - now_s) if self.paused else 0.0
 
     def close(self) -> None:
         """Refuse newcomers and fail who waits with Closed; callers inside finish and release. Idempotent."""
@@ -181,6 +205,32 @@ class Gate:
         if whole != self.limit:
             self._dither = (self._dither + GOLDEN) % 1.0
             self._threshold = math.floor(self.limit + self._dither)
+        if self.paused:
+            self._threshold = 0
+
+    def _pause_has_ended(self, now_s: float) -> bool:
+        """Whether it ended just now, without a caller that waited for it."""
+        ended = self.paused and now_s >= self._paused_until_s
+        if ended:
+            self._end_pause()
+        return ended
+
+    def _arm_resume(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._resume is None or self._resume_loop is not loop:
+            self._resume_loop = loop
+            self._resume = loop.call_later(self.paused_s(self._clock()), self._end_pause)
+
+    def _end_pause(self) -> None:
+        if self._resume is not None:
+            self._resume.cancel()
+        self._resume = None
+        if self.paused_s(self._clock()) > 0.0:
+            self._arm_resume()  # it was made longer meanwhile
+            return
+        self.paused = False
+        self._draw()
+        self._hand_over()
 
     # -- what a gate with lanes does otherwise --
 

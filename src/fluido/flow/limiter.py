@@ -2,26 +2,30 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 from fluido.errors import LimitReached
 from fluido.flow.gate import Gate
 from fluido.flow.label import current_label
 from fluido.flow.lanes import LanedGate
+from fluido.flow.memory import Kept
 from fluido.flow.obeyed import Obeyed
+from fluido.flow.permit import Permit
+from fluido.flow.standing import Standing
 from fluido.laws.base import Decision, Law
 from fluido.laws.brake import Brake
 from fluido.laws.fixed import Fixed
 from fluido.laws.lanes import Lanes
+from fluido.laws.standstill import Standstill
 from fluido.measure import Ewma
 from fluido.metrics import FlowStats, Meter
 from fluido.sample import Outcome, Sample
 
 TICK_S = 0.25
+LONGEST_PAUSE_S = 60.0  # a server that asked for more is looked at once a minute: it may have been mistaken
 UNBOUND_KEPT = 256  # service times that are counted together: one by one they are felt by a single caller
 
 
@@ -30,76 +34,15 @@ def ignore_failures(_error: BaseException, /) -> Outcome:
     return Outcome.IGNORED
 
 
-class Slot:
-    """One admission. Set `outcome` or `units` inside the block to tell the law more than it can see."""
-
-    __slots__ = (
-        "_deadline_s",
-        "_inflight",
-        "_limit",
-        "_limiter",
-        "_wait_s",
-        "label",
-        "outcome",
-        "started_s",
-        "units",
-    )
-
-    def __init__(self, limiter: "Limiter", label: str, deadline_s: float | None) -> None:
-        self._limiter = limiter
-        self._deadline_s = deadline_s
-        self._wait_s = 0.0
-        self.label = label
-        self.outcome: Outcome | None = None
-        self.units = 1.0
-
-    async def __aenter__(self) -> Self:
-        limiter = self._limiter
-        gate = limiter.gate
-        if gate.try_acquire(self.label):
-            self.started_s = limiter.clock()
-        else:
-            joined_s = limiter.clock()
-            limiter.check_deadline(self._deadline_s, joined_s)
-            await gate.acquire(label=self.label, deadline_s=self._deadline_s)
-            self.started_s = limiter.clock()
-            self._wait_s = self.started_s - joined_s
-        self._inflight = gate.inflight
-        self._limit = gate.limit
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        limiter = self._limiter
-        try:
-            outcome = self.outcome
-            if outcome is None:
-                outcome = Outcome.OK if error is None else limiter.classify(error)
-            limiter.learn(
-                Sample(
-                    self.label,
-                    self.started_s,
-                    limiter.clock(),
-                    self._wait_s,
-                    self._inflight,
-                    self._limit,
-                    outcome,
-                    self.units,
-                )
-            )
-        finally:
-            limiter.gate.release(self.label)
-
-
 class Limiter:
-    """`async with limiter.slot():` admits as many calls at once as its law finds worthwhile.
+    """`async with limiter.permit():` admits as many calls at once as its law finds worthwhile.
 
     `classify` tells what a raised exception says about capacity. With `brake`, the limit is frozen and
-    scaled down while calls fail; with `lanes`, classes of work that it finds heavy fill only a part of the
-    limit. In `shadow` mode the law computes and its decisions are logged, but the limit stays where it was
-    (or where `pin` puts it). A law that raises or leaves its bounds is held at its last value. A drop-in that
-    has its own `gate` hands it in.
+    scaled down while calls fail; with `standstill`, it is doubled up to the law's ceiling while callers wait
+    and nothing moves; with `lanes`, classes of work that it finds heavy fill only a part of the limit.
+    `kept` saves what the law has learned. In `shadow` mode the law computes and its decisions are logged, but
+    the limit stays where it was (or where `pin` puts it). A law that raises or leaves its bounds is held at
+    its last value. A drop-in that has its own `gate` hands it in.
     """
 
     kind = "limiter"
@@ -113,10 +56,12 @@ class Limiter:
         clock: Callable[[], float] = time.perf_counter,
         shadow: bool = False,
         brake: Brake | None = None,
+        standstill: Standstill | None = None,
         lanes: Lanes | None = None,
         classify: Callable[[BaseException], Outcome] = ignore_failures,
         gate: Gate | None = None,
         standing_share: float = 1.0,
+        kept: Kept | None = None,
     ) -> None:
         self.name = name
         self.law = law
@@ -144,19 +89,36 @@ class Limiter:
         self._beta: Decision | None = None
         self.braked = False  # whether the brake holds the limit down now
         self._relief = Decision(1.0, "moving")
+        self._standing = Standing(self, standstill) if standstill else None
+        self.kept = kept
         # Whether it matters to the law what a sample is called; a drop-in may save itself to find out.
         self.names_matter = not isinstance(law, Fixed)
         self._tick_due_s = -math.inf
         self._unbound: list[float] = []
         self._mean_service = Ewma(0.02)
 
-    def slot(self, *, label: str | None = None, deadline_s: float | None = None) -> Slot:
+    def permit(self, *, label: str | None = None, deadline_s: float | None = None) -> Permit:
         """One admission, to be used with `async with`. `label` defaults to the current one.
 
         Entering raises LimitReached at once when the queue is full or the wait cannot fit `deadline_s` (a
         time on the limiter's clock), WaitTimeout when that passes in the queue, Closed after `close()`.
         """
-        return Slot(self, current_label() if label is None else label, deadline_s)
+        return Permit(self, current_label() if label is None else label, deadline_s)
+
+    def slot(self, *, label: str | None = None, deadline_s: float | None = None) -> Permit:
+        """The former name of `permit()`; goes with the next version."""
+        warnings.warn("Limiter.slot() is now called permit()", DeprecationWarning, stacklevel=2)
+        return self.permit(label=label, deadline_s=deadline_s)
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody in for so long, because the server asked for it: a minute at most, then calls try it.
+
+        Those inside go on, those who wait keep their place. Of several pauses the one that ends last counts.
+        In shadow mode nothing happens.
+        """
+        now_s = self.clock()
+        if not self.shadow and self.gate.pause(now_s + min(seconds, LONGEST_PAUSE_S)):
+            self.decisions.record(now_s, self.gate.limit, "asked_to_wait", {"seconds": seconds})
 
     def pin(self, value: float) -> None:
         """Put `value` (at least 1) in force and turn the law off; a shadow law goes on computing."""
@@ -175,8 +137,14 @@ class Limiter:
                 self._apply()
 
     def close(self) -> None:
-        """Refuse newcomers and fail who waits with Closed. Idempotent."""
+        """Refuse newcomers and fail who waits with Closed; save what was learned. Idempotent."""
         self.gate.close()
+        self.save()
+
+    def save(self) -> None:
+        """Save what the law has learned, if it is to be kept and there is news."""
+        if self.kept is not None:
+            self.kept.save()
 
     def stats(self) -> FlowStats:
         """Everything one may want to know, at this moment."""
@@ -199,21 +167,25 @@ class Limiter:
             brake=self._beta.value if self._beta else 1.0,
             pinned=self.pinned is not None,
             shadow=self.shadow,
+            reference=float(getattr(self.law, "reference", 0.0)),
+            compared=dict(getattr(self.law, "compared", {})),
             words=str(getattr(self.law, "words", "")),
         )
 
-    # -- for Slot --
+    # -- for Permit --
 
-    def check_deadline(self, deadline_s: float | None, now_s: float) -> None:
+    def about_to_wait(self, deadline_s: float | None, now_s: float) -> None:
         """Give the law a chance to move while nothing ends, and refuse a wait that cannot fit."""
         if now_s >= self._tick_due_s:
             self.learn_time(now_s)
+        if self._standing is not None:
+            self._standing.arm()
         gate = self.gate
-        if deadline_s is None or not self._mean_service.count:
+        if deadline_s is None:
             return
         # Little's law: who is behind `waiting` others is in after that many completions, and has to run.
-        predicted_s = self._mean_service.value * (gate.waiting + 1) / gate.limit
-        if now_s + predicted_s > deadline_s:
+        predicted_s = gate.paused_s(now_s) + self.mean_service_s * (gate.waiting + 1) / gate.limit
+        if predicted_s > 0.0 and now_s + predicted_s > deadline_s:
             raise gate.refuse(
                 LimitReached(
                     f"the wait of about {predicted_s:.3f} s does not fit the deadline",
@@ -276,6 +248,8 @@ class Limiter:
     def learn_time(self, now_s: float) -> None:
         """Tell the law that time passed without a completion."""
         self._tick_due_s = now_s + TICK_S
+        if self.kept is not None:
+            self.kept.save_soon(now_s)
         if (self.pinned is not None and not self.shadow) or self.braked:
             return
         if self.obeyed.tick(now_s) and not self.shadow:
@@ -301,3 +275,5 @@ class Limiter:
         beta = self._beta.value if self._beta else 1.0
         relieved = min(self.obeyed.value * self._relief.value, max(self.law.ceiling, self.obeyed.value))
         self.gate.resize(max(1.0, relieved * beta))
+        if self.kept is not None:
+            self.kept.save_soon(self.clock())

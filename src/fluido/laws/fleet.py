@@ -10,11 +10,12 @@ replicas share.
 """
 
 import math
+from collections.abc import Mapping
 
 from fluido.laws.base import Decision
-from fluido.laws.rounds import Meter, Slot, drawn
+from fluido.laws.rounds import BySlots, Meter, Slot, drawn
+from fluido.laws.rungs import said
 from fluido.measure import clip
-from fluido.sample import Sample
 
 SLOT_S = 0.5
 PROBE, LEAST_PROBE = 0.12, 0.4  # ln; calls
@@ -27,7 +28,7 @@ LEAN = 0.03  # of the way to the reference, a pair
 FORGET = 0.15  # ln: a move as large leaves a third of the evidence
 
 
-class Fleet:
+class Fleet(BySlots):
     """Decides the in-flight limit of one of several replicas, between `floor` and `ceiling`.
 
     All replicas of one server must have the same `key`, `slot_s` and `reference` (the user's constant for one
@@ -67,27 +68,13 @@ class Fleet:
         self._round_s = 0.0
         self._weight = self._square = self._slope = 0.0
         self._variance = 0.05  # of the slope of a pair
+        self.compared: Mapping[str, float] = {}  # the last comparison, for people and metrics
         self._decision = Decision(self.limit, "start", {"reference": self.reference})
 
     @property
-    def value(self) -> float:
-        """The limit in force: the limit, or one of the two probes around it."""
-        return self._decision.value
-
-    def observe(self, sample: Sample, /) -> Decision:
-        """Learn from one call that ended."""
-        meter = self._meter
-        now_s = meter.take(sample)
-        if now_s == now_s and self._at(now_s):  # noqa: PLR0124  (not NaN)
-            meter.take(sample)  # of the slot that was opened for it
-        return self._decision
-
-    def tick(self, now_s: float, /) -> Decision:
-        """Time passed without news: close the slot that ended."""
-        now_s = self._meter.wall_s(now_s)
-        if math.isfinite(now_s):
-            self._at(now_s)
-        return self._decision
+    def words(self) -> str:
+        """The limit, the reference, and the last comparison, for a person."""
+        return said(self.limit, self.reference, self.compared, leaps=False)
 
     def _at(self, now_s: float) -> bool:
         index = math.floor(now_s / self._slot_s)
@@ -144,12 +131,15 @@ class Fleet:
         self._weight *= fade
         self._square *= fade * fade
         self.limit = clip(limit, self.floor, self.ceiling)
-        inputs = {
+        self.compared = {
             "compared": high.limit,
             "with": low.limit,
-            "gain": math.expm1(value),
+            "gain": math.expm1(self._slope * contrast),
+            "error": error * contrast,
+        }
+        inputs = {
+            **self.compared,
             "worth": self._slope,
-            "error": error,
             "limit": self.limit,
             "reference": self.reference,
         }

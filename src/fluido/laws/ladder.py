@@ -13,9 +13,8 @@ import math
 from collections.abc import Mapping
 
 from fluido.laws.base import Decision
-from fluido.laws.rounds import FEWEST, Meter, Slot, drawn
-from fluido.laws.rungs import Evidence, Leap, Memory, rungs, said
-from fluido.sample import Sample
+from fluido.laws.rounds import FEWEST, BySlots, Meter, Slot, drawn
+from fluido.laws.rungs import LONGEST_S, SHORTEST_S, Evidence, Leap, Memory, Pace, rungs, said
 
 WORTH = 0.06  # of a step in ln that it must pay: 2 % for a rung
 TIE = 0.75  # of that: what a lower rung may cost
@@ -26,15 +25,11 @@ LEAP_PAYS, LEAP_ERRORS = 0.25, 0.5  # of the step, and standard errors
 SHIFT, SHIFT_ERRORS = 0.22, 3.0  # ln: a quarter, and more where slots scatter more
 REFERENCE_EVERY = 24  # slots
 REFERENCE_FIRST = 2  # pairs, when a new leader stands far from it
-SHORTEST_S, LONGEST_S = 0.125, 8.0
-CALLS, LEAP_CALLS = 150, 40
-ROUNDS, LEAP_ROUNDS = 6, 3
 LEAST_ROUNDS = 2.5  # of a leap, by the service times themselves: calls that came together end together
-ROOM = 1.4  # a slot is longer than its calls and rounds need, because its first moments do not count
 IDLE_S = 600.0
 
 
-class Ladder:
+class Ladder(BySlots):
     """Decides an in-flight limit between `floor` and `ceiling`. It begins at `start`, the user's constant.
 
     `worth` is the share of a step that it must pay: 0.06 where the server is ours alone, 0.7 where others
@@ -68,8 +63,7 @@ class Ladder:
         self._remembered = self._nearest(remembered.limit) if remembered else None
         self._key = key
         self._meter = Meter(0.0)
-        self._slot_s = SHORTEST_S
-        self._call_rate = 0.0
+        self._pace = Pace()
         self._turn = 0  # counts what was chosen: pairs, and slots in which nothing is compared
         self._arm: int | None = None
         self._first: Slot | None = None
@@ -83,13 +77,8 @@ class Ladder:
         self._stands = False
         self._bound_s = -math.inf
         self._moved: tuple[str, Mapping[str, float]] | None = None
-        self._compared: Mapping[str, float] = {}
+        self.compared: Mapping[str, float] = {}  # the last comparison, for people and metrics
         self._decision = Decision(float(self.limit), "start", {"reference": float(self.reference)})
-
-    @property
-    def value(self) -> float:
-        """The limit in force: the leader, or the rung that it is compared with."""
-        return self._decision.value
 
     @property
     def limit(self) -> int:
@@ -104,39 +93,24 @@ class Ladder:
     @property
     def words(self) -> str:
         """The limit, the reference, and the last comparison, for a person."""
-        return said(self.limit, self.reference, self._compared, leaps=self._leap is not None)
+        return said(self.limit, self.reference, self.compared, leaps=self._leap is not None)
 
     def memory(self) -> Memory:
-        """What to offer to the next start as `remembered`."""
-        return Memory(float(self.limit), float(self.reference))
-
-    def observe(self, sample: Sample, /) -> Decision:
-        """Learn from one call that ended."""
-        meter = self._meter
-        now_s = meter.take(sample)
-        if now_s == now_s and self._at(now_s):  # noqa: PLR0124  (not NaN)
-            meter.take(sample)  # of the slot that was opened for it
-        return self._decision
-
-    def tick(self, now_s: float, /) -> Decision:
-        """Time passed without news: close the slot that ended."""
-        now_s = self._meter.wall_s(now_s)
-        if math.isfinite(now_s):
-            self._at(now_s)
-        return self._decision
+        """What to offer to the next start as `remembered`: the leader, or what is still to be tried."""
+        best = self._leader if self._remembered is None else self._remembered
+        return Memory(float(self._rungs[best]), float(self.reference))
 
     # -- slots --
 
     def _at(self, now_s: float) -> bool:
-        """Where the open slot has ended: judge it, and open the next one."""
         slot = self._meter.slot
-        if slot is not None and slot.from_s - self._slot_s <= now_s < slot.until_s:
+        if slot is not None and slot.from_s - self._pace.slot_s <= now_s < slot.until_s:
             return False
         if slot is not None and self._waits_for_more(slot, now_s):
-            slot.until_s = now_s + min(self._slot_s, SHORTEST_S)
+            slot.until_s = now_s + min(self._pace.slot_s, SHORTEST_S)
             return True
         self._meter.close()
-        if slot is None or not slot.sound or not slot.until_s <= now_s < slot.until_s + 2 * self._slot_s:
+        if slot is None or not slot.sound or not slot.until_s <= now_s < slot.until_s + 2 * self._pace.slot_s:
             # The first call, too few, a gap without calls, a clock that jumped: half a pair is no pair.
             self._first = self._arm = None
             self._shifted = 0
@@ -145,21 +119,19 @@ class Ladder:
         else:
             self._judge(slot, now_s)
         if slot is not None and slot.calls and (slot.sound or slot.limit == self.limit):
-            self._call_rate = slot.call_rate
+            self._pace.call_rate = slot.call_rate
         self._open(now_s)
         return True
 
     def _waits_for_more(self, slot: Slot, now_s: float) -> bool:
         """Whether a slot that is over goes on: calls that come in batches, or seldom, are given time."""
-        if not slot.until_s <= now_s < slot.opened_s + LONGEST_S or self._falls_short(slot, now_s):
+        if self._pace.silent(slot, now_s) or not slot.until_s <= now_s < slot.opened_s + LONGEST_S:
             return False
         soon = self._leap is not None and now_s - slot.opened_s < LEAST_ROUNDS * slot.mean_service_s
         return slot.calls < FEWEST or soon
 
     def _falls_short(self, slot: Slot, now_s: float) -> bool:
-        """Whether the leader would have done three times as much by now as what is too little to judge."""
-        expected = self._call_rate * (now_s - slot.from_s)
-        return slot.limit != self.limit and slot.calls < FEWEST and expected >= 3 * FEWEST
+        return slot.limit != self.limit and self._pace.silent(slot, now_s)
 
     def _judge(self, slot: Slot, now_s: float) -> None:
         stood, self._stands = self._stands, slot.binding
@@ -169,7 +141,7 @@ class Ladder:
             self._shifted = 0
             if now_s - self._bound_s > IDLE_S:
                 self._forget_idle(now_s)
-        if slot.binding and self._is_another_server(slot):
+        if self._is_other_work(slot) or (slot.binding and self._is_another_server(slot)):
             return
         if self._leap is not None:
             self._leap_on(self._leap, slot)
@@ -184,31 +156,20 @@ class Ladder:
     def _open(self, now_s: float) -> None:
         at = self._leader
         if self._leap is not None:
-            at = at if self._leap.target is None else self._leap.target
+            at = at if self._leap.target is None or self._leap.found else self._leap.target
         elif self._arm is not None and (self._first is not None) != bool(drawn(self._key, self._turn) & 1):
             at = self._arm
-        if self._first is None:
-            self._resize(self._rungs[at])
         limit = self._rungs[at]
+        if self._first is None:
+            self._pace.resize(limit, self.limit, leaps=self._leap is not None)
         if limit != self.value:
             # A move and the comparison after it come together: the move's reason is the one worth knowing.
-            reason, inputs = self._moved or ("compare", self._compared)
+            reason, inputs = self._moved or ("compare", self.compared)
             inputs = {**inputs, "limit": float(self.limit), "reference": float(self.reference)}
             self._decision = Decision(float(limit), reason, inputs)
         self._moved = None
-        round_s = self.limit / self._call_rate if self._call_rate else math.inf
-        settle_s = min(0.3 * self._slot_s, 1.5 * round_s)
-        self._meter.slot = Slot(float(limit), now_s, now_s + self._slot_s, settle_s)
-
-    def _resize(self, limit: int) -> None:
-        """A slot holds enough calls and enough rounds (Little's law: a round takes limit / rate)."""
-        if self._call_rate:
-            if self._leap is not None:
-                room = 1.0 if limit > self.limit else ROOM  # lower, the limit is reached as calls leave
-                wanted_s = room * max(LEAP_CALLS, LEAP_ROUNDS * min(limit, self.limit)) / self._call_rate
-            else:
-                wanted_s = ROOM * max(CALLS, ROUNDS * limit) / self._call_rate
-            self._slot_s = min(max(wanted_s, SHORTEST_S), LONGEST_S)
+        until_s = now_s + self._pace.slot_s
+        self._meter.slot = Slot(float(limit), now_s, until_s, self._pace.settle_s(self.limit))
 
     # -- pairs --
 
@@ -255,7 +216,7 @@ class Ladder:
         self._variance = max(self._variance or counted, LEAST_SCATTER * counted)
         about.add(min(max(value, -2.0), 2.0))
         index = self._index(arm)
-        self._compared = {
+        self.compared = {
             "compared": its.limit,
             "with": mine.limit,
             "gain": math.expm1(about.mean),
@@ -275,7 +236,7 @@ class Ladder:
             reason = "reference_better"
         self._lead(arm, None)
         self._evidence[before] = Evidence(min(about.weight, 2.0), min(about.square, 2.0), -about.mean, 2)
-        self._moved = (reason, self._compared)
+        self._moved = (reason, self.compared)
         if paid and abs(step) == 1:
             self._leap = Leap(step, turned=True, paid=True, base=its)
             self._go_on(self._leap)
@@ -289,20 +250,26 @@ class Ladder:
 
     # -- shifts and leaps --
 
-    def _is_another_server(self, slot: Slot) -> bool:
-        """Whether this is other work, or the leader's rate is off by a quarter again: then begin to leap."""
-        rate = math.log(self._meter.rate(slot))
+    def _is_other_work(self, slot: Slot) -> bool:
+        """Whether most calls are of other classes than before: then begin where the user was.
+
+        Also where nothing binds: a limit that was learned from other work is worth nothing for this one.
+        """
         before, now = self._meter.work(slot)
-        if before != now:
-            # Nothing is known about this work, or what is remembered of it: begin where the user was.
-            self._known[before] = self._leader
-            self._remembered = self._known.get(now)
-            self._lead(self._reference, None)
-            self._leap = Leap(1)
-            self._moved = ("other_work", {"rate": slot.call_rate})
-            return True
+        if before == now:
+            return False
+        self._known[before] = self._leader
+        self._remembered = self._known.get(now)
+        self._lead(self._reference, None)
+        self._leap = Leap(1)
+        self._moved = ("other_work", {"rate": slot.call_rate})
+        return True
+
+    def _is_another_server(self, slot: Slot) -> bool:
+        """Whether the leader's rate is off by a quarter, for the second time: then begin to leap."""
         if slot.limit != self.limit:
             return False
+        rate = math.log(self._meter.rate(slot))
         if self._usual is None:
             self._usual = rate
         miss = rate - self._usual
@@ -316,47 +283,73 @@ class Ladder:
         if not again or self._leap is not None:
             return False
         self._lead(self._leader, rate)
-        self._leap = Leap(way)
+        self._leap = Leap(way, shift=True)
         self._leap_on(self._leap, slot)
         self._moved = ("shift", {"rate": slot.call_rate})
         return True
 
     def _leap_on(self, leap: Leap, slot: Slot) -> None:
         """One slot of a leap ended: go on, turn round, or be done."""
-        if leap.target is None:
+        if leap.target is None or leap.base is None:
             if not slot.binding:
                 return
             leap.base = slot
-        elif leap.base is not None:
-            value, counted = self._meter.gain(slot, leap.base)
-            up = slot.limit > leap.base.limit
-            pays = max(LEAP_PAYS, self.worth if up else 0.0) * abs(
-                math.log(slot.limit / leap.base.limit)
-            ) + LEAP_ERRORS * math.sqrt(counted)
-            if value >= pays and (up or slot.binding):
-                compared = {"compared": slot.limit, "with": leap.base.limit, "gain": math.expm1(value)}
-                self._lead(leap.target, math.log(self._meter.rate(slot)))
-                self._moved = ("leap", compared)
-                leap.paid, leap.base = True, slot
-                if not slot.binding:
-                    self._leap = None  # the demand ends here
-                    return
-            elif slot.binding:
+        elif leap.found is not None:
+            found, leap.found = leap.found, None
+            leap.base = slot
+            if not (slot.binding and self._leap_pays(found, slot, again=True)):
                 self._turn_back(leap)
                 return
-            else:
-                self._leap = None
-                if up and value >= self.worth * math.log(slot.limit / leap.base.limit):
-                    # The demand ends in between, and nobody waits any more: as many as were inside.
-                    inside = slot.mean_inflight
-                    compared = {"compared": slot.limit, "with": leap.base.limit, "gain": math.expm1(value)}
-                    enough = next(
-                        at for at in range(leap.target + 1) if self._rungs[at] >= min(inside, slot.limit)
-                    )
-                    self._lead(max(enough, self._leader), None)
-                    self._moved = ("demand_ends", compared)
+            self._land(leap, leap.target, found)
+        elif self._leap_pays(slot, leap.base) and (slot.limit > leap.base.limit or slot.binding):
+            if leap.shift and not leap.paid:
+                leap.found = slot
                 return
+            self._land(leap, leap.target, slot)
+            if not slot.binding:
+                self._leap = None  # the demand ends here
+                return
+        elif slot.binding:
+            self._turn_back(leap)
+            return
+        else:
+            self._leap = None
+            self._end_at_demand(leap.target, slot, leap.base)
+            return
         self._go_on(leap)
+
+    def _leap_pays(self, slot: Slot, base: Slot, *, again: bool = False) -> bool:
+        """Whether the slot did a quarter of the step more, beyond what chance may do; `again`, half of it."""
+        value, counted = self._leap_gain(slot, base)
+        step = math.log(slot.limit / base.limit)
+        least = max(LEAP_PAYS, self.worth if step > 0 else 0.0) * abs(step)
+        return value >= (0.5 * least if again else least + LEAP_ERRORS * math.sqrt(counted))
+
+    def _leap_gain(self, slot: Slot, base: Slot) -> tuple[float, float]:
+        """As of a pair; up, no more than what ended: calls that are still inside have proven nothing."""
+        value, counted = self._meter.gain(slot, base)
+        if slot.limit > base.limit:
+            value = min(value, math.log(self._meter.rate(slot) / self._meter.rate(base)))
+        return value, counted
+
+    def _land(self, leap: Leap, target: int, slot: Slot) -> None:
+        """The target leads from now on, and is what the next leap is compared with."""
+        assert leap.base is not None  # noqa: S101  (narrows the type)
+        value, _ = self._leap_gain(slot, leap.base)
+        compared = {"compared": slot.limit, "with": leap.base.limit, "gain": math.expm1(value)}
+        self._lead(target, math.log(self._meter.rate(slot)))
+        self._moved = ("leap", compared)
+        leap.paid, leap.base = True, slot
+
+    def _end_at_demand(self, target: int, slot: Slot, base: Slot) -> None:
+        """The demand ends between the leader and the target, where nobody waits: as many as were inside."""
+        value, _ = self._leap_gain(slot, base)
+        if slot.limit > base.limit and value >= self.worth * math.log(slot.limit / base.limit):
+            inside = min(slot.mean_inflight, slot.limit)
+            compared = {"compared": slot.limit, "with": base.limit, "gain": math.expm1(value)}
+            enough = next(at for at in range(target + 1) if self._rungs[at] >= inside)
+            self._lead(max(enough, self._leader), None)
+            self._moved = ("demand_ends", compared)
 
     def _turn_back(self, leap: Leap) -> None:
         """What was tried does not pay: the other way, unless that was tried or one leap has paid."""
@@ -364,7 +357,10 @@ class Ladder:
             self._leap = None
             return
         leap.turned, leap.way = True, -leap.way
-        self._go_on(leap)
+        if leap.shift:
+            leap.base = leap.target = None  # the slot in which it stood still is no measure
+        else:
+            self._go_on(leap)
 
     def _go_on(self, leap: Leap) -> None:
         leap.target = self._next(leap)

@@ -2,7 +2,9 @@
 
 import math
 import zlib
+from abc import ABC, abstractmethod
 
+from fluido.laws.base import Decision
 from fluido.laws.mix import OTHERS, Mix
 from fluido.measure import Ewma
 from fluido.sample import Outcome, Sample
@@ -208,3 +210,34 @@ class Meter:
         if not total:
             return plain, 1 / one.calls + 1 / other.calls
         return math.log(one.mean_inflight / other.mean_inflight) - slower / total, 1 / total
+
+
+class BySlots(ABC):
+    """A law that cuts time into slots: what ended goes into the open one, and `_at` says when it is over."""
+
+    _meter: Meter
+    _decision: Decision
+
+    @property
+    def value(self) -> float:
+        """The limit in force: what is held, or a probe that it is compared with."""
+        return self._decision.value
+
+    def observe(self, sample: Sample, /) -> Decision:
+        """Learn from one call that ended."""
+        meter = self._meter
+        now_s = meter.take(sample)
+        if now_s == now_s and self._at(now_s):  # noqa: PLR0124  (not NaN)
+            meter.take(sample)  # of the slot that was opened for it
+        return self._decision
+
+    def tick(self, now_s: float, /) -> Decision:
+        """Time passed without news: close the slot that ended."""
+        now_s = self._meter.wall_s(now_s)
+        if math.isfinite(now_s):
+            self._at(now_s)
+        return self._decision
+
+    @abstractmethod
+    def _at(self, now_s: float) -> bool:
+        """Where the open slot has ended: judge it, and open the next one. Whether that was so."""

@@ -4,12 +4,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fluido.laws.rounds import Slot
+from fluido.laws.rounds import FEWEST, Slot
 
 FACTOR = 1.4
 KEEP = 0.97  # of the evidence, at each pair of a rung
 REST_COSTS = 0.01  # of the throughput: what it may cost to ask a worse rung again and again
 LONGEST_REST = 64  # slots
+SHORTEST_S, LONGEST_S = 0.125, 8.0
+CALLS, LEAP_CALLS = 150, 40
+ROUNDS, LEAP_ROUNDS = 6, 3
+ROOM = 1.4  # a slot is longer than its calls and rounds need, because its first moments do not count
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +69,58 @@ def rungs(reference: int, floor: int, ceiling: int) -> list[int]:
 
 @dataclass(slots=True)
 class Leap:
-    """Two rungs at a time: which way, whether it turned or paid, what is tried and against what."""
+    """Two rungs at a time: which way, whether it turned or paid, what is tried and against what.
+
+    `found` is what the slot on the target did, while the leader is looked at again before it is believed:
+    after a `shift`, because a server that stood still for a moment makes anything look better that came next.
+    """
 
     way: int
+    shift: bool = False
     turned: bool = False
     paid: bool = False
     base: Slot | None = None
     target: int | None = None
+    found: Slot | None = None
 
 
-def said(limit: int, reference: int, compared: Mapping[str, float], *, leaps: bool) -> str:
+class Pace:
+    """How long a slot lasts: for so many calls, and rounds (by Little's law a round takes limit / rate)."""
+
+    __slots__ = ("call_rate", "slot_s")
+
+    def __init__(self) -> None:
+        self.slot_s = SHORTEST_S
+        self.call_rate = 0.0  # of the leader
+
+    def resize(self, limit: int, leader: int, *, leaps: bool) -> None:
+        """For the next slot, or pair of slots, in which `limit` is in force."""
+        if not self.call_rate:
+            return
+        if leaps:
+            room = 1.0 if limit > leader else ROOM  # lower, the limit is reached as calls leave
+            wanted_s = room * max(LEAP_CALLS, LEAP_ROUNDS * min(limit, leader)) / self.call_rate
+        else:
+            wanted_s = ROOM * max(CALLS, ROUNDS * limit) / self.call_rate
+        self.slot_s = min(max(wanted_s, SHORTEST_S), LONGEST_S)
+
+    def settle_s(self, leader: int) -> float:
+        """What does not count at the beginning of a slot."""
+        round_s = leader / self.call_rate if self.call_rate else math.inf
+        return min(0.3 * self.slot_s, 1.5 * round_s)
+
+    def silent(self, slot: Slot, now_s: float) -> bool:
+        """Whether the leader would have done three times as much by now as what is too little to judge."""
+        return slot.calls < FEWEST and self.call_rate * (now_s - slot.from_s) >= 3 * FEWEST
+
+
+def said(limit: float, reference: float, compared: Mapping[str, float], *, leaps: bool) -> str:
     """The limit, the reference, and the last comparison, for a person."""
-    base = f"{limit} at a time; the reference is {reference}."
+    base = f"{limit:.0f} at a time; the reference is {reference:.0f}."
     if leaps:
-        return f"{base} It leaps: nothing is known of this work here, or its pace has changed."
+        return f"{base} Values far apart are tried: this work is new here, or its pace has changed."
     if not compared:
-        return f"{base} Nobody had to wait long enough to compare it with another limit."
+        return f"{base} Too few had to wait for a comparison with another value."
     gain = compared["gain"]
     return (
         f"{base} Last comparison: {compared['compared']:.0f} at a time did {abs(gain):.1%} "

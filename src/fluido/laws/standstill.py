@@ -19,11 +19,16 @@ RETURN_S = 1.0
 
 
 class Standstill:
-    """Decides a factor of at least 1 on a limit. Pure: told the time and what is counted, it answers."""
+    """Decides a factor of at least 1 on a limit. Pure: told the time and what is counted, it answers.
 
-    __slots__ = ("_decision", "_moved", "_since_s", "_taken_back_s")
+    It waits `SERVICE_TIMES` service times, and `shortest_s` at least; `unknown_s` where no call has ended.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_decision", "_moved", "_shortest_s", "_since_s", "_taken_back_s", "_unknown_s")
+
+    def __init__(self, *, shortest_s: float = SHORTEST_S, unknown_s: float = SHORTEST_S) -> None:
+        self._shortest_s = shortest_s
+        self._unknown_s = unknown_s
         self._decision = Decision(1.0, "moving")
         self._moved = -1
         self._since_s = math.inf
@@ -48,7 +53,8 @@ class Standstill:
                 self._decision = Decision(self.value / 2, "moving", {"waiting": float(waiting)})
             return self._decision
         stood_s = now_s - self._since_s
-        if room and stood_s >= max(SHORTEST_S, SERVICE_TIMES * service_s):
+        patience_s = max(self._shortest_s, SERVICE_TIMES * service_s) if service_s > 0 else self._unknown_s
+        if room and stood_s >= patience_s:
             self._since_s = self._taken_back_s = now_s
             inputs = {"waiting": float(waiting), "stood_s": stood_s, "service_s": service_s}
             self._decision = Decision(2.0 * self.value, "standstill", inputs)

@@ -16,6 +16,9 @@ from fluido.llm.errors import PromptTooLong
 
 HIGH = 0.9
 LOW = 0.4
+# The question and the three exchanges before it, as a plain sliding window sends them: never fewer, unless
+# the window of the engine forces it.
+LAST_MESSAGES = 7
 MESSAGE_OVERHEAD_TOKENS = 5
 # Measured with SmolLM2's tokenizer (docs/results/llm): English 0.23 a character, code 0.40; Greek, Russian,
 # Arabic, Hindi, Thai, Chinese and emoji 0.41 to 0.73 a byte, that is 0.9 to 2.1 a character. Larger
@@ -171,7 +174,8 @@ class Budget:
         `window_tokens` is the engine's window (0: unknown, nothing is cut), of which `output_tokens` stay
         free for the answer, at most half. `base_tokens` cuts lower *now*, because nothing of this history is
         resident; later turns are appended to that. `comfort_tokens` stands in for the window where a longer
-        prompt would fit and cost others too much. Raises PromptTooLong when the last message alone is far
+        prompt would fit and cost others too much. The last `LAST_MESSAGES` stay wherever they fit the window.
+        Raises PromptTooLong when the last message alone is far
         over the window, or when the whole is and `trim` is off.
         """
         tokens = [estimate.of(message) for message in messages]
@@ -187,10 +191,13 @@ class Budget:
         size = fixed + sum(body[first:])
         aim = room if comfort_tokens is None else min(room, comfort_tokens)
         limit = self._high * aim
+        least = fixed + sum(body[first:][-LAST_MESSAGES:])
+        if least > self._high * room:
+            least = fixed + 1
         if base_tokens is not None and size > max(base_tokens, fixed):
-            first, size = _cut(body, first, size, max(float(base_tokens), fixed + 1.0))
+            first, size = _cut(body, first, size, float(max(base_tokens, least)))
         elif size > limit:
-            first, size = _cut(body, first, size, self._low * aim)
+            first, size = _cut(body, first, size, max(self._low * aim, least))
         while 0 < first < len(body) - 1 and messages[head + first].role != "user":
             size -= body[first]  # a history that opens with an answer confuses small models
             first += 1

@@ -7,7 +7,14 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-from fluido.llm.budget import LOW, REFUSED_WITHOUT_COUNT, Budget, TokenEstimate, system_messages
+from fluido.llm.budget import (
+    LAST_MESSAGES,
+    LOW,
+    REFUSED_WITHOUT_COUNT,
+    Budget,
+    TokenEstimate,
+    system_messages,
+)
 from fluido.llm.call import Call, Kind, Message, Options
 from fluido.llm.engine import EngineFacts
 from fluido.llm.errors import PromptTooLong
@@ -16,7 +23,6 @@ from fluido.llm.presets import Presets
 from fluido.llm.spoken import spoken
 from fluido.llm.thoughts import without_thoughts
 
-LAST_MESSAGES = 4  # a cold history is never cut below the question and the three messages before it
 # Where nobody bounds the answer, so much of the window is kept free for it.
 ANSWER_SHARE = 4
 # A window learned from a refusal is believed for so many answers, then tried again: servers are restarted.

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import create_async_engine as create_stock_engine
 from sqlalchemy.util import asbool, greenlet_spawn
 
+from fluido.flow.memory import Kept
 from fluido.laws.base import Law
 from fluido.sqlalchemy.limits import Limits, default_law
 from fluido.sqlalchemy.pool import AdaptivePool
@@ -65,16 +66,19 @@ def create_async_engine(
         raise ValueError(
             f"limit=Limits(min=, max=) already says what {' and '.join(sizes)} would: give only one"
         )
+    name = str(stock.get("pool_logging_name") or "")
     if limit is not None:
         stock["limit"] = limit
+        server = f"{parsed.host}:{parsed.port}/{parsed.database}"
         if law is None:
-            server = f"{parsed.host}:{parsed.port}/{parsed.database}"
-            law = default_law(limit, server=server, clock=time.perf_counter)
+            law = default_law(limit, server=server, name=name, clock=time.perf_counter)
     if law is not None:
         stock["law"] = law
     engine = create_stock_engine(parsed, **stock | {"poolclass": poolclass})
     pool = pool_of(engine)
     pool.observed = True
+    if limit is not None and limit.memory is not None:
+        pool.limiter.kept = Kept(limit.memory, name or server, pool.law)
     where = URL.create(parsed.drivername, host=parsed.host, port=parsed.port, database=parsed.database)
     pool.address = where.render_as_string()
     Statements(engine.sync_engine)

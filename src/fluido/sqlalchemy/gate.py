@@ -32,6 +32,7 @@ class ConnectionGate(LanedGate):
         self.follower = follower
         self.most = self._bound = most
         self.lent = 0
+        self.opening = 0  # how many connections are being opened
         self.cap = math.inf
         # Set once a caller names its work: until then there is nothing to ask about lanes.
         self.laned = False

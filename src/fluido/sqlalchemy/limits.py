@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import exc
 
+from fluido.flow.memory import Place, recalled, store_of
 from fluido.laws.base import Law
 from fluido.laws.fixed import Fixed
 from fluido.laws.fleet import WORTH as WORTH_TOGETHER
@@ -39,8 +40,12 @@ class Limits:
     needed for `idle_s` is closed; none gets older than `lifetime_s` (shortened by up to 5 %, so that they do
     not all end together; None: no bound). `replicas` is how many processes like this one share the server;
     `shared` says that others use it too, who deserve their part. With `shadow` the law computes and reports,
-    and the limit stays at `max`. `remembered` is what an earlier start had learned, `memory().limit` of its
-    law: it is tried first, and kept where it does more than `start`.
+    and the limit stays at `max`.
+
+    `memory` is where what the law learned outlives a restart: the path of a file, or an object with
+    `load(key)` and `save(key, text)`. It is tried first, and kept where it does more than `start`; what
+    cannot be read is ignored, with a line in the log. `remembered` is such a limit given by hand. One of
+    several replicas remembers nothing.
     """
 
     min: int = 1
@@ -54,6 +59,7 @@ class Limits:
     shared: bool = False
     shadow: bool = False
     remembered: float | None = None
+    memory: Place | None = None
 
     def __post_init__(self) -> None:
         """Refuse bounds that contradict each other."""
@@ -67,6 +73,8 @@ class Limits:
             raise ValueError(f"start={self.start} lies outside of min={self.min} .. max={self.max}")
         if self.remembered is not None and not 1 <= self.remembered < math.inf:
             raise ValueError(f"remembered={self.remembered} is not a finite limit of 1 or more")
+        if self.memory is not None:
+            store_of(self.memory)  # refuses what is neither a path nor a store
         if self.max_waiting < 0 or self.replicas < 1:
             raise ValueError(
                 f"max_waiting={self.max_waiting} needs >= 0, replicas={self.replicas} needs >= 1"
@@ -100,6 +108,7 @@ def default_law(
     limits: Limits,
     *,
     server: str,
+    name: str = "",
     clock: Callable[[], float],
     wall: Callable[[], float] = time.time,
 ) -> Law:
@@ -107,7 +116,8 @@ def default_law(
 
     One of several replicas steps together with the others, by the wall clock and a hash of `server`, which
     names the database the same way in every replica: one that climbs alone on a shared server sees only its
-    share of what it does to it.
+    share of what it does to it. What was learned is remembered under `name`, where there is one, so that a
+    database that moved goes on with it.
     """
     if limits.pinned:
         return Fixed(limits.max)
@@ -129,5 +139,7 @@ def default_law(
         ceiling=limits.max,
         worth=WORTH_SHARED if limits.shared else WORTH,
         key=server,
-        remembered=None if limits.remembered is None else Memory(limits.remembered, start),
+        remembered=recalled(limits.memory, name or server)
+        if limits.remembered is None
+        else Memory(limits.remembered, start),
     )

@@ -15,6 +15,7 @@ from sqlalchemy.util import await_only
 from fluido.errors import Closed, LimitReached, WaitTimeout
 from fluido.flow.label import current_label
 from fluido.flow.limiter import Limiter
+from fluido.flow.memory import Kept
 from fluido.flow.obeyed import Obeyed
 from fluido.flow.spans import listening, part
 from fluido.laws.base import Law
@@ -68,7 +69,8 @@ class AdaptivePool(Pool):
         self.limits = limits = limit or stock_limits(pool_size, max_overflow)
         self.is_fixed = limit is None
         # The stock arguments ask for a fixed size; `limit` for one that is found.
-        self.law: Law = law or (default_law(limits, server="", clock=clock) if limit else Fixed(limits.max))
+        name = self._orig_logging_name or "postgresql"
+        self.law: Law = law or (default_law(limits, server=name, clock=clock) if limit else Fixed(limits.max))
         self.holds: dict[Entry, Hold] = {}
         # Set by whoever measures statements; until then a checkout is what the law sees.
         self.observed = False
@@ -83,7 +85,6 @@ class AdaptivePool(Pool):
             lifetime_s=limits.lifetime_s,
             unpaced=math.ceil(limits.first),
         )
-        name = self._orig_logging_name or "postgresql"
         lanes = Lanes()
         self.lanes = Obeyed(lanes)
         self.gate = ConnectionGate(
@@ -103,6 +104,7 @@ class AdaptivePool(Pool):
             shadow=limits.shadow,
             brake=Brake(),
             gate=self.gate,
+            kept=None if limits.memory is None else Kept(limits.memory, name, self.law),
         )
         if limits.pinned:
             self.limiter.pin(limits.max)
@@ -110,7 +112,6 @@ class AdaptivePool(Pool):
         self._opened = 0
         self._waits = Histogram()
         self._at_once = 0  # how many did not wait; in `_waits` once somebody asks
-        self.opening = 0  # how many connections are being opened
         self._drained: asyncio.Event | None = None
         self._generation = 0  # what was opened in an earlier one is closed when it comes back
         self._disposed = False
@@ -238,6 +239,7 @@ class AdaptivePool(Pool):
         self.observed = other.observed
         self.address = other.address
         self.gate.laned = other.gate.laned
+        self.limiter.kept = other.limiter.kept
         self.cap(other.gate.cap)
         if other.limiter.pinned is not None:
             self.pin(other.limiter.pinned)
@@ -245,6 +247,7 @@ class AdaptivePool(Pool):
     def dispose(self) -> None:
         """Close every idle connection; those in use too when they come back, once the pool was replaced."""
         self._disposed = True
+        self.limiter.save()
         self.keeper.disarm()
         self.relief.disarm()
         self._close_idle()
@@ -336,7 +339,7 @@ class AdaptivePool(Pool):
 
     def _open(self, now_s: float) -> Entry:
         self._opened += 1
-        self.opening += 1
+        self.gate.opening += 1
         generation = self._generation
         try:
             record = self._create_connection()
@@ -345,7 +348,7 @@ class AdaptivePool(Pool):
             self._learn_refusal(now_s, error)
             raise
         finally:
-            self.opening -= 1
+            self.gate.opening -= 1
         record.generation = generation
         record.expires_s = now_s + self.gate.follower.next_lifetime_s()
         return record

@@ -84,7 +84,7 @@ class Relief:
                 waiting=gate.waiting,
                 service_s=limiter.mean_service_s,
                 # A connection that is being opened is about to move somebody.
-                room=gate.limit < gate.most and gate.inflight >= int(gate.limit) and not pool.opening,
+                room=gate.limit < gate.most and gate.inflight >= int(gate.limit) and not gate.opening,
             )
         limiter.relieve(decision, now_s)
 

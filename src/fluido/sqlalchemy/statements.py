@@ -153,7 +153,8 @@ def _timed(hold: Hold, statement: str, context: Any, call: Callable[..., None], 
         hold.lent = False
         gate.recall(hold.label)
     hold.statement = statement
-    inflight, limit = gate.inflight, gate.limit
+    # Opening connections costs both sides so much that a slot in which it happens tells nothing of a limit.
+    inflight, limit = gate.inflight, 0.0 if gate.opening else gate.limit
     binds = gate.queue.waiting > 0 or BINDS * inflight >= gate.wanted
     hold.working_since_s = started_s = limiter.clock()
     try:

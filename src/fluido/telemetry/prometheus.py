@@ -96,6 +96,7 @@ class FlowCollector(Collector):
         for label, row in rows:
             longest.add_metric([label, row.kind], row.wait_ms_longest / 1e3)
         yield longest
+        yield from _comparisons(rows)
         for field, (name, text) in HISTOGRAMS.items():
             histogram = HistogramMetricFamily(name, text, labels=LABELS)
             for label, row in rows:
@@ -136,6 +137,28 @@ def _taken(labels: Sequence[str], stats: Sequence[FlowStats]) -> set[tuple[str, 
 def _is_of(label: str, name: str) -> bool:
     head, _, number = label.rpartition("-")
     return bool(label) and (label == name or (head == name and number.isdecimal()))
+
+
+def _comparisons(rows: Iterable[tuple[str, FlowStats]]) -> Iterator[Metric]:
+    """Of flows whose law compares: with which constant it began, and what it found last."""
+    reference = GaugeMetricFamily(
+        "fluido_limit_reference", "The constant that the user had: where the law began.", labels=LABELS
+    )
+    tried = GaugeMetricFamily(
+        "fluido_compared_limit", "The value that was compared last with the one held.", labels=LABELS
+    )
+    gain = GaugeMetricFamily(
+        "fluido_compared_gain",
+        "How much more it did, as a share of what the other did; below zero: less.",
+        labels=LABELS,
+    )
+    for label, row in rows:
+        if row.reference:
+            reference.add_metric([label, row.kind], row.reference)
+        if row.compared:
+            tried.add_metric([label, row.kind], row.compared["compared"])
+            gain.add_metric([label, row.kind], row.compared["gain"])
+    yield from (reference, tried, gain)
 
 
 def _cumulative(buckets: Buckets) -> list[tuple[str, float]]:

@@ -106,6 +106,26 @@ def jain(counts: Sequence[float]) -> float:
     return sum(counts) ** 2 / (len(counts) * square) if square else 0.0
 
 
+def fair_shares(demands: Sequence[float], total: float) -> list[float]:
+    """`total` parted so that who asks for little gets it, and the others as much as each other (max-min)."""
+    shares = [0.0] * len(demands)
+    order = sorted(range(len(demands)), key=demands.__getitem__)
+    for place, at in enumerate(order):
+        shares[at] = min(demands[at], total / (len(order) - place))
+        total -= shares[at]
+    return shares
+
+
+def _fairness(scenario: Scenario, trace: Trace) -> float:
+    half = len(trace.limits) // 2
+    done = [sum(counts[half:]) for counts in trace.by_replica]
+    groups = [group for group in scenario.groups if not group.foreign]
+    if len(groups) > 1 or not groups[0].rate:
+        return jain(done)  # closed loads ask for more than there is
+    asked = [groups[0].rate_of(at) * (len(trace.limits) - half) * BIN_S for at in range(groups[0].count)]
+    return jain([mine / share for mine, share in zip(done, fair_shares(asked, sum(done)), strict=True)])
+
+
 def figures(scenario: Scenario, trace: Trace, duration_s: float, other: Trace | None) -> Figures:
     """Every figure that this run has; the worst phase counts."""
     spans = [
@@ -123,12 +143,16 @@ def figures(scenario: Scenario, trace: Trace, duration_s: float, other: Trace | 
             found[f"throughput_{number}"] = span.rate / span.best_rate
             found[f"limit_off_{number}"] = abs(_mean(span.totals[span.tail :]) / span.best_limit - 1)
             found[f"limit_settle_s_{number}"] = span.limit_settle_s()
-    half = len(trace.limits) // 2
     if len(trace.by_replica) > 1:
-        found["fairness"] = jain([sum(counts[half:]) for counts in trace.by_replica])
+        found["fairness"] = _fairness(scenario, trace)
     found["limit_kept"] = _kept(scenario, trace)
     if other is not None:
         found |= _compared(trace, other)
+        restarts_s = [phase.at_s for phase in scenario.phases if phase.restart and phase.at_s < duration_s]
+        if restarts_s:
+            found["restart_ratio"] = min(
+                _first(trace, at_s) / max(1, _first(other, at_s)) for at_s in restarts_s
+            )
     return found
 
 
@@ -166,15 +190,15 @@ def _compared(trace: Trace, other: Trace) -> Figures:
         "p99_ratio": trace.totals[-1].quantile(0.99) / max(1e-9, other.totals[-1].quantile(0.99)),
         "goodput_ratio": sum(b.completed for b in trace.bins) / max(1, sum(b.completed for b in other.bins)),
     }
-    first = round(10 / BIN_S)
-    found["first_ratio"] = _done(trace.bins[:first]) / max(1, _done(other.bins[:first]))
+    found["first_ratio"] = _first(trace, 0.0) / max(1, _first(other, 0.0))
     mine, theirs = (_mean_limit(run) for run in (trace, other))
     found["attributable"] = abs(mine / theirs - 1)
     return found
 
 
-def _done(bins: Sequence[Bin]) -> int:
-    return sum(bin_.completed for bin_ in bins)
+def _first(trace: Trace, at_s: float) -> int:
+    """Calls done in the first ten seconds from `at_s` on."""
+    return sum(bin_.completed for bin_ in trace.bins[round(at_s / BIN_S) : round((at_s + 10) / BIN_S)])
 
 
 def _mean_limit(run: Trace) -> float:

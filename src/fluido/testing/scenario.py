@@ -55,8 +55,8 @@ class Group:
     `burst` during `burst_s` of every `period_s`. `starts` are the initial limits, in turn over
     replicas and seeds; `skews_s`, in turn over seeds, spread the clocks evenly over +- that much. `foreign`
     load is not ours: it is never measured. `own_key` and `own_slot` break the synchronisation of replicas on
-    purpose. `clients_spread` 0.8 gives them between 20 and 180 % of
-    `clients`; with `stagger_s` the clients of each come that much later than those of the one before.
+    purpose. `clients_spread` 0.8 gives them between 20 and 180 % of `clients` and of `rate`; with `stagger_s`
+    the clients of each come that much later than those of the one before.
     """
 
     count: int = 1
@@ -77,6 +77,14 @@ class Group:
     clients_spread: float = 0.0
     stagger_s: float = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def spread_of(self, index: int) -> float:
+        """Where a replica stands among its group: evenly from just above -1 to just below 1."""
+        return 2 * (index + 0.5) / self.count - 1
+
+    def rate_of(self, index: int) -> float:
+        """Calls a second that arrive at a replica."""
+        return self.rate * (1 + self.spread_of(index) * self.clients_spread)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ class Replica:
         self.skew_s = skew_s
         self.joins_s = 0.0
         self.clients = group.clients
+        self.rate = group.rate
         self.away = 0  # clients that left because a phase has fewer
         self.queue: deque[Call] = deque()
         self.begin(law, brake=brake)
@@ -117,11 +118,12 @@ class Simulation:
 
     def _add_replica(self, group: Group, index: int, make_law: LawFactory, seed: int) -> None:
         law = self._law(group, index, make_law)
-        spread = 2 * (index + 0.5) / group.count - 1
+        spread = group.spread_of(index)
         skew_s = spread * group.skews_s[seed % len(group.skews_s)]
         replica = Replica(group, law, skew_s, self.scenario.timeout_s > 0)
         replica.joins_s = index * group.stagger_s
         replica.clients = round(group.clients * (1 + spread * group.clients_spread))
+        replica.rate = group.rate_of(index)
         self.replicas.append(replica)
 
     # -- the loop --
@@ -359,7 +361,7 @@ class Simulation:
     def _on_arrival(self, what: object) -> None:
         assert isinstance(what, Replica)  # noqa: S101  (narrows the type; the loop pushed it)
         group = what.group
-        rate = self.scenario.phases[self.phase].rate or group.rate
+        rate = self.scenario.phases[self.phase].rate or what.rate
         if self.now_s > 0:
             self._arrive(self._new_call(what, self.now_s))
         if group.period_s and math.fmod(self.now_s, group.period_s) < group.burst_s:

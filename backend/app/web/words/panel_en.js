@@ -71,8 +71,10 @@ export default {
     larger_is_cheaper: "a larger batch costs less a row", smaller_is_cheaper: "a smaller batch costs less a row", flat: "makes no difference: stays", overload: "a sign of overload: down", delivery: "what the link delivers",
     steady_load: "the steady load that it has", no_evidence_yet: "no data yet", worth_it: "one more answer at once pays", not_worth_it: "one more at once does not pay", undecided: "no difference to be seen", engine_queue: "the engine queues inside", recheck: "checks again",
     loop_late: "the process is late: groups", calm: "less lag: shorter pause", fixed: "fixed value", pinned: "pinned by hand", unpinned: "the law decides again", moving: "moves again", standstill: "nothing moves: opens more", refused: "the server takes no more",
+    asked_to_wait: "the server asked to wait",
     failing: "calls fail: brakes", recovering: "recovers: lets the brake go", healthy: "healthy: no brake", current: "memory is up to date again: it is looked at first", overtaken: "another replica answers often: Redis first",
     slower: "calls take longer", as_fast: "as fast as before", heavy: "heavy class: only a part of the limit", light: "light class: no bound", room: "there is room", queue: "there is a queue", long_queue: "long queue", small_queue: "small queue", no_queue: "no queue",
   },
+  comparison: (one, other, gain, more) => `${one} at a time did ${gain} % ${more ? "more" : "less"} than ${other}`,
   lawFailed: "the law failed: the value stays", forClass: (why, name) => `${why} (${name})`,
 };

@@ -71,8 +71,10 @@ export default {
     larger_is_cheaper: "un lote mayor sale más barato por fila", smaller_is_cheaper: "un lote menor sale más barato por fila", flat: "da lo mismo: se queda", overload: "señal de sobrecarga: baja", delivery: "lo que el enlace entrega",
     steady_load: "la carga constante que tiene", no_evidence_yet: "aún sin datos", worth_it: "una respuesta más a la vez rinde", not_worth_it: "una más a la vez no rinde", undecided: "no se nota diferencia", engine_queue: "el motor hace cola por dentro", recheck: "vuelve a comprobar",
     loop_late: "el proceso va atrasado: agrupa", calm: "menos atraso: acorta la pausa", fixed: "valor fijo", pinned: "fijado a mano", unpinned: "la ley vuelve a decidir", moving: "vuelve a avanzar", standstill: "nada avanza: abre más", refused: "el servidor no admite más",
+    asked_to_wait: "el servidor pidió esperar",
     failing: "fallan las llamadas: frena", recovering: "se recupera: suelta el freno", healthy: "sano: sin freno", current: "la memoria vuelve a estar al día: se mira primero", overtaken: "otra réplica contesta a menudo: primero Redis",
     slower: "las llamadas tardan más", as_fast: "igual de rápido", heavy: "clase pesada: sólo una parte del límite", light: "clase ligera: sin tope", room: "hay lugar", queue: "hay cola", long_queue: "cola larga", small_queue: "cola corta", no_queue: "sin cola",
   },
+  comparison: (one, other, gain, more) => `con ${one} a la vez se hizo un ${gain} % ${more ? "más" : "menos"} que con ${other}`,
   lawFailed: "la ley falló: se mantiene el valor", forClass: (why, name) => `${why} (${name})`,
 };

@@ -66,7 +66,7 @@ async def test_a_frame_shows_limit_waits_and_reasons() -> None:
     limiter = system.limiter
     limiter.pin(1)
     with feed_of(system) as feed:
-        async with limiter.slot(), aclosing(feed.watch()) as page:
+        async with limiter.permit(), aclosing(feed.watch()) as page:
             waiting = asyncio.create_task(limiter.gate.acquire(label="report"))
             await anext(page)
             name, frame = parsed(await anext(page))
