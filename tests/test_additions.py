@@ -61,7 +61,7 @@ def test_a_law() -> None:
         flow = Limiter(OneMore(), name="x", max_waiting=100, clock=asyncio.get_running_loop().time)
 
         async def call() -> None:
-            async with flow.slot():
+            async with flow.permit():
                 await asyncio.sleep(0.01)
 
         await asyncio.gather(*(call() for _ in range(30)))

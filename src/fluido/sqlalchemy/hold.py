@@ -149,7 +149,6 @@ class HoldingPool(Protocol):
     limits: Limits
     holds: dict[Entry, Hold]
     observed: bool
-    opening: int
     address: str
     is_fixed: bool
 
