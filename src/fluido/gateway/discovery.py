@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from fluido.errors import EngineUnavailable
 from fluido.llm.catalog import near
-from fluido.llm.errors import ModelMissing
+from fluido.llm.errors import ModelMissing, Unreached
 from fluido.llm.profile import canonical
 from fluido.llm.transport import Transport
 
@@ -224,6 +224,8 @@ class Directory:
         try:
             # what answers after an error need not be what was there before
             reading = await read(link, told, Reading() if engine.error else engine.reading)
+        except Unreached:
+            engine.error = f"{engine.url} does not answer: nothing listens there, or it cannot be reached"
         except EngineUnavailable as error:
             engine.error = str(error)
         else:

@@ -71,6 +71,7 @@ class SmallModel:
             "fit_params": False,
             "ui": False,
             "cors_origins": "",
+            "warmup": False,
             "verbosity": 2,
         }
         self._process = await asyncio.create_subprocess_exec(
