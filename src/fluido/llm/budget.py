@@ -84,6 +84,15 @@ class TokenEstimate:
         plain, wide = _units(content)
         return MESSAGE_OVERHEAD_TOKENS + math.ceil(plain * self._plain.in_force + wide * self._wide.in_force)
 
+    def of_each(self, messages: tuple[Message, ...]) -> list[int]:
+        """The tokens of each message, estimated; as `of`, and twice as fast for a long history."""
+        ratio, ceil = self._plain.in_force, math.ceil
+        return [
+            MESSAGE_OVERHEAD_TOKENS + ceil(len(content) * ratio) if content.isascii() else self.of(message)
+            for message in messages
+            for content in (message.content,)
+        ]
+
     def of_all(self, messages: tuple[Message, ...]) -> int:
         """The tokens of a whole prompt, estimated."""
         return sum(self.of(message) for message in messages)
@@ -132,6 +141,8 @@ class Fitted:
     messages: tuple[Message, ...]
     dropped: int
     tokens: int
+    sizes: tuple[int, ...] = ()
+    """The tokens of each message, estimated."""
 
 
 class Budget:
@@ -178,11 +189,11 @@ class Budget:
         Raises PromptTooLong when the last message alone is far
         over the window, or when the whole is and `trim` is off.
         """
-        tokens = [estimate.of(message) for message in messages]
+        tokens = estimate.of_each(messages)
         if window_tokens <= 0:
-            return Fitted(messages, 0, sum(tokens))
+            return Fitted(messages, 0, sum(tokens), tuple(tokens))
         if not trim:
-            return self._whole(messages, sum(tokens), window_tokens)
+            return self._whole(messages, tokens, window_tokens)
         room = window_tokens - min(output_tokens, window_tokens // 2)
         head = system_messages(messages)
         fixed = sum(tokens[:head])
@@ -210,17 +221,19 @@ class Budget:
             )
         if conversation:
             self._remember(messages, head, first, conversation)
-        return Fitted(messages[:head] + messages[head + first :], first, size)
+        sizes = (*tokens[:head], *body[first:])
+        return Fitted(messages[:head] + messages[head + first :], first, size, sizes)
 
     @staticmethod
-    def _whole(messages: tuple[Message, ...], size: int, window_tokens: int) -> Fitted:
+    def _whole(messages: tuple[Message, ...], tokens: list[int], window_tokens: int) -> Fitted:
+        size = sum(tokens)
         if size > SURELY * window_tokens:
             raise PromptTooLong(
                 f"the prompt has about {size} tokens, the model's window takes {window_tokens}",
                 prompt_tokens=size,
                 context_tokens=window_tokens,
             )
-        return Fitted(messages, 0, size)
+        return Fitted(messages, 0, size, tuple(tokens))
 
     def _remembered(self, messages: tuple[Message, ...], head: int, conversation: str) -> int:
         cut = self._cuts.get(conversation)

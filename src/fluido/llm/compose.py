@@ -91,7 +91,7 @@ class Composer:
             call=replace(call, kind=kind, model=model, options=options, messages=fitted.messages),
             prefix=Prefix.of(
                 fitted.messages,
-                [estimate.of(m) for m in fitted.messages],
+                fitted.sizes,
                 seed=(model, call.think),
                 conversation=call.conversation,
             ),

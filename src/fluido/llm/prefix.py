@@ -3,6 +3,7 @@
 One hash per message, each over all before it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fluido.llm.call import Message
@@ -22,7 +23,12 @@ class Prefix:
 
     @classmethod
     def of(
-        cls, messages: tuple[Message, ...], sizes: list[int], *, seed: object = None, conversation: str = ""
+        cls,
+        messages: tuple[Message, ...],
+        sizes: Sequence[int],
+        *,
+        seed: object = None,
+        conversation: str = "",
     ) -> "Prefix":
         """The prefix of `messages` with their sizes in tokens.
 

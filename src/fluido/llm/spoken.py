@@ -8,10 +8,12 @@ asked again is sent once.
 """
 
 from fluido.llm.call import Message
-from fluido.llm.thoughts import CLOSE, OPEN, without_thoughts
+from fluido.llm.thoughts import without_thoughts
 
 ALTERNATING = frozenset({"user", "assistant"})
 BETWEEN = "\n\n"
+# How both tags of thoughts end: looked for once in each answer.
+TAG = "think>"
 
 
 def spoken(messages: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -57,7 +59,7 @@ def _is_spoken(messages: tuple[Message, ...]) -> bool:
         role, content = message.role, message.content
         if role == before and role in ALTERNATING:
             return False
-        if role == "assistant" and (not content or content.isspace() or CLOSE in content or OPEN in content):
+        if role == "assistant" and (not content or content.isspace() or TAG in content):
             return False
         before = role
     return True
