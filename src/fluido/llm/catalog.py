@@ -42,9 +42,14 @@ class Listed:
     loaded: bool = True
 
 
+def is_listing(reply: object) -> bool:
+    """Whether a reply lists models, be it none; some hosted servers send the list alone."""
+    return isinstance(reply, list) or isinstance(mapping(reply).get("data"), list)
+
+
 def listed(listing: object) -> list[Listed]:
     """The models of `/v1/models` or LM Studio's `/api/v0/models`, in their order."""
-    data = mapping(listing).get("data")
+    data = listing if isinstance(listing, list) else mapping(listing).get("data")
     entries = (mapping(entry) for entry in (data if isinstance(data, list) else []))
     return [_listed(entry) for entry in entries if text(entry.get("id"))]
 

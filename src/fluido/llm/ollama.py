@@ -12,7 +12,7 @@ from fluido.llm.address import address, shown
 from fluido.llm.call import Call, Delta, Timings
 from fluido.llm.catalog import is_for_chat, near
 from fluido.llm.engine import EngineFacts, Pulse
-from fluido.llm.errors import CallFailed, CallRejected, EngineBusy, ModelMissing, PromptTooLong, StreamBroken
+from fluido.llm.errors import CallRejected, ModelMissing, PromptTooLong, StreamBroken
 from fluido.llm.modelfile import (
     authors_options,
     keep_alive_of,
@@ -23,12 +23,12 @@ from fluido.llm.modelfile import (
 )
 from fluido.llm.profile import RUNNER_FIELDS, Profiles, RunnerProfile, Wishes, canonical, is_same
 from fluido.llm.refusals import text_of, too_long
+from fluido.llm.statuses import NO_KEY, locked, refused_by_status
 from fluido.llm.thoughts import ThinkTags
 from fluido.llm.transport import ASK_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport, error_of
 from fluido.llm.wire import mapping, ndjson, number, text
 
 NANO = 1e-9
-BUSY_RETRY_S = 1.0
 # What stands at the end of an address as other clients want it.
 ENDINGS = ("/api/chat", "/api/generate", "/api", "/v1")
 # Ollama's own, where neither we nor its administrator say otherwise.
@@ -39,8 +39,6 @@ DEFAULT_WINDOW_TOKENS = 4096
 MOST_ASKED = 16
 # Its runner died: not this call's doing, and the next one loads the model again.
 RUNNER_GONE = ("process has terminated", "no longer running", "connection refused", "connection reset", "EOF")
-NO_KEY = frozenset({401, 403, 407})
-GATEWAY_STATUS = frozenset({502, 504})
 
 
 class OllamaEngine:
@@ -92,6 +90,8 @@ class OllamaEngine:
         if isinstance(profile, RunnerProfile):
             profile = {"*": profile}
         self._profiles = Profiles(profile)
+        self._remote: set[str] = set()  # models of a cloud, which this Ollama only passes calls on to
+        self._is_proven = False
 
     async def open(self) -> None:
         """Make the connections' session."""
@@ -108,7 +108,7 @@ class OllamaEngine:
         """
         status, version = await self._transport.ask("GET", "/api/version")
         if status in NO_KEY:
-            raise self._locked(status, "/api/version")
+            raise locked(self.name, status, "/api/version")
         if status != 200:
             raise EngineUnavailable(
                 f"{self.name} answers {status} to /api/version: is it an Ollama? Its address "
@@ -121,6 +121,9 @@ class OllamaEngine:
             raise await self._missing(text_of(show), model)
         if status != 200:
             raise EngineUnavailable(f"{self.name} answers {status} to /api/show")
+        is_remote = bool(show.get("remote_host") or show.get("remote_model"))
+        if is_remote:
+            self._remote.add(model)
         parameters = modelfile_parameters(text(show.get("parameters")))
         loaded = await self._resident(model)
         resident = int(number(loaded.get("context_length")))
@@ -140,8 +143,8 @@ class OllamaEngine:
             thinks=isinstance(capabilities, list) and "thinking" in capabilities,
             defaults=authors_options(parameters),
             instance=await self._digest(model),
-            loads=True,
-            resident=resident > 0 and profile.num_ctx in {None, resident},
+            loads=not is_remote,
+            resident=is_remote or (resident > 0 and profile.num_ctx in {None, resident}),
             idle_s=self._idle_s(text(loaded.get("expires_at"))),
             ends_prefill=False,
             tells_restart=resident > 0,  # a model that is still loaded has not been restarted
@@ -168,6 +171,9 @@ class OllamaEngine:
 
     async def pulse(self, model: str = "") -> Pulse:
         """/api/ps: whether the model is loaded, and with what window."""
+        if self._is_remote(model or self._model):
+            await self._transport.ask("GET", "/api/version")
+            return Pulse(resident=True)
         loaded = await self._resident(model or self._model)
         return Pulse(resident=bool(loaded), window_tokens=int(number(loaded.get("context_length"))))
 
@@ -190,14 +196,11 @@ class OllamaEngine:
         said = said or f"model '{model}' not found"
         return ModelMissing(said, model=model, near=near(model, names), status=404, said=said)
 
-    def _locked(self, status: int, path: str) -> EngineUnavailable:
-        return EngineUnavailable(
-            f"{self.name} answers {status} to {path}: it wants a key (api_key=) or a header (headers=)"
-        )
-
     async def load(self, model: str, window_tokens: int | None = None) -> None:
         """Load by a call without messages: the options are the same as in every call."""
         model = model or self._model
+        if await self._knows_as_remote(model):
+            return
         before = self.profile(model)
         if window_tokens is not None:
             self._profiles.keep(model, replace(before, num_ctx=window_tokens))
@@ -207,6 +210,17 @@ class OllamaEngine:
             if window_tokens is not None:
                 self._profiles.keep(model, before)
             raise
+
+    def _is_remote(self, model: str) -> bool:
+        return canonical(model) in self._remote
+
+    async def _knows_as_remote(self, model: str) -> bool:
+        """Whether the model is of a cloud: there is nothing to load, and the question would be a call."""
+        if not self._is_remote(model):
+            _, show = await self._transport.ask("POST", "/api/show", {"model": canonical(model)})
+            if show.get("remote_host") or show.get("remote_model"):
+                self._remote.add(canonical(model))
+        return self._is_remote(model)
 
     async def _load(self, model: str) -> None:
         body = {**self.body(Call((), model=model)), "stream": False}
@@ -278,10 +292,12 @@ class OllamaEngine:
         started_s = self._clock()
         first_s: float | None = None
         tags = ThinkTags() if self._think_tags else None
-        async with self._transport.post("/api/chat", self.body(call)) as (status, pieces):
-            if status != 200:
-                raise await self._refusal(status, await error_of(pieces), call)
-            async for chunk in ndjson(pieces):
+        async with self._transport.post("/api/chat", self.body(call)) as reply:
+            if reply.status != 200:
+                said = await error_of(reply.pieces)
+                raise await self._refusal(reply.status, said, call, reply.retry_after_s)
+            self._is_proven = True
+            async for chunk in ndjson(reply.pieces):
                 if chunk.get("error"):
                     if first_s is None:
                         raise await self._refusal(500, chunk, call)
@@ -320,7 +336,9 @@ class OllamaEngine:
             engine=self.name,
         )
 
-    async def _refusal(self, status: int, reply: object, call: Call) -> Exception:
+    async def _refusal(
+        self, status: int, reply: object, call: Call, retry_after_s: float | None = None
+    ) -> Exception:
         said = text_of(reply)
         if over := too_long(reply):
             window = over.context_tokens
@@ -335,18 +353,14 @@ class OllamaEngine:
             )
         if status == 404:
             return await self._missing(said, call.model or self._model)
-        if status == 503:
-            return EngineBusy(f"{self.name}: {said or status}", retry_after_s=BUSY_RETRY_S)
-        if status in NO_KEY:
-            return self._locked(status, "/api/chat")
-        if status < 500:
-            why = said or f"it answered {status} without a reason"
-            return CallRejected(f"the engine refused the call: {why}", status=status, said=said)
-        if any(sign in said for sign in RUNNER_GONE):
+        if status in NO_KEY and self._is_remote(call.model or self._model):
+            why = said or f"it answered {status}"
+            return CallRejected(f"the model's cloud refused the call: {why}", status=status, said=said)
+        if status >= 500 and any(sign in said for sign in RUNNER_GONE):
             return StreamBroken(f"{self.name} answers {status}: {said}")
-        if status in GATEWAY_STATUS or not said:
-            return EngineUnavailable(f"{self.name} answers {status}: {said[:100]}")
-        return CallFailed(f"the engine failed at this call: {said}", status=status, said=said)
+        return refused_by_status(
+            self.name, "/api/chat", status, said, is_proven=self._is_proven, retry_after_s=retry_after_s
+        )
 
 
 def _split(tags: ThinkTags | None, delta: Delta, *, is_end: bool) -> list[Delta]:

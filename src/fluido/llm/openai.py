@@ -1,6 +1,7 @@
 """Servers that speak OpenAI's chat completions: llama.cpp's with slots and timings, and others without."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
@@ -9,29 +10,26 @@ from dataclasses import replace
 from fluido.errors import EngineUnavailable
 from fluido.llm.address import address, shown
 from fluido.llm.call import Call, Delta, Options, Timings
-from fluido.llm.catalog import Listed, first_for_chat, listed, near, told_window
+from fluido.llm.catalog import first_for_chat, near
 from fluido.llm.engine import EngineFacts, Pulse, SlotState
 from fluido.llm.errors import (
     CacheFull,
-    CallFailed,
     CallRejected,
-    EngineBusy,
     ModelMissing,
     PromptTooLong,
     StreamBroken,
 )
 from fluido.llm.habits import Habits
 from fluido.llm.openai_answer import Reader
-from fluido.llm.refusals import bound_too_large, is_error, status_of, text_of, too_long
+from fluido.llm.openai_listing import Listing
+from fluido.llm.refusals import bound_too_large, is_error, names_no_model, status_of, text_of, too_long
 from fluido.llm.spoken import without_system
-from fluido.llm.transport import ASK_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport, error_of
-from fluido.llm.wire import decoded, events, mapping, number, text
+from fluido.llm.statuses import NO_KEY, locked, refused_by_status
+from fluido.llm.transport import ASK_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport, error_of, peeked, whole
+from fluido.llm.wire import DONE, decoded, events, mapping, number, text
 
-CHAT = "/v1/chat/completions"
-MODELS = "/v1/models"
 # What stands at the end of an address as other clients want it.
 ENDINGS = ("/chat/completions", "/v1")
-DONE = b"[DONE]"
 LOADING_RETRY_S = 1.0
 SLOTS_WAIT_S = 1.0
 # After the finish reason only figures may come; a server that keeps the connection open has answered.
@@ -43,13 +41,6 @@ REUSE_TOKENS = 64
 FULL = ("Context size has been exceeded", "failed to find a memory slot", "no available kv")
 # A template that knows these belongs to a model that thinks before it speaks.
 THINKING_SIGNS = ("<think>", "enable_thinking", "reasoning_content", "<|channel|>")
-# Where servers tell the window that `/v1/models` does not: TabbyAPI, KoboldCpp.
-WINDOW_PLACES = ("/v1/model", "/api/extra/true_max_context_length")
-LM_STUDIO = "/api/v0/models"
-EXTRA_ASK_S = 1.0
-NO_KEY = frozenset({401, 403, 407})
-# A proxy that says so has nobody behind it.
-GATEWAY_STATUS = frozenset({502, 504})
 
 
 class OpenAIEngine:
@@ -87,6 +78,7 @@ class OpenAIEngine:
             where.url, headers=where.headers, ask_s=ask_s, connect_s=connect_s, clock=clock
         )
         self.name = shown(name) or where.url
+        self._listing = Listing(self._transport, self.name)
         self._model = model
         self._found = ""
         self._slots = slots
@@ -95,7 +87,6 @@ class OpenAIEngine:
         self._think_tags = think_tags
         self._clock = clock
         self._is_llamacpp = False
-        self._is_lm_studio = False
         self._habits = Habits()
 
     async def open(self) -> None:
@@ -115,7 +106,7 @@ class OpenAIEngine:
         if status == 503:
             raise EngineUnavailable(f"{self.name} is loading its model", retry_after_s=LOADING_RETRY_S)
         if status in NO_KEY:
-            raise self._locked(status, "/props")
+            raise locked(self.name, status, "/props")
         self._is_llamacpp = status == 200 and "total_slots" in props
         if not self._is_llamacpp:
             return await self._plain_facts(model)
@@ -138,7 +129,7 @@ class OpenAIEngine:
         )
 
     async def _plain_facts(self, model: str) -> EngineFacts:
-        models = await self._models()
+        models = await self._listing.models(window_known=self._window is not None)
         asked = model or self._model
         chosen = next((each for each in models if each.name == asked), None)
         if not asked and models:
@@ -153,50 +144,14 @@ class OpenAIEngine:
             kind="openai",
             model=asked or self._found,
             slots=self._slots,
-            context_tokens=window or await self._told_window(),
+            context_tokens=window or await self._listing.told_window(),
             version="",
         )
 
-    async def _models(self) -> list[Listed]:
-        """What it lists; LM Studio tells kinds and windows in a listing of its own."""
-        status, listing = await self._transport.ask("GET", MODELS)
-        if status in NO_KEY:
-            raise self._locked(status, MODELS)
-        if status != 200:
-            raise EngineUnavailable(
-                f"{self.name} answers {status} to {MODELS}: is it an OpenAI-compatible server? Its "
-                "address ends before /v1, as in http://127.0.0.1:8000"
-            )
-        models = listed(listing)
-        if self._window or any(each.window_tokens for each in models):
-            return models
-        known = {each.name: each for each in listed(await self._if_told(LM_STUDIO))}
-        self._is_lm_studio = bool(known)
-        return [known.get(each.name, each) for each in models]
-
-    async def _told_window(self) -> int:
-        for place in WINDOW_PLACES:
-            if window := told_window(await self._if_told(place)):
-                return window
-        return 0
-
-    async def _if_told(self, path: str) -> dict[str, object]:
-        """A page that only some servers have; one that does not answer for it has none."""
-        with suppress(EngineUnavailable):
-            status, reply = await self._transport.ask("GET", path, timeout_s=EXTRA_ASK_S)
-            return reply if status == 200 else {}
-        return {}
-
     async def _names(self) -> list[str]:
         with suppress(EngineUnavailable):
-            _, listing = await self._transport.ask("GET", MODELS)
-            return [each.name for each in listed(listing)]
+            return await self._listing.names()
         return []
-
-    def _locked(self, status: int, path: str) -> EngineUnavailable:
-        return EngineUnavailable(
-            f"{self.name} answers {status} to {path}: it wants a key (api_key=) or a header (headers=)"
-        )
 
     async def load(self, model: str, window_tokens: int | None = None) -> None:
         """Such a server has its model."""
@@ -205,14 +160,13 @@ class OpenAIEngine:
         """Whether `/v1/models` lists it; a llama.cpp server answers whatever it is called."""
         if self._is_llamacpp or not model:
             return None
-        _, listing = await self._transport.ask("GET", MODELS)
-        names = [each.name for each in listed(listing)]
+        names = await self._listing.names()
         return model in names if names else None
 
     async def pulse(self, model: str = "") -> Pulse:  # noqa: ARG002  (it has one model)
         """`/slots` of llama.cpp, which waits for the batch under way: then `/health` has to do."""
         if not self._is_llamacpp:
-            await self._transport.ask("GET", MODELS)
+            await self._listing.ping()
             return Pulse()
         with suppress(EngineUnavailable):
             status, listing = await self._transport.ask_any("GET", "/slots", timeout_s=SLOTS_WAIT_S)
@@ -256,7 +210,7 @@ class OpenAIEngine:
             given[bound_name] = bound  # below 0 means no bound, which others say by saying nothing
         if options.stop is not None:
             given["stop"] = list(options.stop)
-        if "repeat_penalty" in given and not (self._is_llamacpp or self._is_lm_studio):
+        if "repeat_penalty" in given and not (self._is_llamacpp or self._listing.is_lm_studio):
             given["repetition_penalty"] = given.pop("repeat_penalty")
         return given
 
@@ -264,26 +218,30 @@ class OpenAIEngine:
         """Answer one call; see `Engine.stream`."""
         habits = self._habits
         while True:
-            async with self._transport.post(CHAT, self._body(call, slot, habits)) as (status, pieces):
-                if status == 200:
+            async with self._transport.post(self._listing.chat, self._body(call, slot, habits)) as reply:
+                if reply.status == 200:
                     self._habits = replace(habits, is_proven=True)
-                    async with aclosing(self._answer(pieces, call, slot)) as answer:
+                    async with aclosing(self._answer(reply.pieces, call, slot)) as answer:
                         async for item in answer:
                             yield item
                     return
-                reply = await error_of(pieces)
-            other = habits.after(status, reply)
+                said = await error_of(reply.pieces)
+            other = habits.after(reply.status, said)
             if other is None:
-                raise await self._refusal(status, reply, call)
+                raise await self._refusal(reply.status, said, call, reply.retry_after_s)
             habits = other
 
     async def _answer(
         self, pieces: AsyncIterator[bytes], call: Call, slot: int | None
     ) -> AsyncGenerator[Delta | Timings, None]:
         reader = Reader(self._clock, slot, self.name, tags=self._think_tags)
+        begin, pieces = await peeked(pieces)
+        if begin in {b"{", b"[", b"<"}:
+            pieces = self._at_once(await whole(pieces))
         async with aclosing(_generator(events(pieces))) as stream:
             async for event in stream:
                 if event.strip() == DONE:
+                    reader.done()
                     break
                 chunk = decoded(event)
                 if is_error(chunk):
@@ -298,7 +256,17 @@ class OpenAIEngine:
             yield held
         yield reader.timings()
 
-    async def _refusal(self, status: int, reply: object, call: Call) -> Exception:
+    async def _at_once(self, reply: object) -> AsyncIterator[bytes]:
+        """An answer that was not streamed, or an error under 200, as one event."""
+        if not isinstance(reply, dict):
+            raise EngineUnavailable(
+                f"{self.name} answers no JSON to {self._listing.chat}: is it an OpenAI-compatible server?"
+            )
+        yield b"data: " + json.dumps(reply).encode() + b"\n\n"
+
+    async def _refusal(
+        self, status: int, reply: object, call: Call, retry_after_s: float | None = None
+    ) -> Exception:
         said = text_of(reply)
         if over := too_long(reply):
             return PromptTooLong(
@@ -310,31 +278,35 @@ class OpenAIEngine:
             )
         if any(sign in said for sign in FULL):
             return CacheFull(f"{self.name}: {said}")
-        if status == 404:
-            return await self._missing(said, call)
-        if status in {429, 503}:
-            return EngineBusy(f"{self.name}: {said or status}", retry_after_s=LOADING_RETRY_S)
-        if status in NO_KEY:
-            return self._locked(status, CHAT)
-        if status < 500:
-            field = "num_predict" if bound_too_large(said) else None
-            why = said or f"it answered {status} without a reason"
-            return CallRejected(f"the engine refused the call: {why}", field=field, status=status, said=said)
-        if status in GATEWAY_STATUS or not said:
-            return EngineUnavailable(f"{self.name} answers {status}: {said[:100]}")
-        return CallFailed(f"the engine failed at this call: {said}", status=status, said=said)
+        if status == 404 or (status == 400 and names_no_model(said)):
+            return await self._missing(status, said, call)
+        if 400 <= status < 500 and bound_too_large(said):
+            return CallRejected(
+                f"the engine refused the call: {said}", field="num_predict", status=status, said=said
+            )
+        return refused_by_status(
+            self.name,
+            self._listing.chat,
+            status,
+            said,
+            is_proven=self._habits.is_proven,
+            retry_after_s=retry_after_s,
+        )
 
-    async def _missing(self, said: str, call: Call) -> Exception:
+    async def _missing(self, status: int, said: str, call: Call) -> Exception:
         model, names = call.model or self._model or self._found, await self._names()
+        if status == 400 and (not names or model in names):
+            return CallRejected(f"the engine refused the call: {said}", status=status, said=said)
         if "model" in said.lower() or (names and model not in names):
             return ModelMissing(
                 said or f"model '{model}' not found",
                 model=model,
                 near=near(model, names),
-                status=404,
+                status=status,
                 said=said,
             )
-        return EngineUnavailable(f"{self.name} answers 404 to {CHAT}: it is no OpenAI-compatible server")
+        path = self._listing.chat
+        return EngineUnavailable(f"{self.name} answers 404 to {path}: it is no OpenAI-compatible server")
 
     async def _broken(self, chunk: dict[str, object], call: Call, *, heard: bool) -> Exception:
         """An error among the chunks. Before the first word it is what a status would have been."""

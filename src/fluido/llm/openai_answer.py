@@ -45,9 +45,10 @@ class Reader:
         choice = mapping(choices[0])
         finish = text(choice.get("finish_reason"))
         self._finish = self._finish if finish in NO_REASON else finish
-        delta = mapping(choice.get("delta"))
-        said = text(delta.get("content"))
-        thought = text(delta.get("reasoning_content")) or text(delta.get("reasoning"))
+        delta = mapping(choice.get("delta")) or mapping(choice.get("message"))
+        said, thought = _spoken(delta.get("content"))
+        said = said or text(delta.get("refusal"))
+        thought = thought or text(delta.get("reasoning_content")) or text(delta.get("reasoning"))
         if not said and not thought:
             return None
         self._pieces += 1
@@ -57,6 +58,11 @@ class Reader:
             return Delta(said, thought)
         split = self._tags.split(said)
         return _some(split.text, thought + split.thinking)
+
+    def done(self) -> None:
+        """The server said that this was all; some never say why."""
+        if not self._finish and self.heard:
+            self._finish = "stop"
 
     def rest(self) -> Delta | None:
         """What was held back because it might have been the beginning of a tag."""
@@ -93,6 +99,15 @@ class Reader:
             slot=self._slot,
             engine=self._engine,
         )
+
+
+def _spoken(content: object) -> tuple[str, str]:
+    """Text and thoughts of a content, which Mistral's thinking models send as a list of parts."""
+    if not isinstance(content, list):
+        return text(content), ""
+    parts = [mapping(part) for part in content]
+    thoughts = (_spoken(part.get("thinking"))[0] for part in parts)
+    return "".join(text(part.get("text")) for part in parts), "".join(thoughts)
 
 
 def _some(said: str, thought: str) -> Delta | None:

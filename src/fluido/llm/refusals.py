@@ -64,6 +64,11 @@ _TOO_LONG_PATTERNS = tuple(re.compile(pattern, re.IGNORECASE | re.DOTALL) for pa
 _BOUND_PATTERNS = tuple(re.compile(pattern, re.IGNORECASE | re.DOTALL) for pattern in _BOUND_TOO_LARGE)
 # Templates of Gemma 1 and 2 and of Mistral's first models.
 _NO_SYSTEM = ("system role not supported", "roles must alternate", "only user and assistant roles")
+# Said where a model is not there by servers that answer 400 (llama-swap, LocalAI, proxies).
+_NO_SUCH_MODEL = re.compile(
+    r"could not find|no such|not found|does not exist|doesn't exist|unknown model|invalid model",
+    re.IGNORECASE,
+)
 # Said by llama.cpp when slots that share one memory have filled it together: no single prompt is to blame.
 _SHARED_MEMORY = "context size has been exceeded"
 
@@ -153,6 +158,11 @@ def bound_too_large(said: str) -> bool:
 def no_system_role(said: str) -> bool:
     """Whether a template refused the system prompt: by name, or because a user has to begin."""
     return any(sign in said.lower() for sign in _NO_SYSTEM)
+
+
+def names_no_model(said: str) -> bool:
+    """Whether a refusal is about a model that is not there."""
+    return "model" in said.lower() and _NO_SUCH_MODEL.search(said) is not None
 
 
 def _all_text(reply: object) -> str:

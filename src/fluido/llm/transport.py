@@ -3,14 +3,20 @@
 import asyncio
 import json
 import math
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import aiohttp
+from yarl import URL
 
 from fluido.errors import Closed, EngineUnavailable
 from fluido.llm.errors import StreamBroken, Unreached
+from fluido.llm.wire import BOM, MAX_LINE_BYTES
 
 # llama.cpp's HTTP library closes an idle connection after 5 s: ours must have given it up before.
 KEEPALIVE_S = 2.0
@@ -24,6 +30,21 @@ MAX_ERROR_BYTES = 64 << 10
 # The end of the body may come a packet after the end of the answer; waiting for it keeps the connection.
 LAST_BYTES_S = 0.02
 _NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+KEEPS_METHOD = frozenset({307, 308})
+MOST_HOPS = 3
+MOST_RETRY_S = 3600.0
+_TITLE = re.compile(rb"<(?:title|h1)[^>]*>([^<]{1,200})", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came to a POST: status, the pieces of the body as they come, and when to ask again (`Retry-After`,
+    seconds; None: not told)."""
+
+    status: int
+    pieces: AsyncIterator[bytes]
+    retry_after_s: float | None = None
 
 
 class Transport:
@@ -104,10 +125,12 @@ class Transport:
                 method,
                 self.base_url + path,
                 json=body,
+                allow_redirects=method == "GET",
                 timeout=aiohttp.ClientTimeout(
                     total=None if math.isinf(limit_s) else limit_s, connect=self._connect_s
                 ),
             ) as response:
+                self._check_redirect(response)
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unavailable(error) from error
@@ -117,17 +140,17 @@ class Transport:
             return response.status, None
 
     @asynccontextmanager
-    async def post(
-        self, path: str, body: Mapping[str, object]
-    ) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
+    async def post(self, path: str, body: Mapping[str, object]) -> AsyncIterator[Reply]:
         """Stream the reply to a POST. Leaving early closes the connection, which the server notices.
 
         A connection that the server had already given up is replaced by a new one: nothing of an answer has
         come then.
         """
-        response = await self._send(path, body)
+        response = await self._send(self.base_url + path, body)
         try:
-            yield response.status, self._pieces(response)
+            self._check_redirect(response)
+            retry_after_s = _seconds(response.headers.get("Retry-After", ""))
+            yield Reply(response.status, self._pieces(response), retry_after_s)
             with suppress(TimeoutError, StreamBroken):
                 async with asyncio.timeout(LAST_BYTES_S):
                     async for _ in self._pieces(response):
@@ -136,20 +159,38 @@ class Transport:
             # After the last byte this is a no-op; before it the socket is closed instead of being put back.
             response.close()
 
-    async def _send(self, path: str, body: Mapping[str, object]) -> aiohttp.ClientResponse:
+    async def _send(self, url: str, body: Mapping[str, object]) -> aiohttp.ClientResponse:
+        """Post, and post again where the same host says that it moved the path and keeps the method."""
+        for _ in range(MOST_HOPS):
+            response = await self._sent(url, body)
+            target = _target(response)
+            if response.status not in KEEPS_METHOD or target is None or target.host != URL(url).host:
+                break
+            url = str(target)
+            response.close()
+        return response
+
+    async def _sent(self, url: str, body: Mapping[str, object]) -> aiohttp.ClientResponse:
         session = self._opened()
         started_s = self._clock()
         try:
             try:
-                return await session.post(self.base_url + path, json=body)
+                return await session.post(url, json=body, allow_redirects=False)
             except aiohttp.ClientConnectorError:
                 raise
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 if self._afresh is None or self._clock() - started_s > STALE_CONNECTION_S:
                     raise
-                return await self._afresh.post(self.base_url + path, json=body)
+                return await self._afresh.post(url, json=body, allow_redirects=False)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unavailable(error) from error
+
+    def _check_redirect(self, response: aiohttp.ClientResponse) -> None:
+        """A call that is sent elsewhere would become a GET, or show a stranger its prompt and our key."""
+        target = _target(response)
+        if target is not None:
+            place = target.with_query(None).with_user(None).with_fragment(None)
+            raise EngineUnavailable(f"{self.base_url} redirects to {place}: give that address instead")
 
     async def _pieces(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         try:
@@ -173,4 +214,74 @@ async def error_of(pieces: AsyncIterator[bytes]) -> object:
     try:
         return json.loads(raw)
     except ValueError:
-        return {"error": raw[:500].decode(errors="replace")}
+        return {"error": title_of(raw) if is_page(raw) else raw[:500].decode(errors="replace")}
+
+
+async def peeked(pieces: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes]]:
+    """What a body begins with (the first byte that is no space or mark), and the whole of it."""
+    begin = b""
+    async for piece in pieces:
+        begin += piece
+        if (first := _begin(begin)) or len(begin) > MAX_ERROR_BYTES:
+            return first, _again(begin, pieces)
+    return b"", _again(begin, pieces)
+
+
+async def whole(pieces: AsyncIterator[bytes]) -> object:
+    """A body that is one JSON value; None where it is not. Raises StreamBroken where it has no end."""
+    raw = bytearray()
+    async for piece in pieces:
+        raw += piece
+        if len(raw) > MAX_LINE_BYTES:
+            raise StreamBroken(f"the engine sent a body of more than {MAX_LINE_BYTES} bytes")
+    try:
+        return json.loads(bytes(raw).removeprefix(BOM))
+    except ValueError:
+        return None
+
+
+def is_page(raw: bytes) -> bool:
+    """Whether a body is HTML: what a proxy or a web site says, not an engine."""
+    return _begin(raw) == b"<"
+
+
+def title_of(raw: bytes) -> str:
+    """What a page of HTML says in short."""
+    found = _TITLE.search(raw)
+    return " ".join(found.group(1).decode(errors="replace").split()) if found else "a page of HTML"
+
+
+def _begin(raw: bytes) -> bytes:
+    return raw.removeprefix(BOM).lstrip()[:1]
+
+
+async def _again(begin: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield begin
+    async for piece in pieces:
+        yield piece
+
+
+def _target(response: aiohttp.ClientResponse) -> URL | None:
+    place = response.headers.get("Location")
+    if response.status not in REDIRECTS or not place:
+        return None
+    try:
+        return response.url.join(URL(place))
+    except ValueError:
+        return response.url
+
+
+def _seconds(told: str) -> float | None:
+    """`Retry-After`: seconds, or a date."""
+    told = told.strip()
+    try:
+        wait_s = float(told) if told.replace(".", "", 1).isdigit() else _until(told)
+    except (ValueError, OverflowError):
+        return None
+    return min(MOST_RETRY_S, max(0.0, wait_s))
+
+
+def _until(date: str) -> float:
+    when = parsedate_to_datetime(date)
+    when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+    return (when - datetime.now(UTC)).total_seconds()

@@ -4,11 +4,14 @@ Bytes are split at newlines before they are decoded, so a character cut in half 
 """
 
 import json
+import math
 from collections.abc import AsyncIterable, AsyncIterator
 
 from fluido.llm.errors import StreamBroken
 
 MAX_LINE_BYTES = 4 << 20
+BOM = b"\xef\xbb\xbf"
+DONE = b"[DONE]"
 
 
 class LineSplitter:
@@ -36,10 +39,11 @@ class LineSplitter:
 
 async def lines(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     """Every line of a stream of bytes, the unfinished last one included."""
-    splitter = LineSplitter()
+    splitter, is_first = LineSplitter(), True
     async for piece in pieces:
         for line in splitter.feed(piece):
-            yield line
+            yield line.removeprefix(BOM) if is_first else line
+            is_first = False
     rest = splitter.end()
     if rest:
         yield rest
@@ -55,12 +59,18 @@ async def ndjson(pieces: AsyncIterable[bytes]) -> AsyncIterator[dict[str, object
 async def events(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     """The data of each server-sent event. Comments (`:`), event names, ids and retry times are skipped.
 
-    An `error:` field, which llama.cpp's older servers send, is passed on as data of its own.
+    An `error:` field, which llama.cpp's older servers send, is passed on as data of its own. Events without
+    data are skipped, and lines of data that are whole by themselves need no empty line between them: some
+    servers and proxies leave it out.
     """
     data: list[bytes] = []
     async for line in lines(pieces):
         if line.startswith(b"data:"):
-            data.append(line[5:].removeprefix(b" "))
+            if data and _is_whole(b"\n".join(data)):
+                yield b"\n".join(data)
+                data = []
+            if value := line[5:].removeprefix(b" "):
+                data.append(value)
         elif line.startswith(b"error:"):
             yield b'{"error":' + line[6:].strip() + b"}"
         elif not line and data:
@@ -68,6 +78,15 @@ async def events(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
             data = []
     if data:
         yield b"\n".join(data)
+
+
+def _is_whole(data: bytes) -> bool:
+    if data.strip() == DONE:
+        return True
+    try:
+        return isinstance(json.loads(data), dict)
+    except ValueError:
+        return False
 
 
 def decoded(line: bytes) -> dict[str, object]:
@@ -82,8 +101,13 @@ def decoded(line: bytes) -> dict[str, object]:
 
 
 def number(value: object) -> float:
-    """A number out of untrusted JSON; 0.0 for anything else."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    """A finite number out of untrusted JSON; 0.0 for anything else."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return 0.0
+    try:
+        return float(value) if math.isfinite(value) else 0.0
+    except OverflowError:
+        return 0.0
 
 
 def mapping(value: object) -> dict[str, object]:
