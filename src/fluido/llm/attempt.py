@@ -1,7 +1,6 @@
 """One attempt at one engine: a call that has its permit is streamed to its readers, and watched."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -19,8 +18,6 @@ from fluido.sample import Outcome
 
 CROWDED_S = 0.05
 CROWDED_SHARE = 0.05
-
-_log = logging.getLogger("fluido.llm")
 
 
 class Attempt:
@@ -95,7 +92,7 @@ class Attempt:
             raise
         except Exception as error:
             # Whatever an adapter stumbles over is told as an engine that broke off, and logged.
-            _log.exception("the adapter of %s failed", station.name)
+            station.faults.note(error, "stream")
             raise StreamBroken(f"{station.name} cannot be read: {error!r}") from error
         finally:
             watch.close()

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 
 from fluido.errors import EngineUnavailable, FluidoError
 from fluido.llm.errors import CallFailed, EngineBusy, ModelMissing, StreamBroken
+from fluido.llm.guard import Faults
 
 BROKEN_STREAMS_TO_DOWN = 3
 FAILED_CALLERS_TO_SUSPECT = 3
@@ -45,12 +46,14 @@ class Health:
         on_change: Callable[[bool], None],
         *,
         name: str = "the engine",
+        faults: Faults | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._probe = probe
         self._prove = prove
         self._on_change = on_change
         self._name = name
+        self._faults = faults or Faults(name, clock=clock)
         self._clock = clock
         self._broken = 0
         self._failed_callers: set[object] = set()
@@ -188,8 +191,7 @@ class Health:
             return
 
     def _said_no(self, error: Exception) -> None:
-        if not isinstance(error, FluidoError) and self.reason != f"{type(error).__name__}: {error}":
-            _log.error("%s cannot be asked: %r", self._name, error, exc_info=error)
+        self._faults.note(error, "probe")
         self._note(error)
         self.retry_s = min(LONGEST_RETRY_S, 2 * self.retry_s)
         self._proving = False
@@ -204,6 +206,7 @@ class Health:
         try:
             await self._prove()
         except Exception as error:  # noqa: BLE001  (as in `_recover`)
+            self._faults.note(error, "proof")
             self._broken = BROKEN_STREAMS_TO_DOWN
             self.down(error)
         else:

@@ -41,7 +41,8 @@ class Patience:
 
 class SilenceWatch:
     """Watches one stream. `ask` returns True when the engine is seen at work, None when it lives and does not
-    tell, False when this call cannot be at work there any more; `moves_on` whether another engine is idle.
+    tell, False when it does not answer or this call cannot be at work there any more, and raises nothing;
+    `moves_on` whether another engine is idle.
 
     `give_up` is called once, with the reason. One timer a call; nothing is asked of an engine that speaks.
     """
@@ -94,7 +95,7 @@ class SilenceWatch:
         """Until it speaks again, is lost, or was silent for too long."""
         lost, silent_since_s = 0, self._heard_s
         while self._heard_s == silent_since_s:
-            life = await self._lives()
+            life = await self._ask()
             lost = lost + 1 if life is False else 0
             too_long = self._spoke and self.silent_s >= self._patience.silence_s
             moves = life is not True and not self._spoke and self._moves_on()
@@ -108,12 +109,6 @@ class SilenceWatch:
     def _end(self) -> None:
         self.gave_up = True
         self._give_up()
-
-    async def _lives(self) -> bool | None:
-        try:
-            return await self._ask()
-        except Exception:  # noqa: BLE001  (an engine that cannot be asked does not live)
-            return False
 
     def close(self) -> None:
         """Watch no longer."""

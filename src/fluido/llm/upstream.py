@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from fluido.errors import EngineUnavailable, FluidoError
+from fluido.errors import FluidoError
 from fluido.llm.beliefs import Company, Lacks, Purse
 from fluido.llm.engine import Engine, EngineFacts, Pulse, SlotState, Telling
 from fluido.llm.errors import ModelMissing
 from fluido.llm.estimate import Estimate
+from fluido.llm.guard import Faults, guarded
 from fluido.llm.health import SURE_S, Health
 from fluido.llm.loader import Loader
 from fluido.llm.proof import say_something
@@ -42,7 +43,8 @@ class Upstream:
     def __init__(
         self, engine: Engine, *, model: str = "", clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        self.engine = engine
+        self.faults = Faults(engine.name, clock=clock)
+        self.engine = guarded(engine, self.faults)
         self.model = model
         self.facts: EngineFacts | None = None
         self.estimate = Estimate()
@@ -51,7 +53,9 @@ class Upstream:
         self.purse = Purse()
         self.lacks = Lacks(clock)
         self.loader = Loader(self._load, self._pause, self._resume, clock=clock)
-        self.health = Health(self._probe, self._prove, self._changed, name=engine.name, clock=clock)
+        self.health = Health(
+            self._probe, self._prove, self._changed, name=engine.name, faults=self.faults, clock=clock
+        )
         self.seats = Seats(clock, self._gone)
         self._clock = clock
         self.followed_tokens = 0
@@ -97,8 +101,7 @@ class Upstream:
         error = self._opening.exception()
         if error is None:
             return
-        if not isinstance(error, FluidoError):
-            _log.error("%s cannot be asked: %r", self.name, error, exc_info=error)
+        self.faults.note(error, "first look")
         self.health.down(error)
 
     async def _is_there(self) -> bool:
@@ -108,7 +111,7 @@ class Upstream:
         try:
             async with asyncio.timeout(PULSE_S):
                 await self.engine.pulse(self.model)
-        except Exception:  # noqa: BLE001  (whatever its adapter raises, it is not there)
+        except (FluidoError, TimeoutError):
             return False
         return True
 
@@ -142,7 +145,7 @@ class Upstream:
         if facts.resident:
             self.loader.served(facts.named(self.model), 0.0)
         if facts.pins_slots and isinstance(self.engine, Telling):
-            with suppress(EngineUnavailable):
+            with suppress(FluidoError):
                 self.see(await self.engine.pulse(self.model))
 
     async def _facts(self) -> EngineFacts:
@@ -190,7 +193,7 @@ class Upstream:
         """Nothing of ours is in flight, so another client may have unloaded it, or changed its window."""
         if not isinstance(self.engine, Telling) or self.facts is None:
             return
-        with suppress(EngineUnavailable, TimeoutError):
+        with suppress(FluidoError, TimeoutError):
             async with asyncio.timeout(PULSE_S):
                 pulse = await self.engine.pulse(model)
             own, seen = self.facts.context_tokens, pulse.window_tokens
@@ -214,9 +217,15 @@ class Upstream:
             _log.warning("%s loaded %s and cannot be asked: %s", self.name, model, error)
 
     async def lives(self) -> bool | None:
-        """Whether the engine is at work, maybe for a call of ours; None: it answers and does not tell."""
-        async with asyncio.timeout(PULSE_S):
-            pulse = await self.pulse()
+        """Whether the engine is at work, maybe for a call of ours; None: it answers and does not tell.
+
+        False where it is seen idle, and where it does not answer. Raises nothing.
+        """
+        try:
+            async with asyncio.timeout(PULSE_S):
+                pulse = await self.pulse()
+        except (FluidoError, TimeoutError):
+            return False
         if pulse.resident is False and self.facts is not None:
             self.loader.forget(self.facts.named(self.model))
         return None if pulse.slots is None else any(state.busy for state in pulse.slots)
@@ -276,7 +285,7 @@ class Upstream:
         try:
             async with asyncio.timeout(LOOK_S):
                 self.see(await engine.pulse(self.model), unsent=1)
-        except (EngineUnavailable, TimeoutError):
+        except (FluidoError, TimeoutError):
             return False
         return True
 
@@ -316,7 +325,7 @@ class Upstream:
         task.add_done_callback(self._asking.discard)
 
     async def _find(self, engine: Telling, seat: Seat, held_tokens: int) -> None:
-        with suppress(EngineUnavailable, TimeoutError):
+        with suppress(FluidoError, TimeoutError):
             async with asyncio.timeout(PULSE_S):
                 for _ in range(FINDS):  # a slot is given back a moment after its last token
                     pulse = await engine.pulse(self.model)
@@ -341,7 +350,7 @@ class Upstream:
         if not isinstance(self.engine, Telling):
             self.lacks.found(model)  # it cannot be asked: the next call will tell
             return
-        with suppress(EngineUnavailable):
+        with suppress(FluidoError):
             if await self.engine.has(model) is not False:
                 self.lacks.found(model)
 
