@@ -72,9 +72,18 @@ _TABLE: Sequence[tuple[type[Exception], int, str]] = (
     (errors.LimitReached, 503, "busy"),
     (errors.WaitTimeout, 503, "waited_too_long"),
     (errors.BufferFull, 503, "busy"),
+    (llm.EngineBusy, 503, "busy"),
     (errors.EngineUnavailable, 503, "engine_unavailable"),
     (errors.Closed, 503, "shutting_down"),
 )
+
+
+_ENGINE_SENTENCES: Sequence[tuple[type[Exception], str]] = (
+    (llm.EngineBusy, "The engine has more to do than it takes. Ask again in a moment."),
+    (llm.StreamBroken, "The engine broke off before the answer was whole. Ask again in a moment."),
+    (errors.EngineUnavailable, "No engine answers now. Ask again in a moment."),
+)
+MOST_REASON_CHARS = 200
 
 
 def answer_to(error: Exception) -> Answer:
@@ -86,7 +95,7 @@ def answer_to(error: Exception) -> Answer:
                 retry = 1.0
             told = error.code if isinstance(error, failures.StorageUnavailable) else code
             if status >= 500:
-                incidents.note(Incident.SERVER_ERROR, status=status, code=told)
+                incidents.note(Incident.SERVER_ERROR, status=status, code=told, reason=_reason(error))
             return Answer(status, told, _message(error), retry, _detail(error))
     incidents.note(Incident.SERVER_ERROR, status=500, code="internal", error=type(error).__name__)
     log.error("unexpected error", exc_info=error)
@@ -95,9 +104,16 @@ def answer_to(error: Exception) -> Answer:
 
 def _message(error: Exception) -> str:
     """The sentence for the caller, who is not told where our engines are."""
-    if isinstance(error, errors.EngineUnavailable):
-        return "No engine answers now. Ask again in a moment."
+    for kind, sentence in _ENGINE_SENTENCES:
+        if isinstance(error, kind):
+            return sentence
     return scrubbed(str(error))
+
+
+def _reason(error: Exception) -> str:
+    """Why, for the operator's log: our own name of the error and its text, which may name an engine."""
+    said = " ".join(scrubbed(str(error)).split())[:MOST_REASON_CHARS]
+    return f"{type(error).__name__}: {said}"
 
 
 def _detail(error: Exception) -> dict[str, object] | None:
