@@ -10,7 +10,7 @@ import pytest
 
 from fluido.errors import EngineUnavailable, LimitReached
 from fluido.llm import Call, Delta, Dispatcher, Patience, StreamBroken
-from fluido.llm.errors import Unreached
+from fluido.llm.errors import EngineBusy, Unreached
 from fluido.testing.virtual_loop import VirtualLoop
 from tests.llm.asking import answer, ask
 from tests.llm.conftest import ScriptedEngine, ended
@@ -99,6 +99,97 @@ def test_of_2000_calls_none_learns_that_the_engine_was_killed_and_restarted() ->
 async def _dead_after_an_answer(engine: ScriptedEngine, dispatcher: Dispatcher) -> None:
     await answer(dispatcher)
     engine.dead = GONE
+
+
+@pytest.mark.parametrize(
+    ("company", "deaths", "fine"), [(True, 2, True), (True, 3, False), (False, 2, False)]
+)
+def test_a_death_that_was_shared_is_charged_less(company: bool, deaths: int, fine: bool) -> None:
+    """Two replicas that are restarted one after the other kill nobody's call; a call that kills is told."""
+
+    async def scene() -> None:
+        engine = MortalEngine()
+        async with dispatcher_of(engine) as dispatcher:
+            await answer(dispatcher)
+            station = dispatcher.stations[0]
+            station.pin(4)
+            engine.prefill_s = 1.0
+            deadline_s = now_s() + 60
+            calls = [ask(str(n), key=str(n), deadline_s=deadline_s) for n in range(3 if company else 1)]
+            answers = [asyncio.create_task(answer(dispatcher, call)) for call in calls]
+            for _ in range(deaths):
+                while len(station.seats) < len(calls):  # noqa: ASYNC110  (not a proof of the health check)
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.1)
+                engine.kill()
+                await asyncio.sleep(0.5)
+                engine.revive()
+            ends = await asyncio.gather(*answers, return_exceptions=True)
+            assert all(isinstance(end, tuple) is fine for end in ends), ends
+
+    in_virtual_time(scene())
+
+
+def test_an_engine_that_is_busy_is_asked_again_until_the_deadline() -> None:
+    """A 503 of its own queue, or a model that is being loaded: the caller named the time that he has."""
+
+    async def scene() -> None:
+        engine = ScriptedEngine()
+        free_s = now_s() + 20
+
+        async def busy(_: Call):
+            if now_s() < free_s:
+                raise EngineBusy("Loading model", retry_after_s=1.0)
+            yield Delta("a")
+            yield ended()
+
+        engine.script = busy
+        async with dispatcher_of(engine) as dispatcher:
+            with pytest.raises(EngineBusy):
+                await answer(dispatcher)  # no deadline: told after one more try
+            assert (now_s() < free_s - 10, engine.started) == (True, 2)
+            assert (await answer(dispatcher, ask(deadline_s=now_s() + 60)))[0] == "a"
+            assert now_s() < free_s + 7
+            assert engine.started < 12, "not hammered"
+            assert dispatcher.stats().up == (True,)
+
+    in_virtual_time(scene())
+
+
+def test_an_engine_that_wants_more_time_than_is_left_says_so_at_once() -> None:
+    async def scene() -> None:
+        engine = ScriptedEngine()
+
+        async def busy(_: Call):
+            raise EngineBusy("quota", retry_after_s=40.0)
+            yield
+
+        engine.script = busy
+        async with dispatcher_of(engine) as dispatcher:
+            with pytest.raises(EngineBusy) as caught:
+                await answer(dispatcher, ask(deadline_s=now_s() + 30))
+            assert (caught.value.retry_after_s, engine.started, now_s() < 1.0) == (40.0, 1, True)
+
+    in_virtual_time(scene())
+
+
+@pytest.mark.parametrize("fault", [GONE, StreamBroken("its runner died"), EngineUnavailable("502")])
+def test_a_model_that_cannot_be_loaded_is_not_asked_for_without_end(fault: EngineUnavailable) -> None:
+    async def scene() -> None:
+        engine = ScriptedEngine(slots=None, loads=True, resident=False)
+        async with dispatcher_of(engine) as dispatcher:
+
+            async def fails(model: str, window_tokens: int | None = None) -> None:
+                engine.loads.append(model)
+                await asyncio.sleep(0.01)
+                raise fault
+
+            engine.load = fails  # type: ignore[method-assign]
+            with pytest.raises(EngineUnavailable):
+                await answer(dispatcher)
+            assert len(engine.loads) <= 10
+
+    in_virtual_time(scene())
 
 
 def test_the_wait_ends_at_the_deadline_and_without_one_it_is_told_at_once() -> None:

@@ -164,6 +164,55 @@ def test_a_late_first_token_stays_until_another_engine_is_idle() -> None:
     in_virtual_time(scene())
 
 
+def test_a_call_does_not_move_where_the_rest_of_its_deadline_is_no_better() -> None:
+    """A slow Ollama tells nothing while it computes a prompt for 45 s; the other one may be as slow."""
+
+    async def scene() -> None:
+        slow, idle = ScriptedEngine("slow", slots=None), ScriptedEngine("idle", slots=None)
+        slow.script = idle.script = late(45.0)
+        async with dispatcher_of(slow, idle) as dispatcher:
+            text, end = await answer(dispatcher, ask(deadline_s=now_s() + 60))
+            assert (text, end.engine, end.retries, idle.started) == ("aaa", "slow", 0, 0)
+            assert now_s() == pytest.approx(45.0, abs=0.1)
+
+    in_virtual_time(scene())
+
+
+def test_a_first_token_is_late_only_by_the_engines_own_pace() -> None:
+    """Prompts that took 40 s so far: 150 s are no sign of a hang, and the caller waits 300."""
+
+    async def scene() -> None:
+        slow, other = ScriptedEngine("slow", slots=None), ScriptedEngine("other", slots=None)
+
+        async def slowly(_: Call):
+            await asyncio.sleep(40.0)
+            yield Delta("a")
+            yield ended(prefill_s=40.0, ttft_s=40.0, total_s=40.0)
+
+        slow.script, other.script = slowly, late(0.1, gap_s=20.0)
+        async with dispatcher_of(slow, other) as dispatcher:
+            for _ in range(6):
+                if not other.inflight:
+                    holds = asyncio.create_task(answer(dispatcher, ask("holds the other one")))
+                    await asyncio.sleep(0.01)
+                await answer(dispatcher, ask("x" * 60, deadline_s=now_s() + 300))
+            holds.cancel()
+            other.script = late(0.1, gap_s=30.0)
+            holds = asyncio.create_task(answer(dispatcher, ask("holds it a little")))
+            await asyncio.sleep(0.01)
+            slow.script, before = late(150.0), other.started
+            assert slow.inflight == 0
+            station = dispatcher.stations[0]
+            assert not station.estimate.is_a_guess
+            station_of_other = dispatcher.stations[1]
+            station_of_other.health.outdone()  # it is asked after the slow one
+            _, end = await answer(dispatcher, ask("x" * 60, deadline_s=now_s() + 300))
+            assert (end.engine, end.retries, other.started) == ("slow", 0, before)
+            holds.cancel()
+
+    in_virtual_time(scene())
+
+
 class Restarted(ScriptedEngine):
     """An Ollama that was restarted: the model has to be loaded, and a load whose asker leaves is aborted."""
 

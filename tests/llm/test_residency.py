@@ -93,6 +93,23 @@ def test_a_failed_call_leaves_nothing_to_rely_on() -> None:
     assert not index.lookup(talk("a", 1)).warm
 
 
+def test_a_conversation_whose_reader_left_is_left_to_the_engine() -> None:
+    """Which slot its call had, and how far it came there, only the engine knows; others hold nothing."""
+    for busy in ((), (0, 1)):
+        index = Residency(2, pins=True)
+        index.lost(index.place(talk("a", 0), busy).slot, talk("a", 0))
+        assert index.place(talk("a", 1), ()).slot == -1
+        index.found_in(0, talk("a", 1))
+        assert index.place(talk("a", 2), ()).slot == 0
+
+
+def test_a_refused_call_leaves_in_the_slot_what_was_there() -> None:
+    index = Residency(1, pins=True)
+    serve(index, talk("a", 0))
+    index.untouched(index.place(talk("b", 0), ()).slot)
+    assert index.place(talk("a", 1), ()).warm
+
+
 def test_a_tier_behind_the_slots_is_believed_before_it_was_seen() -> None:
     """Who is not believed is cut, and what is cut is never found: nobody would ever learn better."""
     index = Residency(1, pins=True)

@@ -22,6 +22,13 @@ class Job:
     tried: set[str] = field(default_factory=set)
     unreached: int = 0
     crowded: int = 0
+    busy: int = 0
+    deaths: int = 0
+    """How often an engine died with it in hand."""
+    in_hand: bool = False
+    """Whether an engine had it when it failed last, or was loading for it: it did not only wait in line."""
+    is_shared: bool = False
+    """Whether others were in the engine's hands when it failed there last."""
     refusals: dict[str, CallRejected] = field(default_factory=dict)
     """What engines said that refused it: none of them is asked again."""
     shortened: int = 0

@@ -15,7 +15,7 @@ found nothing none is sent until the engine is started anew: it finds by itself 
 import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fluido.llm.eviction import Eviction
 from fluido.llm.prefix import Prefix
@@ -49,6 +49,7 @@ class Placement:
 class _Slot:
     holds: Prefix
     used: int
+    before: Prefix = field(default_factory=Prefix)  # what it held when the call in it was placed
 
 
 class Residency:
@@ -146,7 +147,7 @@ class Residency:
         cached = max(prefix.tokens[count - 1] if count else 0, int(self._second_trust * again))
         if count < len(slot.holds.chain):
             self._evict(slot.holds)
-        slot.holds, slot.used = prefix, next(self._moment)
+        slot.before, slot.holds, slot.used = slot.holds, prefix, next(self._moment)
         return Placement(own, cached, warm=count > prefix.head, again_tokens=again)
 
     def _missed_least(self, prefix: Prefix, free: list[int]) -> int:
@@ -206,17 +207,32 @@ class Residency:
         """The call in `slot` ended and left this behind."""
         if not 0 <= slot < len(self._slots):
             self._evict(holds)
-            self._adrift[holds.lineage] = None
-            if len(self._adrift) > SECOND_TIER:
-                self._adrift.popitem(last=False)
+            self._drift(holds)
             return
         self._slots[slot].holds = holds
         self._slots[slot].used = next(self._moment)
 
-    def lost(self, slot: int) -> None:
-        """The call in `slot` failed: nobody knows what it left."""
+    def lost(self, slot: int, left: Prefix | None = None) -> None:
+        """The call in `slot` failed: nobody knows what it left there.
+
+        Of one that was `left` by its reader the engine knows: the conversation's next call is left to it.
+        A pin to another slot would find nothing.
+        """
+        if left is not None:
+            self._drift(left)
         if 0 <= slot < len(self._slots):
             self._slots[slot].holds = Prefix()
+
+    def untouched(self, slot: int) -> None:
+        """The call in `slot` was refused before the engine began: the slot holds what it held."""
+        if 0 <= slot < len(self._slots):
+            self._slots[slot].holds = self._slots[slot].before
+
+    def _drift(self, prefix: Prefix) -> None:
+        self._adrift[prefix.lineage] = None
+        self._adrift.move_to_end(prefix.lineage)
+        if len(self._adrift) > SECOND_TIER:
+            self._adrift.popitem(last=False)
 
     def learn(self, placement: Placement, cached_tokens: int) -> None:
         """Compare with what the engine said it found.

@@ -4,12 +4,17 @@ The wait for a seat there, and the prefill of what that engine does not hold. So
 is warm for as long as that is quicker than starting over elsewhere, and a hot engine spills by itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fluido.llm.compose import Prompt
+from fluido.llm.job import Job
 from fluido.llm.seat import Order
 from fluido.llm.station import Station
+
+# A first token is late after so many times what it should take, and another engine is asked only where twice
+# what it should need is left: what moves begins anew, and the caller's deadline rules.
+LATE, SURE = 4.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +42,32 @@ def choose(choices: Sequence[Choice]) -> Choice:
         choices,
         key=lambda c: (c.station.health.is_passed_over, c.seconds, c.station.inflight / c.station.limit),
     )
+
+
+def others(stations: Sequence[Station], job: Job, station: Station) -> Iterator[Station]:
+    """The other engines that are up, have the call's model and did not refuse it."""
+    return (
+        other
+        for other in stations
+        if other is not station
+        and other.health.up
+        and other.name not in job.refusals
+        and other.missing(job.call.model) is None
+    )
+
+
+def may_move(stations: Sequence[Station], job: Job, choice: Choice, waited_s: float, left_s: float) -> bool:
+    """Whether a call whose first token is late should begin anew at an engine that is idle.
+
+    Where that engine's pace is not known yet, it may be as slow as this one.
+    """
+    if waited_s < LATE * choice.order.first_token_s:
+        return False
+    for other in others(stations, job, choice.station):
+        if other.name in job.tried or other.inflight or len(other.queue):
+            continue
+        pace = other.estimate
+        needs_s = waited_s if pace.is_a_guess else pace.prefill_s(choice.prompt.tokens)
+        if SURE * needs_s <= left_s:
+            return True
+    return False

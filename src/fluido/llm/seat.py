@@ -35,7 +35,8 @@ class Seat:
 
     `outcome` and `units` are what the law is told at the end, `crowded` that the engine had no slot for it at
     once, `shared` that it was in flight beside others, `prefilled` that its first token came, `refused` that
-    the engine itself ended it with an error; `leaves` is what the slot holds afterwards (None: unknown);
+    the engine itself ended it with an error, `unbegun` that it did so without having begun; `leaves` is what
+    the slot holds afterwards (None: unknown);
     `area` is the engine's sum of seconds in flight when the call began, `residency` the index by which it was
     placed: the engine may come back with another. `tasks` is what the slots had served when it was sent.
     """
@@ -51,6 +52,7 @@ class Seat:
     leaves: Prefix | None = None
     prefilled: bool = False
     refused: bool = False
+    unbegun: bool = False
     crowded: bool = False
     shared: bool = False
     area: float = 0.0

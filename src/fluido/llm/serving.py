@@ -4,8 +4,8 @@ Choose an engine, wait, stream, learn; again if nobody heard a word.
 """
 
 import asyncio
-import random
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fluido.errors import EngineUnavailable, FluidoError, LimitReached, WaitTimeout
@@ -16,7 +16,9 @@ from fluido.llm.comeback import Comeback
 from fluido.llm.compose import Composer, Prompt
 from fluido.llm.errors import (
     CacheFull,
+    CallFailed,
     CallRejected,
+    EmptyAnswer,
     EngineBusy,
     ModelMissing,
     PromptTooLong,
@@ -27,19 +29,16 @@ from fluido.llm.job import Job
 from fluido.llm.profile import runner_notes
 from fluido.llm.queue import Reservation
 from fluido.llm.relay import Relay
-from fluido.llm.route import Choice, choose
+from fluido.llm.retry import ATTEMPTS, again_after_s
+from fluido.llm.route import Choice, choose, may_move, others
 from fluido.llm.seat import Order, Seat
 from fluido.llm.silence import Patience
 from fluido.llm.station import Station
 from fluido.llm.wishes import refuse_other_runner, wider_window
 from fluido.sample import Outcome
 
-ATTEMPTS = 2
 SHORTENED = 3
 COMFORT = 1.5
-# A buffer that is full empties as answers end: waited for, with pauses that two replicas do not share.
-CROWDED_TRIES, CROWDED_PAUSE_S, LONGEST_PAUSE_S = 32, 0.1, 2.0
-UNREACHED_TRIES = 8
 GUESSED = 2
 SUSPECT_S = 0.25
 
@@ -79,6 +78,7 @@ class Serving:
         while True:
             await self._ask_for_missing(job)
             choice = self._choice(job)
+            job.in_hand = False
             try:
                 timings = await self._served(job, choice, relay)
             except EngineUnavailable as error:
@@ -99,25 +99,23 @@ class Serving:
         """An engine failed before a word was heard: whether the call is tried once more."""
         job.retries += 1
         job.tried.add(station.name)
-        if isinstance(error, CacheFull):
-            # It was let in beside too many tokens: our mistake, and known better now.
-            job.crowded += 1
-            job.asked -= job.crowded < CROWDED_TRIES
-        told = isinstance(error, StreamBroken) and error.told
-        if isinstance(error, Unreached):
-            job.unreached += 1
-            job.asked -= job.unreached < UNREACHED_TRIES
-        if job.asked >= ATTEMPTS or (told and not self._has_elsewhere(job, station)):
-            return False
-        if not await self.comeback.wait(job):
+        pause_s = again_after_s(
+            job,
+            error,
+            elsewhere=job.asked < ATTEMPTS and any(others(self._stations, job, station)),
+            is_shared=job.is_shared,
+            left_s=self._left_s(job),
+        )
+        if pause_s is None or not await self.comeback.wait(job):
             return False
         self.retried += 1
-        if isinstance(error, CacheFull):
-            pause_s = min(LONGEST_PAUSE_S, CROWDED_PAUSE_S * 2 ** min(job.crowded, 8))
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-        elif isinstance(error, EngineBusy):
-            await asyncio.sleep(error.retry_after_s or 0.0)
+        if pause_s:
+            await asyncio.sleep(pause_s)
         return True
+
+    def _left_s(self, job: Job) -> float:
+        deadline_s = job.call.deadline_s
+        return math.inf if deadline_s is None else deadline_s - self._clock()
 
     def _elsewhere(self, job: Job, choice: Choice, error: CallRejected) -> bool:
         """An engine refused the call: whether it is tried once more, shorter or at an engine not asked yet.
@@ -262,6 +260,11 @@ class Serving:
         except ModelMissing as error:
             station.lacks.note(prompt.call.model, error)
             raise
+        except EngineUnavailable as error:  # it could not be loaded: an attempt like any other
+            job.asked += 1
+            job.in_hand, job.is_shared = True, False
+            station.health.failed(error, _caller(job))
+            raise
         with part("fluido.llm.wait", flow=station.name, lane=choice.order.lane.name.lower()):
             if job.place is not None:
                 job.place.release()  # it becomes a place in line, or a seat, before anybody else runs
@@ -283,13 +286,22 @@ class Serving:
                     patience=self._patience,
                     clock=self._clock,
                 )
-                timings, text = await attempt.run(moves_on=lambda: self._has_idle(job, station))
+                timings, text = await attempt.run(
+                    moves_on=lambda: (
+                        job.asked < ATTEMPTS
+                        and may_move(self._stations, job, choice, self._clock() - sent_s, self._left_s(job))
+                    )
+                )
                 here.note(
                     prompt_tokens=timings.prompt_tokens,
                     output_tokens=timings.output_tokens,
                     finish_reason=timings.finish_reason,
                 )
             seat.leaves = self._composer.answered(prompt, text)
+        except asyncio.CancelledError:
+            if seat.prefilled:  # the reader left: what was computed of the prompt stays where it is
+                seat.leaves = prompt.prefix
+            raise
         except FluidoError as error:
             self._failed(job, prompt, station, seat, error)
             raise
@@ -321,14 +333,17 @@ class Serving:
         """What a failed call says, about itself or about the engine."""
         crowded = isinstance(error, EngineBusy | WaitTimeout)
         seat.outcome = Outcome.OVERLOAD if crowded else Outcome.IGNORED
+        is_refusal = isinstance(error, CallRejected | EngineBusy | Unreached)
+        seat.unbegun = is_refusal and not seat.prefilled and not isinstance(error, CallFailed | CacheFull)
+        if isinstance(error, EmptyAnswer):
+            seat.leaves = prompt.prefix
         if isinstance(error, CacheFull):
             station.purse.overflowed(sum(each.order.tokens for each in station.seats))
             station.company.suspect()  # it may be somebody else who filled it
         elif isinstance(error, ModelMissing):
             station.lacks.note(prompt.call.model, error)
-        call = job.call
-        caller = (call.tenant, call.key or call.conversation) if call.key or call.conversation else id(job)
-        station.health.failed(error, caller)
+        job.in_hand, job.is_shared = True, seat.shared
+        station.health.failed(error, _caller(job))
 
     def _is_dear(self, prompt: Prompt, seat: Seat, station: Station) -> bool:
         """Whether a conversation lost its slot, and computing it again takes longer than it is worth."""
@@ -353,25 +368,11 @@ class Serving:
         station.loader.served(prompt.call.model, timings.load_s)
         self._composer.learn(prompt, timings.prompt_tokens, station.facts)
 
-    def _has_elsewhere(self, job: Job, station: Station) -> bool:
-        """Whether another engine could take the call that failed here."""
-        return job.asked < ATTEMPTS and any(self._others(job, station))
 
-    def _has_idle(self, job: Job, station: Station) -> bool:
-        """Whether one that was not tried would begin at once with a call whose first token is late here."""
-        fresh = (other for other in self._others(job, station) if other.name not in job.tried)
-        return job.asked < ATTEMPTS and any(not other.inflight and not len(other.queue) for other in fresh)
-
-    def _others(self, job: Job, station: Station) -> Iterator[Station]:
-        """The other engines that are up and have the call's model."""
-        return (
-            other
-            for other in self._stations
-            if other is not station
-            and other.health.up
-            and other.name not in job.refusals
-            and other.missing(job.call.model) is None
-        )
+def _caller(job: Job) -> object:
+    """Whose call it is, where that is known: one caller's errors in a row say little of an engine."""
+    call = job.call
+    return (call.tenant, call.key or call.conversation) if call.key or call.conversation else id(job)
 
 
 def _notes(job: Job, station: Station) -> tuple[str, ...]:

@@ -277,8 +277,10 @@ class Station(Upstream):
         mean_inflight = self.seats.leave(seat, now_s)
         self._haunt(seat)
         self._tell_idle()
-        if seat.leaves is None:
-            seat.residency.lost(seat.place.slot)
+        if seat.unbegun:
+            seat.residency.untouched(seat.place.slot)
+        elif seat.leaves is None:
+            seat.residency.lost(seat.place.slot, None if seat.refused else seat.order.prefix)
         else:
             seat.residency.served(seat.place.slot, seat.leaves)
         self.company.served(seat.place.slot)
