@@ -110,10 +110,11 @@ class Asker:
             path = "/v1/chat/completions"
             body.update(max_tokens=self._tokens, temperature=0)
         began_s, first_s = time.perf_counter(), 0.0
-        async with asyncio.timeout(CALL_S), self.link.post(path, body) as (status, pieces):
-            if status != 200:
-                raise EngineUnavailable(f"it answers {status}: {str(await error_of(pieces))[:200]}")
-            async for line in lines(pieces):
+        async with asyncio.timeout(CALL_S), self.link.post(path, body) as reply:
+            if reply.status != 200:
+                said = str(await error_of(reply.pieces))[:200]
+                raise EngineUnavailable(f"it answers {reply.status}: {said}")
+            async for line in lines(reply.pieces):
                 if line and not line.startswith(b":") and not first_s:
                     first_s = time.perf_counter() - began_s
         return first_s, time.perf_counter() - began_s
