@@ -5,8 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from fluido.redis.watch import Lost
-from fluido.redis.watch import Mark, Watch
+from fluido.redis.watch import Lost, Mark, Watch
 
 TIMEOUT_S = 1.0
 
