@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluido.gateway.wire import Api, Ended, StreamShape, parse, reader_of, shape_of
+from fluido.gateway.wire.lines import MAX_HELD_BYTES, HeldEvents, HeldLines
 
 DATA = Path(__file__).parent / "data"
 STREAMS = {
@@ -168,6 +169,33 @@ def test_a_broken_stream_is_told_also_in_the_middle_of_a_line() -> None:
     assert json.loads(event)["error"]["message"] == "gone"
     messages = shape_of(parse("POST", "/v1/messages", {}, b"{}"), 0)
     assert messages.broken("gone").startswith(b'event: error\ndata: {"type":"error"')
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
+def test_no_half_of_a_line_or_event_goes_out(end: bytes) -> None:
+    """A client fails at half a line with an error of its JSON parser, before it reads why."""
+    lines, events = HeldLines(), HeldEvents()
+    assert lines.feed(b'{"a":1}\n{"b"') == b'{"a":1}\n'
+    assert lines.feed(b":2}") == b""
+    assert lines.end() == b'{"b":2}'
+    assert lines.feed(b'{"a":1}\n{"b":{}') == b'{"a":1}\n'
+    assert lines.end() == b""
+    assert events.feed(b'data: {"a":1}' + end + b'data: {"b"') == b'data: {"a":1}' + end
+    assert events.feed(b":{}") == b""
+    assert events.end() == b""
+    assert events.feed(b"data: [DONE]") == b""
+    assert events.end() == b"data: [DONE]"
+    assert HeldLines().feed(b"x" * (MAX_HELD_BYTES + 1)) == b"x" * (MAX_HELD_BYTES + 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(0, 10_000), max_size=12))
+def test_whole_lines_are_the_same_bytes(name: str, at: list[int]) -> None:
+    data = STREAMS[name]
+    held = HeldLines() if name.endswith("ndjson") else HeldEvents()
+    out = [held.feed(piece) for piece in cut(data, at)]
+    assert b"".join(out) + held.end() == data
+    assert all(piece.endswith(b"\n") for piece in out if piece)
 
 
 def test_plain_answers_have_figures_too() -> None:

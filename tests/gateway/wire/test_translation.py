@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluido.gateway.wire import Api, Profile, Translator, parse, to_upstream
+from fluido.llm.errors import StreamBroken
 
 DATA = Path(__file__).parent / "data"
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -263,6 +264,9 @@ def test_errors_in_a_stream_are_errors_on_the_other_side_and_no_end() -> None:
         assert lines(translated(translator("/api/chat", Api.OPENAI), stream)) == [{"error": "boom"}]
     for junk in (b"<html>no</html>\n", b'{"message":\n', b"\xff\n"):
         assert b'"error"' in translated(translator("/v1/completions", Api.OLLAMA), junk)
+    # half a line at the end is a stream that broke off, which is told by whoever sees it break
+    assert translated(translator("/v1/completions", Api.OLLAMA), b'{"message":') == b""
+    assert translated(translator("/api/chat", Api.OPENAI), b'data: {"choices":') == b""
 
 
 def test_a_stream_that_just_stops_stays_without_an_end() -> None:
@@ -325,6 +329,16 @@ def test_plain_answers() -> None:
     assert made["message"]["content"] == ""
     made = json.loads(translator("/api/chat", Api.OPENAI).whole(b'{"error":{"message":"boom"}}'))
     assert made == {"error": "boom"}
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"message":', b"[]", b"\xff"])
+def test_what_is_no_answer_is_a_broken_one(body: bytes) -> None:
+    for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings"):
+        with pytest.raises(StreamBroken):
+            translator(path, Api.OLLAMA).whole(body)
+    with pytest.raises(StreamBroken):
+        translator("/api/embed", Api.OPENAI).whole(body)
+    assert b'"error"' in translator("/api/chat", Api.OPENAI).whole(body)
 
 
 def test_vectors() -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from fluido.gateway.wire.asked import Asked
-from fluido.gateway.wire.lines import Lines
+from fluido.gateway.wire.lines import Lines, whole_of
 from fluido.gateway.wire.refusal import Said, error_body
 from fluido.gateway.wire.routes import Api
-from fluido.gateway.wire.spans import encoded
+from fluido.gateway.wire.spans import encoded, object_in
 
 FINGERPRINT = "fp_ollama"
 DONE = b"data: [DONE]\n\n"
@@ -84,7 +84,7 @@ class _Stream:
 
     def end(self) -> bytes:
         """See `Translator`. A stream without an end stays without one: its reader has to hear of that."""
-        return b"".join(map(self._line, self._lines.rest()))
+        return b"".join(self._line(line) for line in self._lines.rest() if object_in(line))
 
     def _line(self, line: bytes) -> bytes:
         if self._is_over:
@@ -207,7 +207,7 @@ class Chat(_Stream):
 
     def whole(self, body: bytes) -> bytes:
         """See `Translator`."""
-        told = _LINE.decode(body)
+        told = whole_of(_LINE, body)
         message = told.message or _Message()
         said: dict[str, Any] = {"role": "assistant", "content": message.content}
         if len(memoryview(message.thinking)) > 2:
@@ -237,7 +237,7 @@ class Completion(_Stream):
 
     def whole(self, body: bytes) -> bytes:
         """See `Translator`."""
-        told = _LINE.decode(body)
+        told = whole_of(_LINE, body)
         logprobs = text_logprobs(told.logprobs) if told.logprobs else None
         return self._plain(
             {"text": told.response, "index": 0, "logprobs": logprobs, "finish_reason": self._reason(told)},
@@ -248,6 +248,9 @@ class Completion(_Stream):
 class _Embedded(msgspec.Struct):
     embeddings: list[msgspec.Raw] = []
     prompt_eval_count: int = 0
+
+
+_EMBEDDED = msgspec.json.Decoder(_Embedded)
 
 
 class Embedding:
@@ -270,7 +273,7 @@ class Embedding:
 
     def whole(self, body: bytes) -> bytes:
         """See `Translator`."""
-        told = msgspec.json.decode(body, type=_Embedded)
+        told = whole_of(_EMBEDDED, body)
         data = [
             {"object": "embedding", "index": i, "embedding": packed(vector) if self._packs else vector}
             for i, vector in enumerate(told.embeddings)

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from fluido.gateway.wire.asked import Asked
-from fluido.gateway.wire.lines import Lines
+from fluido.gateway.wire.lines import Lines, is_whole_event, whole_of
 from fluido.gateway.wire.refusal import Said, error_body
 from fluido.gateway.wire.routes import Api, Route
-from fluido.gateway.wire.shape import Ended, object_in, openai_end, rfc3339
-from fluido.gateway.wire.spans import encoded
+from fluido.gateway.wire.shape import Ended, openai_end, rfc3339
+from fluido.gateway.wire.spans import encoded, object_in
 from fluido.llm.refusals import is_error, text_of
 
 NANO = 1_000_000_000
@@ -97,7 +97,7 @@ class Answer:
 
     def end(self) -> bytes:
         """See `Translator`. Servers that send no [DONE] have told their reason."""
-        made = b"".join(map(self._line, self._lines.rest()))
+        made = b"".join(self._line(line) for line in self._lines.rest() if is_whole_event(line))
         return made + (self._done() if self._finish and not self._is_over else b"")
 
     def whole(self, body: bytes) -> bytes:
@@ -242,6 +242,19 @@ class Answer:
         return error_body(Api.OLLAMA, Said(502, why or "the engine failed without words")) + b"\n"
 
 
+class _Vector(msgspec.Struct):
+    embedding: msgspec.Raw
+    index: int = 0
+
+
+class _Vectors(msgspec.Struct):
+    data: list[_Vector]
+    usage: dict[str, Any] | None = None
+
+
+_VECTORS = msgspec.json.Decoder(_Vectors)
+
+
 class Vectors:
     """/v1/embeddings for a client of /api/embed or /api/embeddings."""
 
@@ -261,23 +274,13 @@ class Vectors:
 
     def whole(self, body: bytes) -> bytes:
         """See `Translator`."""
-        told = msgspec.json.decode(body, type=_Vectors)
+        told = whole_of(_VECTORS, body)
         vectors = [each.embedding for each in sorted(told.data, key=lambda each: each.index)]
         if self._is_one:
             return encoded({"embedding": vectors[0] if vectors else []})
         count = (told.usage or {}).get("prompt_tokens", 0)
         made = {"model": self._model, "embeddings": vectors}
         return encoded(made | ({"prompt_eval_count": count} if count else {}))
-
-
-class _Vector(msgspec.Struct):
-    embedding: msgspec.Raw
-    index: int = 0
-
-
-class _Vectors(msgspec.Struct):
-    data: list[_Vector]
-    usage: dict[str, Any] | None = None
 
 
 def _of_infill(told: _Infill) -> _Chunk:

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from fluido.gateway.wire.asked import Asked
 from fluido.gateway.wire.refusal import Said, error_body
 from fluido.gateway.wire.routes import Api, Route
-from fluido.gateway.wire.spans import encoded
+from fluido.gateway.wire.spans import encoded, object_in
 from fluido.llm.refusals import text_of
 from fluido.llm.wire import mapping, number, text
 
@@ -256,14 +254,6 @@ def reader_of(api: Api) -> StreamShape:
 def rfc3339(now_s: float) -> str:
     """A time as Ollama writes it."""
     return datetime.fromtimestamp(now_s, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def object_in(line: bytes) -> dict[str, object]:
-    """The object of a line; empty for anything else: the engine's mistake, and the client's to see."""
-    try:
-        return mapping(msgspec.json.decode(line))
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        return {}
 
 
 def ollama_end(chunk: Mapping[str, object]) -> Ended:

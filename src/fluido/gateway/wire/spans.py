@@ -160,6 +160,15 @@ def decoded(raw: bytes | msgspec.Raw) -> Any:
         raise BadRequest(f"the request is not valid JSON: {_why(error)}") from error
 
 
+def object_in(line: bytes) -> dict[str, object]:
+    """The object of a line; empty for anything else: the engine's mistake, and the client's to see."""
+    try:
+        value = msgspec.json.decode(line)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def check_text(body: bytes) -> None:
     """Raise BadRequest for half a UTF-8 character and for half a surrogate pair."""
     if not body.isascii():

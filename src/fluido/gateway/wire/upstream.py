@@ -7,13 +7,14 @@ from fluido.gateway.wire import from_ollama, from_openai, to_ollama, to_openai
 from fluido.gateway.wire.asked import INFERENCE, Asked
 from fluido.gateway.wire.bad_request import BadRequest
 from fluido.gateway.wire.guard import Profile, guarded, renamed
+from fluido.gateway.wire.lines import HeldEvents, HeldLines
 from fluido.gateway.wire.routes import Api, Route
 from fluido.gateway.wire.shape import rfc3339
 from fluido.gateway.wire.spans import encoded
 
 
 class Translator(Protocol):
-    """Turns an engine's answer into the client's API. One for each answer."""
+    """Turns an engine's answer into the client's API, or its pieces into whole lines. One for each answer."""
 
     @property
     def media(self) -> bytes:
@@ -89,51 +90,17 @@ def _same(asked: Asked, profile: Profile) -> Upstream:
         return Upstream(asked.path, asked.body, method=asked.method)
     if asked.api is Api.OLLAMA:
         body, changed = guarded(asked, profile)
-        return Upstream(asked.path, body, None, changed, asked.method)
+        is_answer = asked.is_stream and asked.route in INFERENCE
+        return Upstream(asked.path, body, HeldLines() if is_answer else None, changed, asked.method)
     patch, told = renamed(asked, profile)
-    translator = None
     # llama.cpp tells its counts anyway, in a chunk that its clients read
     wants_usage = profile.wants_usage and profile.kind != to_openai.LLAMA_CPP
+    drops_counts = False
     if wants_usage and asked.is_stream and asked.route in {Route.CHAT, Route.GENERATE}:
         options = asked.fields.value("stream_options")
         if not (isinstance(options, dict) and options.get("include_usage")):
             given = options if isinstance(options, dict) else {}
             patch.set("stream_options", encoded({**given, "include_usage": True}))
-            translator = WithoutUsage()
+            drops_counts = True
+    translator = HeldEvents(drops_counts=drops_counts) if asked.is_stream else None
     return Upstream(asked.path, patch.apply(), translator, tuple(told), asked.method)
-
-
-class WithoutUsage:
-    """Takes the counts out of a stream whose client did not ask for them: the event without choices."""
-
-    media = b"text/event-stream"
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> bytes:
-        """Whole events, without the one that only counts."""
-        held = self._rest + data if self._rest else data
-        cut = held.rfind(b"\n\n") + 2
-        if cut < 2:
-            self._rest = held
-            return b""
-        self._rest = held[cut:]
-        held = held[:cut]
-        if b'"choices":[]' not in held and b'"choices": []' not in held:
-            return held
-        events = held.split(b"\n\n")
-        return b"\n\n".join(event for event in events if not _only_counts(event))
-
-    def end(self) -> bytes:
-        """What came after the last event."""
-        rest, self._rest = self._rest, b""
-        return rest
-
-    def whole(self, body: bytes) -> bytes:
-        """A plain answer always counts."""
-        return body
-
-
-def _only_counts(event: bytes) -> bool:
-    return b'"usage"' in event and (b'"choices":[]' in event or b'"choices": []' in event)
