@@ -55,6 +55,20 @@ class Ended:
     slot: int | None = None
 
 
+def _may_interest(lines: bytes) -> bool:
+    """A first sieve over a token's event, in a quarter of the expression's time: nearly all stop here."""
+    return (
+        (b'finish_reason":null' not in lines and b'finish_reason": null' not in lines)
+        or b"usage" in lines
+        or b"timings" in lines
+        or b"[DONE]" in lines
+        or b"error" in lines
+        or b'"stop"' in lines
+        or b"response." in lines
+        or b"message_stop" in lines
+    )
+
+
 class StreamShape(ABC):
     """One stream on its way to a client.
 
@@ -189,7 +203,7 @@ class Sse(StreamShape):
         return None if chunk.get("error") else openai_end(chunk)
 
     def _look(self, lines: bytes) -> Ended | None:
-        if _OF_INTEREST_OPENAI.search(lines) is None:
+        if not _may_interest(lines) or _OF_INTEREST_OPENAI.search(lines) is None:
             return None
         for line in lines.splitlines():
             if _OF_INTEREST_OPENAI.search(line) is None:

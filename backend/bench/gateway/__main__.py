@@ -1,0 +1,31 @@
+"""`python -m bench.gateway cpu added neighbour streams shares leaves overload`: one JSON line for each."""
+
+import json
+import sys
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
+
+import uvloop
+
+from bench.gateway import measures
+
+MEASURES: dict[str, partial[Coroutine[Any, Any, dict[str, object]]]] = {
+    "cpu": partial(measures.cpu),
+    "added": partial(measures.added),
+    "neighbour": partial(measures.added, neighbour=True),
+    "streams": partial(measures.open_streams),
+    "shares": partial(measures.shares),
+    "leaves": partial(measures.leaves),
+    "overload": partial(measures.overload),
+}
+
+
+def main() -> None:
+    """Run what was named, else everything."""
+    for name in sys.argv[1:] or MEASURES:
+        print(json.dumps({name: uvloop.run(MEASURES[name]())}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
