@@ -30,13 +30,13 @@ class Split:
 
     def __init__(self, stalled: Link, connect: Coroutine[Any, Any, Link]) -> None:
         self.stalled = stalled
-        self._opening = stalled.loop.create_task(connect)
-        self._opening.add_done_callback(self._opened)
+        self.opening = stalled.loop.create_task(connect)
+        self.opening.add_done_callback(self._opened)
         self._closed = False
 
     async def link(self, commands: int) -> Link | None:
         """The link, if there is one and it has room; else None."""
-        await asyncio.wait([self._opening])
+        await asyncio.wait([self.opening])
         for link in self.links():
             if link.open and link.has_room(Room(commands, 0)):
                 return link
@@ -44,8 +44,13 @@ class Split:
 
     def links(self) -> list[Link]:
         """The link, when it is open."""
-        task = self._opening
+        task = self.opening
         return [] if not task.done() or task.cancelled() or task.exception() else [task.result()]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its link is closed, or was never opened."""
+        return self.opening.done() and not any(link.alive for link in self.links())
 
     def close(self) -> None:
         """The server takes writes again."""
@@ -83,6 +88,7 @@ class Mux:
         self.clock = state.clock
         self.link: Link | None = None
         self.split: Split | None = None
+        self._splits: list[Split] = []  # that one, and those whose links are still open
         self._links: list[Link] = []
         self._line: ByTurns[Room, Link] = ByTurns()
         self._queue: WaitQueue[Room, Link] = WaitQueue(
@@ -260,6 +266,7 @@ class Mux:
             return False  # the server is at work, and no other link is faster
         self.tally.events["reads apart"] += 1
         self.split = Split(link, self.connect())
+        self._splits = [self.split, *(split for split in self._splits if not split.is_over)]
         self.link = None
         return True
 
@@ -307,19 +314,27 @@ class Mux:
 
     # -- closing --
 
+    def _open_links(self) -> list[Link]:
+        """Also those for reads apart."""
+        apart = [link for split in self._splits for link in split.links() if link.alive]
+        return [*self._links, *apart]
+
     def retire_all(self, reason: str) -> None:
         """Let every link finish what is in flight and close; the next command opens a new one."""
-        for link in tuple(self._links):
+        for link in self._open_links():
             link.retire(reason)
         self._serve()
 
     async def aclose(self) -> None:
         """Close the links now. What is in flight fails as when the server closes the connection."""
+        opening = [split.opening for split in self._splits]
         if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait([self._opening])
-        split = self.split
-        for link in (*self._links, *(split.links() if split is not None else ())):
+            opening.append(self._opening)  # type: ignore[arg-type]  # only their ends matter here
+        for task in opening:
+            task.cancel()
+        if opening:
+            await asyncio.wait(opening)
+        for link in self._open_links():
             link.fail(link.wire.closed_error(None))
             await link.wait_closed()
         while self._closing:
@@ -342,14 +357,15 @@ class Mux:
 
     def leave_pool(self) -> None:
         """Take the connections off the pool's books: it is about to close those of another loop."""
-        for link in tuple(self._links):
+        for link in self._open_links():
             link.wire.leave_pool()
 
     def forget(self) -> None:
         """The loop is closed: nothing of it may be awaited any more."""
-        for link in tuple(self._links):
+        for link in self._open_links():
             link.wire.forget()
         self._links.clear()
+        self._splits.clear()
         for waiter in self._line.everybody():
             self._queue.drop(waiter)
         self.link = None
