@@ -147,7 +147,7 @@ async def test_values_are_what_single_inserts_store(engine: AsyncEngine, what: s
 async def test_the_types_of_the_server_side_and_rows_of_nothing(engine: AsyncEngine) -> None:
     made = table(
         sa.Column("v", sa.Text, server_default="by the server"),
-        sa.Column("twice", sa.Integer, sa.Computed("id * 2")),
+        sa.Column("twice", sa.Integer, sa.Computed("id * 2", persisted=True)),
     )
     await create(engine, made)
     writer = GroupWriter(engine, made, returning="v")
@@ -323,7 +323,7 @@ async def test_a_refused_row_fails_only_its_own_caller(
     sql, bad = REFUSALS[what]
     made = table(
         sa.Column("v", sa.Text),
-        sa.Column("computed", sa.Integer, sa.Computed("1 + 1")),
+        sa.Column("computed", sa.Integer, sa.Computed("1 + 1", persisted=True)),
         sa.Column("gone", sa.Integer),
     )
     await create(engine, made, *sql)

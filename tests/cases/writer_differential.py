@@ -111,7 +111,7 @@ def _others(context: Any) -> list[Any]:
 
 SERVER = [
     sa.Column("tenant", sa.Text, server_default=sa.text("current_setting('app.tenant', true)")),
-    sa.Column("doubled", sa.Integer, sa.Computed("1 + 1")),
+    sa.Column("doubled", sa.Integer, sa.Computed("1 + 1", persisted=True)),
     sa.Column("by_python", sa.Integer, default=7),
     sa.Column("by_context", sa.Text, default=lambda context: str(_others(context))),
     sa.Column("by_server", sa.Text, server_default="server"),
