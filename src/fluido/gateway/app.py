@@ -13,12 +13,13 @@ import msgspec
 from fluido.errors import EngineUnavailable, FluidoError
 from fluido.gateway import listing
 from fluido.gateway.admission import Admission
-from fluido.gateway.config import Config, EngineUrl
+from fluido.gateway.config import Config, EngineUrl, is_loopback
 from fluido.gateway.connection import Limits
 from fluido.gateway.discovery import Directory, Engine
 from fluido.gateway.http import Answer, Request
 from fluido.gateway.inference import Inference
 from fluido.gateway.keys import Client, Unauthorized
+from fluido.gateway.origins import Origins
 from fluido.gateway.page import Pages
 from fluido.gateway.passing import pass_through
 from fluido.gateway.seen import Seen
@@ -35,6 +36,8 @@ TEXT = (b"content-type", b"text/plain; charset=utf-8")
 JSON = (b"content-type", b"application/json; charset=utf-8")
 LOOP_STATUS = 508
 INFERENCE = frozenset({Route.CHAT, Route.GENERATE, Route.EMBED})
+# Answers of an engine in yet another API: its bytes, through the queue.
+GENERATE = frozenset({"/v1/responses", "/v1/messages"})
 # What a passed on request keeps of its head; the key of this gateway is not the engine's.
 NOT_SENT = frozenset(
     {
@@ -64,6 +67,7 @@ class Gateway:
         self.pages = Pages(config, self.seen, lambda: self.directory.engines, lambda: self.admission.flows)
         self._clock = clock
         self._pools: dict[str, EnginePool] = {}
+        self._origins = Origins(config.origins, is_loopback=is_loopback(config.listen) and not config.keys)
         # who sees his own name in Via has sent a request to himself
         self._via = b"1.1 fluido-" + secrets.token_hex(4).encode()
         self.admission = Admission(
@@ -133,6 +137,14 @@ class Gateway:
         try:
             if request.error:
                 raise BadRequest(request.why, status=request.error)
+            if not self._origins.allowed(request.headers):
+                raise Forbidden(
+                    "this page may not call the gateway: name its origin in the settings (origins)"
+                )
+            if request.method == "OPTIONS":
+                answer.whole(204, self._origins.preflight(request.headers), b"")
+                return
+            answer.more = self._origins.headers(request.headers)
             client, path = self.config.keys.who(request.headers, request.path)
             api = api_of(path)
             if (page := self.pages.reply(request.method, path)) is not None:
@@ -163,7 +175,7 @@ class Gateway:
         route = asked.route
         if asked.model and not client.may_use(asked.model):
             raise Forbidden(f"the key of {client.name} may not use {asked.model}")
-        if route in INFERENCE:
+        if route in INFERENCE or (route is Route.PASS and asked.path in GENERATE):
             if (left_s := self.config.keys.take(client)) > 0:
                 raise TooOften(f"{client.name} has asked {client.per_minute} times in a minute", left_s)
             await self._inference.serve(asked, request, client, answer)

@@ -71,13 +71,15 @@ class Answer:
     has left nothing is written any more, and the handler's task is cancelled.
     """
 
-    __slots__ = ("_chunked", "_connection", "_is_head", "ended", "source", "started", "status")
+    __slots__ = ("_chunked", "_connection", "_is_head", "ended", "more", "source", "started", "status")
 
     def __init__(self, connection: Wire, *, is_head: bool) -> None:
         self._connection = connection
         self._is_head = is_head
         self._chunked = False
         self.started = self.ended = False
+        self.more: Headers = ()
+        """Headers that go with whatever is answered."""
         self.status = 0
         self.source: Source | None = None
 
@@ -93,7 +95,7 @@ class Answer:
         self.started, self.status = True, status
         connection = self._connection
         parts = [b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, b"Status"))]
-        parts += [b"%b: %b\r\n" % header for header in headers]
+        parts += [b"%b: %b\r\n" % header for headers in (headers, self.more) for header in headers]
         if length is not None:
             parts.append(b"content-length: %d\r\n" % length)
         elif status not in NO_BODY:

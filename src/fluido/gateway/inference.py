@@ -182,7 +182,7 @@ class Inference:
             most_tokens=config.answer_tokens,
             wants_usage=flow.where.api == "openai" and not config.observe,
             extra={} if permit.slot is None else {"id_slot": permit.slot},
-            kind=flow.where.kind,
+            kind="llama.cpp" if flow.where.kind == "llamacpp" else flow.where.kind,
         )
         if config.wishes == "strict" and (against := conflicts(asked, profile)):
             raise BadRequest(
@@ -194,6 +194,8 @@ class Inference:
         self, asked: Asked, request: Request, permit: Permit, profile: Profile
     ) -> tuple[Sent, tuple[str, ...]]:
         api = Api.OLLAMA if permit.flow.where.api == "ollama" else Api.OPENAI
+        if asked.route is Route.PASS:
+            api = asked.api  # there is nothing to translate it into
         upstream = to_upstream(asked, api, profile, now_s=time.time(), ident=secrets.token_hex(12))
         media = b""
         if api is not asked.api:

@@ -8,7 +8,6 @@ from fluido.gateway.wire import StreamShape
 
 Headers = Iterable[tuple[bytes, bytes]]
 
-NDJSON = b"application/x-ndjson"
 # What belongs to one connection, and what the bytes that we send make untrue.
 NOT_PASSED_ON = frozenset(
     {
@@ -41,8 +40,6 @@ class Outlet:
         self._timer: asyncio.TimerHandle | None = None
         self.headers: list[tuple[bytes, bytes]] = []
         """What our own head says besides."""
-        self.is_torn = False
-        """Whether what was sent ends inside of a line."""
         self.spoke = False
         """Whether something of an answer was sent: from then on no other engine can give it."""
 
@@ -112,8 +109,6 @@ class Outlet:
         if self._shape is None:
             self._answer.abort()
             return
-        if self.is_torn:
-            self._answer.write(b"\n" if self._shape.content_type == NDJSON else b"\n\n")
         self._answer.write(self._shape.broken(message))
         self._answer.end()
 

@@ -162,11 +162,11 @@ class Relay:
         """See `Sink`."""
         self.is_over = True
         if self._streams and self._shape is not None:
-            self._look_at_end(self._shape)
+            self.ended = self.ended or self._shape.closed()
             if self.first_s is None and self.ended is not None and not self._shape.error:
                 self.first_s = self._clock()  # an answer without a word
                 self._pass_on()
-            if self._translator is not None and self.first_s is not None:
+            if self._translator is not None and self.first_s is not None and self.ended is not None:
                 self._outlet.write(self._translator.end())
         if not self.done.done():
             self.done.set_result(None)
@@ -175,16 +175,11 @@ class Relay:
         """See `Sink`."""
         self.is_over = True
         if self._streams and self._shape is not None:
-            self._look_at_end(self._shape)
+            self.ended = self.ended or self._shape.closed()
         if self.ended is not None:
             self.on_end()  # it had said that it was done
         else:
             self.fail(error)
-
-    def _look_at_end(self, shape: StreamShape) -> None:
-        if self.ended is None:
-            self._outlet.is_torn = self._translator is None and not shape.is_between_lines
-            self.ended = shape.closed()
 
     def fail(self, error: FluidoError) -> None:
         """The attempt ends here."""
