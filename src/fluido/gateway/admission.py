@@ -21,6 +21,7 @@ from fluido.sample import Outcome
 SUSPECT_S = 0.25
 CROWDED_S, CROWDED_SHARE = 0.05, 0.05
 FLOWS_KEPT = 64
+WARMED = 4
 # A model that nobody uses may have been unloaded: asked again after so long.
 CHECK_S = 1.0
 
@@ -64,6 +65,13 @@ class Admission:
             await flow.close()
         if self._closing:
             await asyncio.wait(self._closing)
+
+    async def warm(self) -> None:
+        """Ask the engines about the models that they hold, so that the first call need not."""
+        held = [
+            (engine, model) for engine in self._directory.engines for model in [*engine.resident][:WARMED]
+        ]
+        await asyncio.gather(*(self.flow(engine, model) for engine, model in held))
 
     async def flow(self, engine: Engine, model: str) -> Flow:
         """The queue of a model on an engine, which was asked about it."""
@@ -138,6 +146,9 @@ class Admission:
         fresh = [flow for flow in up if flow.name not in tried] or up
         orders = [(flow, flow.order(wanted)) for flow in fresh]
         flow, order = orders[0] if len(orders) == 1 else min(orders, key=_first_token_s)
+        if wanted.window_tokens and self._wishes is Wishes.PLANNED and flow.facts is not None:
+            now, most = flow.facts.context_tokens, flow.facts.most_context_tokens
+            await flow.loader.widen(flow.named, wanted.window_tokens, now, most)
         if flow.turns is not None:
             await self._to_turn(flow, flow.turns, order.tokens)
             self._check_deadline(flow, flow.turns, order)

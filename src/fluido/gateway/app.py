@@ -104,6 +104,7 @@ class Gateway:
     async def open(self) -> None:
         """Look for the engines, then listen. Raises OSError where the port is taken."""
         await self.directory.open()
+        await self.admission.warm()
         await self.server.open(self.config.listen, self.config.port)
 
     async def close(self) -> None:

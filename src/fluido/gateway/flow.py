@@ -27,6 +27,7 @@ class Wanted:
     """What a call weighs, whose it is, and until when its first token has to come (on the admission's clock).
 
     `tokens[i]` is the prompt up to message i, whose prefix is `chain[i]`; `head` messages are the system's.
+    `window_tokens` is the context window that its caller asks for (0: none).
     """
 
     model: str
@@ -42,6 +43,7 @@ class Wanted:
     user: str = ""
     weight: float = 1.0
     deadline_s: float | None = None
+    window_tokens: int = 0
 
     @property
     def prefix(self) -> Prefix:

@@ -147,7 +147,7 @@ class Inference:
         said = request.headers.get(DEADLINE_HEADER, b"")
         if said.isdigit():
             wait_s = max(SHORTEST_DEADLINE_S, min(wait_s, int(said) / 1e3))
-        lane = client.lane
+        lane, window = client.lane, asked.options.get("num_ctx")
         if asked.is_background:
             lane = Lane.BACKGROUND
         return Wanted(
@@ -164,6 +164,7 @@ class Inference:
             user=asked.user,
             weight=client.weight,
             deadline_s=came_s + wait_s,
+            window_tokens=window if isinstance(window, int) else 0,
         )
 
     def _profile(self, permit: Permit, asked: Asked) -> Profile:
