@@ -19,6 +19,10 @@ from fluido.llm.station import Station
 # What a load is thought to take before one was seen. The library's own guess is for deadlines, and longer.
 FIRST_LOAD_S = 5.0
 MOST_OF_ONE = 0.75
+# A wait is predicted by means: who is let in with less room than this often misses his deadline.
+MARGIN = 1.4
+# openai-python obeys no Retry-After above a minute.
+LATEST_S = 60.0
 RATIO_SHARE, MOST_RATIO = 0.1, 8.0
 
 
@@ -88,6 +92,7 @@ class Flow(Station):
         self.keep_alive = KeepAlive()
         self._deadlines: Counter[float] = Counter()
         self._waiting_of: Counter[str] = Counter()
+        self._promises = Promises()
 
     @property
     def named(self) -> str:
@@ -150,6 +155,27 @@ class Flow(Station):
     def _has_room(self, cost_s: float, tokens: int = 0, reserved: int = 0) -> bool:
         return self._is_open or super()._has_room(cost_s, tokens, reserved)
 
+    def _check_in_time(self, order: Order) -> None:
+        """Refuse whose wait would end too near to his deadline: he is told now, and not then."""
+        if order.deadline_s is None or self.estimate.is_a_guess:
+            return
+        wait_s = self.predicted_wait_s(order)
+        if wait_s and self._clock() + MARGIN * wait_s + order.first_token_s > order.deadline_s:
+            error = LimitReached(
+                f"the first token cannot come before the deadline: {self.waiting} wait, about {wait_s:.1f} s",
+                waiting=self.waiting,
+                predicted_wait_s=wait_s,
+            )
+            error.retry_after_s = self._come_back_s(order, error)
+            raise error
+
+    def _come_back_s(self, order: Order, error: LimitReached) -> float:
+        """When to try again: as soon as a wait fits the deadline, and not all who were refused at once."""
+        wait_s, now_s = error.predicted_wait_s or 0.0, self._clock()
+        if order.deadline_s is not None:
+            wait_s -= max(0.0, order.deadline_s - now_s - order.first_token_s) / MARGIN
+        return self._promises.next_s(now_s, wait_s, order.cost_s / self.limit)
+
     async def seat(self, wanted: Wanted, order: Order) -> Seat:
         """Wait in line; see `Station.admit`. One client may fill no more than his part of the line."""
         most = MOST_OF_ONE * self.queue.max_waiting
@@ -161,11 +187,15 @@ class Flow(Station):
                 predicted_wait_s=wait_s,
                 retry_after_s=wait_s,
             )
+        self._check_in_time(order)
         deadline_s = math.inf if wanted.deadline_s is None else wanted.deadline_s
         self._deadlines[deadline_s] += 1
         self._waiting_of[wanted.client] += 1
         try:
             return await self.admit(order)
+        except LimitReached as error:
+            error.retry_after_s = self._come_back_s(order, error)
+            raise
         finally:
             _take(self._deadlines, deadline_s)
             _take(self._waiting_of, wanted.client)
@@ -181,6 +211,25 @@ def _take(counts: Counter[Name], name: Name) -> None:
     counts[name] -= 1
     if not counts[name]:
         del counts[name]
+
+
+class Promises:
+    """When those who were refused are told to come back: one after the other, at the pace of the engine.
+
+    All told the same, they would meet the same full queue again. Whoever does not come back costs the others
+    no more than his place: promises end `LATEST_S` from now.
+    """
+
+    __slots__ = ("_next_s",)
+
+    def __init__(self) -> None:
+        self._next_s = 0.0
+
+    def next_s(self, now_s: float, wait_s: float, cost_s: float) -> float:
+        """In how many seconds to come back, where a place is free in `wait_s` and a call takes `cost_s`."""
+        at_s = min(max(now_s + max(wait_s, 0.0), self._next_s), now_s + LATEST_S)
+        self._next_s = at_s + cost_s
+        return at_s - now_s
 
 
 class Ratio:
