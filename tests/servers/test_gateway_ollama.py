@@ -1,11 +1,13 @@
 """The gateway in front of the real Ollama: no reload for anybody's options, loads on nobody's behalf."""
 
 import asyncio
+import copy
 import json
 
 import pytest
 
 from bench.llm.ollama_stage import loads
+from embedded.synthetic import synthetic
 from tests.gateway.conftest import Door, opened
 
 pytestmark = [pytest.mark.anyio, pytest.mark.ollama]
@@ -87,3 +89,17 @@ async def test_a_planned_window_grows_once_for_all_who_ask(ollama_engine) -> Non
         assert door.gateway.admission.flows[0].facts.context_tokens == 2 * now
         await chat(door, model, "as before")
         assert loads(ollama_engine) == before + 1
+
+
+async def test_two_models_of_which_one_fits_are_served_in_turns(ollama_engine) -> None:
+    other = copy.copy(ollama_engine)
+    other.model = synthetic(2)
+    await asyncio.to_thread(other.create)
+    names = (ollama_engine.model.name, other.model.name)
+    async with opened(ollama_engine.url) as door:
+        await chat(door, names[0], "warm")
+        before = loads(ollama_engine)
+        ended = await asyncio.gather(*(chat(door, names[i % 2], f"question {i}") for i in range(24)))
+        assert all(each["done"] for each in ended)
+        assert loads(ollama_engine) - before <= 6, "direct: up to 24"
+        assert {each.outcome for each in door.gateway.seen.last} == {"answered"}
