@@ -9,6 +9,7 @@ from typing import Any
 import uvloop
 
 from bench.gateway import measures
+from bench.gateway.swaps import swaps
 
 MEASURES: dict[str, partial[Coroutine[Any, Any, dict[str, object]]]] = {
     "cpu": partial(measures.cpu),
@@ -18,6 +19,7 @@ MEASURES: dict[str, partial[Coroutine[Any, Any, dict[str, object]]]] = {
     "shares": partial(measures.shares),
     "leaves": partial(measures.leaves),
     "overload": partial(measures.overload),
+    "swaps": partial(swaps),
 }
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import cast
 
+MARK = b'"content":"'
 PATHS = {"openai": "/v1/chat/completions", "ollama": "/api/chat"}
 
 
@@ -29,10 +30,10 @@ class Heard:
 
 
 class _Reader(asyncio.Protocol):
-    def __init__(self, mark: bytes, end: bytes) -> None:
+    def __init__(self, end: bytes) -> None:
         self.heard = Heard()
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._mark, self._end = mark, end
+        self._end = end
         self._last_s = 0.0
         self.transport: asyncio.Transport
 
@@ -43,7 +44,7 @@ class _Reader(asyncio.Protocol):
         heard, now_s = self.heard, time.perf_counter()
         if not heard.status:
             self._head(data)
-        count = data.count(self._mark)
+        count = data.count(MARK)
         if count:
             if heard.first_s:
                 heard.gaps_s.append(now_s - self._last_s)
@@ -78,23 +79,22 @@ async def ask(
     words: int = 10,
     prompt: str = "hi",
     headers: str = "",
+    model: str = "m",
     leave_s: float | None = None,
 ) -> Heard:
     """One stream to its end, or (`leave_s`) until the client has had enough."""
     loop = asyncio.get_running_loop()
-    mark, end = (
-        (b'"content": " word"', b"[DONE]") if api == "openai" else (b'"content": " word"', b'"done": true')
-    )
-    _, reader = await loop.create_connection(lambda: _Reader(mark, end), "127.0.0.1", port)
+    end = b"[DONE]" if api == "openai" else b'"done":true'
+    _, reader = await loop.create_connection(lambda: _Reader(end), "127.0.0.1", port)
     body: dict[str, object] = {
-        "model": "m",
+        "model": model,
         "messages": [{"role": "user", "content": prompt}],
         "stream": True,
     }
     body |= {"max_tokens": words} if api == "openai" else {"options": {"num_predict": words}}
     raw = json.dumps(body).encode()
     reader.heard.sent_s = time.perf_counter()
-    head = f"POST {PATHS[api]} HTTP/1.1\r\nhost: x\r\n{headers}content-type: application/json\r\n"
+    head = f"POST {PATHS[api]} HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}content-type: application/json\r\n"
     reader.transport.write(f"{head}content-length: {len(raw)}\r\n\r\n".encode() + raw)
     try:
         async with asyncio.timeout(leave_s):

@@ -20,18 +20,23 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+def _json(value: object) -> bytes:
+    """Without blanks, as engines write it."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
 def _sse(delta: dict[str, str], finish: str | None, usage: dict[str, int] | None = None) -> bytes:
     body: dict[str, Any] = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     body["choices"] = [{"index": 0, "delta": delta, "finish_reason": finish}] if usage is None else []
     if usage is not None:
         body["usage"] = usage
-    return b"data: " + json.dumps(body).encode() + b"\n\n"
+    return b"data: " + _json(body) + b"\n\n"
 
 
 def _line(content: str, **end: object) -> bytes:
     said = {"role": "assistant", "content": content}
     body = {"model": "m:latest", "created_at": "2026-01-01T00:00:00Z", "message": said, "done": bool(end)}
-    return json.dumps({**body, **end}).encode() + b"\n"
+    return _json({**body, **end}) + b"\n"
 
 
 class Pace:

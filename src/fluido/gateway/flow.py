@@ -17,7 +17,7 @@ from fluido.llm.seat import Order, Seat
 from fluido.llm.station import Station
 
 # What a load is thought to take before one was seen. The library's own guess is for deadlines, and longer.
-FIRST_LOAD_S = 5.0
+FIRST_LOAD_S, LOAD_SHARE = 2.0, 0.5
 MOST_OF_ONE = 0.75
 # A wait is predicted by means: who is let in with less room than this often misses his deadline.
 MARGIN = 1.4
@@ -93,6 +93,7 @@ class Flow(Station):
         self._deadlines: Counter[float] = Counter()
         self._waiting_of: Counter[str] = Counter()
         self._promises = Promises()
+        self._load_s = 0.0
 
     @property
     def named(self) -> str:
@@ -118,12 +119,17 @@ class Flow(Station):
     @property
     def expected_load_s(self) -> float:
         """What loading its model should take."""
-        return self.loader.expected_s if self.loader.loads else min(self.loader.expected_s, FIRST_LOAD_S)
+        return self._load_s or (self.turns.mean_load_s if self.turns is not None else 0.0) or FIRST_LOAD_S
 
     async def load(self) -> None:
         """Load its model: by a request of our own, when nothing of it is in flight."""
         self.loader.forget(self.model)
+        began_s = self._clock()
         await self.loader.ready(self.named)
+        took_s = self._clock() - began_s
+        self._load_s += (LOAD_SHARE if self._load_s else 1.0) * (took_s - self._load_s)
+        if self.turns is not None:
+            self.turns.mean_load_s = self._load_s
 
     def unloaded(self) -> None:
         """Its model gave way to another: what it held is gone."""

@@ -92,6 +92,8 @@ class Turns:
         self._began_s = -math.inf
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self.mean_load_s = 0.0
+        """What the last load took: a guess for a model that was not loaded yet (0: none was)."""
         self.swaps = 0
         """Loads that took another model's place, or a place of their own."""
 
