@@ -10,6 +10,7 @@ from fluido.llm import (
     CallFailed,
     CallRejected,
     Delta,
+    Dispatcher,
     EngineBusy,
     Message,
     ModelMissing,
@@ -66,6 +67,16 @@ async def test_llamacpp_declares_itself(llamacpp) -> None:
     assert (facts.kind, facts.slots, facts.context_tokens, facts.model) == ("llamacpp", 4, 2048, "tiny")
     assert facts.pins_slots
     assert facts.instance == "<one>"
+
+
+async def test_an_administrator_may_say_how_much_all_slots_hold(llamacpp, server) -> None:
+    """Nothing that llama-server says tells slots of their own memory from slots cut from one buffer."""
+    for kv_tokens, together in ((0, False), (4 * 2048, True)):
+        async with Dispatcher([OpenAIEngine(server.url, kv_tokens=kv_tokens)]) as dispatcher:
+            purse = dispatcher.stations[0].purse
+            assert purse.takes(1500, 1500) is together
+    with pytest.raises(ValueError, match="kv_tokens"):
+        OpenAIEngine(server.url, kv_tokens=-1)
 
 
 async def test_other_servers_are_served_without_slots(server) -> None:

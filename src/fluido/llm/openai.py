@@ -50,9 +50,10 @@ class OpenAIEngine:
     `headers` are sent with every request and never shown. Slots, window and pinning are taken from `/props`;
     a server without it is served as one that tells nothing. `slots` states how many calls a server runs at
     once that does not say so, `window` how many tokens a prompt with its answer may have (it wins over what
-    the server says). `extra` is sent with every call. `think_tags`: an answer that begins with `<think>` is
-    told apart into thoughts and text. A question about the engine may take `ask_s`, a connection `connect_s`
-    (seconds).
+    the server says), `kv_tokens` how many all slots of a llama.cpp hold together (split slots: slots times
+    window), which it does not tell. `extra` is sent with every call. `think_tags`: an answer that begins with
+    `<think>` is told apart into thoughts and text. A question about the engine may take `ask_s`, a connection
+    `connect_s` (seconds).
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class OpenAIEngine:
         model: str = "",
         slots: int | None = None,
         window: int | None = None,
+        kv_tokens: int = 0,
         api_key: str = "",
         headers: Mapping[str, str] | None = None,
         extra: Mapping[str, object] | None = None,
@@ -73,6 +75,8 @@ class OpenAIEngine:
     ) -> None:
         if window is not None and window < 1:
             raise ValueError(f"a window has at least one token, not {window}")
+        if kv_tokens < 0:
+            raise ValueError(f"kv_tokens counts tokens, 0 where nobody knows, not {kv_tokens}")
         where = address(base_url, endings=ENDINGS, api_key=api_key, headers=headers)
         self._transport = Transport(
             where.url, headers=where.headers, ask_s=ask_s, connect_s=connect_s, clock=clock
@@ -83,6 +87,7 @@ class OpenAIEngine:
         self._found = ""
         self._slots = slots
         self._window = window
+        self._kv_tokens = kv_tokens
         self._extra = dict(extra or {})
         self._think_tags = think_tags
         self._clock = clock
@@ -125,6 +130,7 @@ class OpenAIEngine:
             ends_prefill=False,  # what was begun of a prompt is computed to its end (docs/results/llm)
             runner={"num_ctx": window},
             instance=text(props.get("media_marker")) or text(props.get("build_info")),
+            kv_tokens=self._kv_tokens,
             tells_restart=bool(text(props.get("media_marker"))),  # made anew at each start
         )
 
