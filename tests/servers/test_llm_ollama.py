@@ -43,7 +43,8 @@ async def answer(dispatcher: Dispatcher, call: Call) -> tuple[str, Timings]:
 
 @pytest.fixture
 async def dispatcher(ollama_engine):
-    async with Dispatcher([OllamaEngine(ollama_engine.url)]) as opened:
+    # Other tests may have made models of their own: the first one that it lists need not be this one.
+    async with Dispatcher([OllamaEngine(ollama_engine.url, model=ollama_engine.model.name)]) as opened:
         yield opened
 
 
