@@ -17,7 +17,7 @@ from fluido.gateway.config import Config, EngineUrl, is_loopback
 from fluido.gateway.connection import Limits
 from fluido.gateway.discovery import Directory, Engine
 from fluido.gateway.http import Answer, Request
-from fluido.gateway.inference import Inference
+from fluido.gateway.inference import THREAD_BYTES, Inference
 from fluido.gateway.keys import Client, Unauthorized
 from fluido.gateway.origins import Origins
 from fluido.gateway.page import Pages
@@ -29,8 +29,6 @@ from fluido.gateway.wire import Api, Asked, BadRequest, Route, api_of, parse, re
 from fluido.llm import Wishes
 from fluido.llm.silence import Patience
 
-# Larger bodies are parsed in a thread: a quarter of a megabyte takes a millisecond.
-THREAD_BYTES = 256 * 1024
 RUNNING = b"Ollama is running"
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 JSON = (b"content-type", b"application/json; charset=utf-8")

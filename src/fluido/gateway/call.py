@@ -35,7 +35,7 @@ PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 class Compose(Protocol):
     """Makes the request for the engine that was chosen. Raises CallRejected for what it cannot carry."""
 
-    def __call__(self, permit: Permit) -> Sent:
+    async def __call__(self, permit: Permit) -> Sent:
         """The bytes for it."""
 
 
@@ -110,7 +110,7 @@ class Call:
         told = self.told
         told.engine, told.queue_s = permit.flow.name, self._clock() - came_s
         try:
-            sent = self._compose(permit)
+            sent = await self._compose(permit)
             self._translates = bool(sent.media)
             self._asked += 1
             attempt = Attempt(
