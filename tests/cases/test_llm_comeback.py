@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fluido.errors import EngineUnavailable, LimitReached
+from fluido.errors import EngineUnavailable, LimitReached, WaitTimeout
 from fluido.llm import Call, Delta, Dispatcher, Patience, StreamBroken
 from fluido.llm.errors import EngineBusy, Unreached
 from fluido.testing.virtual_loop import VirtualLoop
@@ -152,6 +152,26 @@ def test_an_engine_that_is_busy_is_asked_again_until_the_deadline() -> None:
             assert now_s() < free_s + 7
             assert engine.started < 12, "not hammered"
             assert dispatcher.stats().up == (True,)
+
+    in_virtual_time(scene())
+
+
+def test_two_busy_engines_are_asked_in_turn_and_not_hammered() -> None:
+    async def scene() -> None:
+        engines = [ScriptedEngine("one"), ScriptedEngine("two")]
+
+        async def busy(_: Call):
+            raise EngineBusy("server busy", retry_after_s=1.0)
+            yield
+
+        for engine in engines:
+            engine.script = busy
+        async with dispatcher_of(*engines) as dispatcher:
+            with pytest.raises((EngineBusy, WaitTimeout)):
+                await answer(dispatcher, ask(deadline_s=now_s() + 30))
+            assert [engine.started > 0 for engine in engines] == [True, True]
+            assert sum(engine.started for engine in engines) < 15
+            assert now_s() > 20.0, "asked for as long as the caller waits"
 
     in_virtual_time(scene())
 

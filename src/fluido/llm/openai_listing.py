@@ -75,7 +75,7 @@ class Listing:
         status, reply = await self._transport.ask("POST", root + CHAT, {})
         if status in NO_KEY:
             raise locked(self._name, status, root + CHAT)
-        return 400 <= status < 500 and status not in NO_SUCH_PAGE and bool(reply)
+        return status in {400, 422} or (400 <= status < 500 and status not in NO_SUCH_PAGE and bool(reply))
 
     async def told_window(self) -> int:
         """The window of the one model of a server that tells it in a place of its own; 0: not told."""

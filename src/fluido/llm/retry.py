@@ -24,18 +24,18 @@ ATTEMPTS, DEATHS = 2, 3
 UNREACHED_TRIES = 8
 # A buffer that is full empties as answers end: waited for, with pauses that two replicas do not share.
 CROWDED_TRIES, CROWDED_PAUSE_S, LONGEST_PAUSE_S = 32, 0.1, 2.0
-BUSY_TRIES, LONGEST_BUSY_S = 64, 5.0
+BUSY_TRIES, FIRST_BUSY_S, LONGEST_BUSY_S = 64, 0.5, 5.0
 # An engine that wants to be left alone for longer says so to its caller instead.
 LONGEST_WISH_S = 60.0
 
 
 def again_after_s(
-    job: Job, error: EngineUnavailable, *, elsewhere: bool, is_shared: bool, left_s: float
+    job: Job, error: EngineUnavailable, *, elsewhere: bool, fresh: bool, is_shared: bool, left_s: float
 ) -> float | None:
     """The pause in seconds before `job` is tried again; None: its caller is told. Counts the attempt.
 
-    `elsewhere`: another engine may take it. `is_shared`: others were in the engine's hands as well. `left_s`
-    is what is left until its deadline.
+    `elsewhere`: another engine may take it; `fresh`: one that was not asked yet. `is_shared`: others were in
+    the engine's hands as well. `left_s` is what is left until its deadline.
     """
     is_free, pause_s = False, 0.0
     if not job.in_hand:
@@ -47,8 +47,8 @@ def again_after_s(
     elif isinstance(error, EngineBusy):
         job.busy += 1
         is_free = job.busy < (BUSY_TRIES if job.is_patient else ATTEMPTS)
-        if not elsewhere:
-            wish_s = error.retry_after_s or 0.0
+        if not fresh:
+            wish_s = error.retry_after_s or FIRST_BUSY_S
             grown_s = min(LONGEST_BUSY_S, wish_s * 2 ** min(job.busy - 1, 8))
             pause_s = max(wish_s, grown_s) * _spread(1.0, 1.2)
             is_free = is_free and wish_s <= LONGEST_WISH_S and pause_s < left_s

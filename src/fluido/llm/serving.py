@@ -99,10 +99,12 @@ class Serving:
         """An engine failed before a word was heard: whether the call is tried once more."""
         job.retries += 1
         job.tried.add(station.name)
+        able = list(others(self._stations, job, station))
         pause_s = again_after_s(
             job,
             error,
-            elsewhere=job.asked < ATTEMPTS and any(others(self._stations, job, station)),
+            elsewhere=job.asked < ATTEMPTS and bool(able),
+            fresh=any(other.name not in job.tried for other in able),
             is_shared=job.is_shared,
             left_s=self._left_s(job),
         )
