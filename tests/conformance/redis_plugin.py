@@ -34,11 +34,10 @@ if os.environ.get("FLUIDO_CLIENT") == "ours":
 
     def pytest_sessionfinish(session: pytest.Session) -> None:
         """Tell how much of the suite took the shared way."""
+        seen = [muxes.state.tally.frozen(None) for muxes in MUXES]
         counts = {
-            "shared": sum(muxes.state.tally.flushed for muxes in MUXES),
-            "opened": sum(muxes.state.tally.opened for muxes in MUXES),
-            "ordinary": sum(muxes.state.tally.ordinary for muxes in MUXES),
-            "blocking": sum(muxes.state.tally.blocking for muxes in MUXES),
+            name: sum(getattr(each, name) for each in seen)
+            for name in ("shared", "opened", "ordinary", "blocking")
         }
         if target := os.environ.get("FLUIDO_COUNTS"):
             Path(target).write_text(json.dumps(counts))
