@@ -11,37 +11,11 @@ from .scenario import Tally, play
 BATCH = 100
 
 
-STILL_S = 0.02  # time limits in a scenario are 30 to 80 ms: this much of a stall can pass for a slow server
-TRIES = 5
-
-
 async def many(first: int, count: int, tally: Tally, focus: str = "plain") -> list[str]:
     wrong = []
     for seed in range(first, first + count):
-        wrong += await steady(seed, tally, focus)
+        wrong += await play(seed, tally, focus)
     return wrong
-
-
-async def steady(seed: int, tally: Tally, focus: str) -> list[str]:
-    """What did not hold; played again only where this process itself stood still meanwhile."""
-    for _ in range(TRIES):
-        stalls: list[float] = [0.0]
-        watching = asyncio.create_task(watch(stalls))
-        try:
-            wrong = await play(seed, tally, focus)
-        finally:
-            watching.cancel()
-        if not wrong or max(stalls) < STILL_S:
-            break
-    return wrong
-
-
-async def watch(stalls: list[float]) -> None:
-    loop = asyncio.get_running_loop()
-    while True:
-        asked_s = loop.time()
-        await asyncio.sleep(STILL_S / 4)
-        stalls.append(loop.time() - asked_s - STILL_S / 4)
 
 
 @pytest.mark.parametrize("batch", range(5))
@@ -65,20 +39,16 @@ def test_nobody_pays_for_a_slow_reply_or_another_loop(focus: str, run: Any) -> N
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
 def test_a_process_that_stands_still_doubles_no_write(run: Any) -> None:
-    """Its own standing still is no silence of the server: no scenario is played again here."""
+    """Its own standing still is no silence of the server."""
     tally = Tally()
-    assert run(held(0, 12, tally)) == []
+    assert run(many(0, 12, tally, "held")) == []
     assert tally.replies > 5 * 12
-
-
-async def held(first: int, count: int, tally: Tally) -> list[str]:
-    return [sentence for seed in range(first, first + count) for sentence in await play(seed, tally, "held")]
 
 
 @pytest.mark.deep
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
 def test_a_process_that_stands_still_doubles_no_write_in_three_hundred_scenarios(run: Any) -> None:
-    assert run(held(20_000, 300, Tally())) == []
+    assert run(many(20_000, 300, Tally(), "held")) == []
 
 
 @pytest.mark.deep
