@@ -45,7 +45,8 @@ class UnfairGate(Gate):
     def try_acquire(self, _label: str = "", /) -> bool:
         if self.inflight >= self._threshold or self.closed:
             return False
-        self._admit()
+        self.inflight += 1
+        self.meter.admitted += 1
         return True
 
 

@@ -99,9 +99,10 @@ class Gate:
 
     def try_acquire(self, _label: str = "", /) -> bool:
         """Take a permit if one is free and nobody waits; the caller must `release()` it."""
-        if self.inflight >= self._threshold or self.queue.waiting or self.closed:
+        if self.inflight >= self._threshold or self.queue.waiting:
             return False
-        self._admit()
+        self.inflight += 1
+        self.meter.admitted += 1
         return True
 
     async def acquire(self, *, label: str = "", deadline_s: float | None = None) -> None:
@@ -158,6 +159,7 @@ class Gate:
     def close(self) -> None:
         """Refuse newcomers and fail who waits with Closed; callers inside finish and release. Idempotent."""
         self.closed = True
+        self._draw()
         said = f"{self.name or 'the gate'} was closed while this call waited in its queue"
         for line in self._lines():
             for waiter in line.everybody():
@@ -188,13 +190,10 @@ class Gate:
         if deadline_s is not None and not deadline_s > now_s:
             raise self.refuse(LimitReached("the deadline has passed and there is a queue", waiting=waiting))
 
-    def _admit(self) -> None:
-        self.inflight += 1
-        self.meter.admitted += 1
-
     def _grant(self, waiter: Caller) -> None:
         self.queue.grant(waiter, None)
-        self._admit()
+        self.inflight += 1
+        self.meter.admitted += 1
 
     def _give_back(self, waiter: Caller) -> None:
         self.release(waiter.label)
@@ -205,7 +204,7 @@ class Gate:
         if whole != self.limit:
             self._dither = (self._dither + GOLDEN) % 1.0
             self._threshold = math.floor(self.limit + self._dither)
-        if self.paused:
+        if self.paused or self.closed:
             self._threshold = 0
 
     def _pause_has_ended(self, now_s: float) -> bool:

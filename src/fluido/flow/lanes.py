@@ -51,9 +51,10 @@ class LanedGate(Gate):
         """Take a permit if one is free for this label's lane and nobody of that lane waits."""
         heavy = self._is_heavy(label)
         line = self._heavy_line if heavy else self._line
-        if self.inflight >= self._threshold or line.live or self.closed or (heavy and not self._heavy_fits()):
+        if self.inflight >= self._threshold or line.live or (heavy and not self._heavy_fits()):
             return False
-        self._admit()
+        self.inflight += 1
+        self.meter.admitted += 1
         if heavy:
             self._count_heavy(label)
         return True

@@ -216,7 +216,11 @@ class WaitQueue(Generic[Wanted, Granted]):
     def grant(self, waiter: Waiter[Wanted, Granted], granted: Granted) -> None:
         """It gets what it waits for; the flow has counted it already as handed out."""
         waiter.turn.set_result(granted)
-        self._leave(waiter)
+        # As _leave(): a call less, once a waiter.
+        self.waiting -= 1
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+        waiter.order.leave(waiter)
 
     def refuse(self, waiter: Waiter[Wanted, Granted], error: Exception) -> None:
         """It waits in vain."""

@@ -44,9 +44,10 @@ class ConnectionGate(LanedGate):
         """Take a permit if one is free for this label's lane and nobody of that lane waits."""
         if self.laned:
             return super().try_acquire(label)
-        if self.inflight >= self._threshold or self.queue.waiting or self.closed:
+        if self.inflight >= self._threshold or self.queue.waiting:
             return False
-        self._admit()
+        self.inflight += 1
+        self.meter.admitted += 1
         return True
 
     def resize(self, limit: float) -> None:
