@@ -2,7 +2,7 @@
 
 import asyncio  # noqa: F401
 
-from fluido.flow.gate import Gate  # noqa: F401
+from fluido.flow._gate import Gate  # noqa: F401
 
 from .base import Law  # noqa: F401
 

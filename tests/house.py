@@ -70,11 +70,8 @@ class House:
         """Modules of fluido that are behind a door and do not say so by an underscore."""
         found = []
         for name in self.paths:
-            tail = name.rpartition(".")[2]
-            if not is_behind(name):
+            if not is_behind(name) or self.paths[name].name == "__init__.py":
                 continue
-            if not tail.startswith("_") and any(door.startswith(f"{name}.") for door in DOORS):
-                continue  # a folder of doors
             if not any(part.startswith("_") for part in name.split(".")[1:]):
                 found.append(name)
         return found

@@ -6,17 +6,17 @@ those to the drop-ins. What is behind a door may change without notice.
 """
 
 from fluido.errors import BufferFull, Closed, EngineUnavailable, FluidoError, LimitReached, WaitTimeout
-from fluido.flow.adaptive import adaptive_limiter
-from fluido.flow.batcher import Batcher
-from fluido.flow.gate import Gate
-from fluido.flow.label import current_label, label
-from fluido.flow.lanes import LanedGate
-from fluido.flow.limiter import Limiter
-from fluido.flow.loop_lag import LoopLag
-from fluido.flow.permit import Permit
-from fluido.flow.spans import part as span
-from fluido.flow.stream import StreamCoalescer
-from fluido.flow.write_behind import WriteBehind
+from fluido.flow._adaptive import adaptive_limiter
+from fluido.flow._batcher import Batcher
+from fluido.flow._gate import Gate
+from fluido.flow._label import current_label, label
+from fluido.flow._lanes import LanedGate
+from fluido.flow._limiter import Limiter
+from fluido.flow._loop_lag import LoopLag
+from fluido.flow._permit import Permit
+from fluido.flow._spans import part as span
+from fluido.flow._stream import StreamCoalescer
+from fluido.flow._write_behind import WriteBehind
 from fluido.laws.base import Decision, Law
 from fluido.laws.fixed import Fixed
 from fluido.laws.ladder import Ladder

@@ -26,7 +26,7 @@ from fluido.sqlalchemy import (
     create_async_engine,
     pool_of,
 )
-from fluido.sqlalchemy.statements import HEAD_CHARS, REMEMBERED, fingerprint, says_capacity
+from fluido.sqlalchemy._statements import HEAD_CHARS, REMEMBERED, fingerprint, says_capacity
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from fluido.sqlalchemy import Limits, close_engine, create_async_engine, pool_of
-from fluido.sqlalchemy.readonly import asks_for_writable
+from fluido.sqlalchemy._readonly import asks_for_writable
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, given, settings
 
-from fluido.sqlalchemy.rows import RowWriter
-from fluido.sqlalchemy.surroundings import Surroundings
+from fluido.sqlalchemy._rows import RowWriter
+from fluido.sqlalchemy._surroundings import Surroundings
 
 from .writer_differential import batches, difference, pair
 

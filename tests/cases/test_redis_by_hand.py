@@ -11,7 +11,7 @@ import redis.asyncio
 from redis.exceptions import DataError, ResponseError
 
 from fluido.redis import Redis
-from fluido.redis.options import Options
+from fluido.redis._options import Options
 
 from .redis_versions import sharing
 

@@ -17,7 +17,7 @@ import wrapt
 from redis.exceptions import RedisError, ResponseError
 
 from fluido.redis import Redis, Sharing
-from fluido.redis.standin import WRAPPING
+from fluido.redis._standin import WRAPPING
 
 from .redis_versions import sharing
 

@@ -8,9 +8,10 @@ import pytest
 import redis
 import redis.asyncio
 
-import fluido.redis.adapter
-from fluido.redis import Redis, client
-from fluido.redis.adapter import obstacle
+import fluido.redis._adapter
+from fluido.redis import Redis
+from fluido.redis import _client as client
+from fluido.redis._adapter import obstacle
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
@@ -41,7 +42,7 @@ async def use(url: str) -> str | None:
 async def test_below_the_oldest_version_all_is_stock_and_said_once(
     redis_url: str, looked_at_anew: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if fluido.redis.adapter.version() >= fluido.redis.adapter.OLDEST:
+    if fluido.redis._adapter.version() >= fluido.redis._adapter.OLDEST:
         looked_at_anew.setattr(redis, "__version__", "5.2.1")
     with caplog.at_level(logging.INFO, logger="fluido.redis"):
         for _ in range(2):
@@ -52,7 +53,7 @@ async def test_below_the_oldest_version_all_is_stock_and_said_once(
 
 
 async def test_from_the_oldest_version_on_commands_are_shared(redis_url: str) -> None:
-    expected = fluido.redis.adapter.version() >= fluido.redis.adapter.OLDEST
+    expected = fluido.redis._adapter.version() >= fluido.redis._adapter.OLDEST
     assert (await use(redis_url) is None) is expected
 
 
@@ -65,7 +66,7 @@ OTHER = "async def execute_command(self, *args, **options): return await self.co
 
 
 @pytest.mark.skipif(
-    fluido.redis.adapter.version() < fluido.redis.adapter.OLDEST, reason="nothing is shared anyway"
+    fluido.redis._adapter.version() < fluido.redis._adapter.OLDEST, reason="nothing is shared anyway"
 )
 async def test_a_private_part_that_changed_its_signature_is_noticed(
     looked_at_anew: pytest.MonkeyPatch,

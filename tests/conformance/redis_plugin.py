@@ -14,8 +14,9 @@ import redis.asyncio.sentinel
 import redis.asyncio.utils
 
 if os.environ.get("FLUIDO_CLIENT") == "ours":
-    from fluido.redis import Redis, client
-    from fluido.redis.muxes import Muxes
+    from fluido.redis import Redis
+    from fluido.redis import _client as client
+    from fluido.redis._muxes import Muxes
 
     for module in (redis.asyncio, redis.asyncio.client, redis.asyncio.sentinel, redis.asyncio.utils):
         module.Redis = Redis  # type: ignore[assignment,misc,attr-defined]  # the replacement is the point

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, pool
 from sqlalchemy.pool.base import _AsyncConnDialect, _ConnDialect
 
 from fluido.sqlalchemy import AdaptivePool, Limits
-from fluido.sqlalchemy.statements import Statements
+from fluido.sqlalchemy._statements import Statements
 
 THREADS = "waits in a thread; an async pool suspends a task, which tests/sqlalchemy/test_pool.py does"
 OVERFLOW = "counts connections closed when they come back; ours stay until nobody needed them for a minute"

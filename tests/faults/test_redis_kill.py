@@ -13,7 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 import embedded
 from embedded.folder import DataFolder
 from fluido.redis import Redis, Sharing
-from fluido.redis.link import Link
+from fluido.redis._link import Link
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 

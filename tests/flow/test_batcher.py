@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fluido import BufferFull, Closed, Fixed
-from fluido.flow.batcher import Batcher
+from fluido.flow._batcher import Batcher
 from fluido.laws.batch_cap import BatchCap
 from fluido.testing.virtual_loop import VirtualLoop
 

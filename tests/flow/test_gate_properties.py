@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fluido import Gate
-from fluido.flow.lanes import LanedGate
+from fluido.flow._lanes import LanedGate
 from fluido.testing.gate_control import ForgetfulGate, LeakyGate, gate_verdicts
 from fluido.testing.gate_play import KINDS, LARGEST, Action, broken_promise, plain, play
 from fluido.testing.virtual_loop import VirtualLoop

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from fluido import Limiter
-from fluido.flow.lanes import LanedGate
+from fluido.flow._lanes import LanedGate
 from fluido.laws.fixed import Fixed
 from fluido.laws.lanes import Lanes
 from fluido.testing.virtual_loop import VirtualLoop

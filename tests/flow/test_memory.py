@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fluido import Ladder, adaptive_limiter
-from fluido.flow.memory import SAVE_EVERY_S, Kept, MemoryFile, MemoryStore, recalled, store_of
+from fluido.flow._memory import SAVE_EVERY_S, Kept, MemoryFile, MemoryStore, recalled, store_of
 from fluido.laws.fixed import Fixed
 from fluido.laws.rungs import Memory
 

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 import pytest
 
 from fluido import Fixed, Gate, Limiter, LimitReached, Outcome, adaptive_limiter
-from fluido.flow.permit import retry_after_s
+from fluido.flow._permit import retry_after_s
 from fluido.laws.brake import Brake
 from fluido.laws.standstill import Standstill
 from fluido.testing.virtual_loop import VirtualLoop

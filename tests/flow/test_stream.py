@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fluido.flow.loop_lag import LoopLag
-from fluido.flow.stream import StreamCoalescer
+from fluido.flow._loop_lag import LoopLag
+from fluido.flow._stream import StreamCoalescer
 from fluido.laws.stream_gap import StreamGap
 from fluido.testing.virtual_loop import VirtualLoop
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluido import Closed, WaitTimeout
-from fluido.flow.waiting import ByArrival, ByTurns, Order, Waiter, WaitQueue
+from fluido.flow._waiting import ByArrival, ByTurns, Order, Waiter, WaitQueue
 from fluido.llm.queue import CallQueue, Ticket
 from fluido.metrics import Meter
 from fluido.testing.virtual_loop import VirtualLoop

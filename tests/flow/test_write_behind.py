@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fluido import BufferFull, Closed, Fixed
-from fluido.flow.write_behind import WriteBehind
+from fluido.flow._write_behind import WriteBehind
 from fluido.testing.virtual_loop import VirtualLoop
 
 

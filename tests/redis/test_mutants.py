@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-import fluido.redis.retrying
-from fluido.redis.link import Link
-from fluido.redis.mux import Mux
-from fluido.redis.watch import Watch
+import fluido.redis._retrying
+from fluido.redis._link import Link
+from fluido.redis._mux import Mux
+from fluido.redis._watch import Watch
 
 from .scenario import Tally, play
 
@@ -58,7 +58,7 @@ MUTANTS: dict[str, tuple[Any, str, str, str]] = {
         "pass",
     ),
     "safe delivery repeats what was sent": (
-        fluido.redis.retrying,
+        fluido.redis._retrying,
         "failure_in",
         "again=repeatable or not reply.sent",
         "again=True",

@@ -1,6 +1,6 @@
 import pytest
 
-from fluido.redis.routing import (
+from fluido.redis._routing import (
     PAIRS,
     PLAIN,
     READING,

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from fluido.redis.watch import Lost, Mark, Watch
+from fluido.redis._watch import Lost, Mark, Watch
 
 TIMEOUT_S = 1.0
 

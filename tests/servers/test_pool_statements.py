@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from fluido.flow.label import label
+from fluido.flow._label import label
 from fluido.laws.base import Decision
 from fluido.sample import Outcome, Sample
 from fluido.sqlalchemy import AdaptivePool, Limits, close_engine, create_async_engine

@@ -20,7 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from embedded.ports import free_port
 from embedded.redis import program
 from fluido.redis import Redis, Sharing
-from fluido.redis.adapter import obstacle
+from fluido.redis._adapter import obstacle
 
 LOOPS = [asyncio.run, uvloop.run]
 Runner = Callable[[Coroutine[Any, Any, None]], None]
@@ -246,7 +246,7 @@ async def test_callers_beyond_the_line_are_refused(redis_url: str) -> None:
 async def test_when_private_parts_have_moved_the_ordinary_path_serves(
     redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("fluido.redis.adapter._CONNECTION_PARTS", ("_reader", "_not_there_any_more"))
+    monkeypatch.setattr("fluido.redis._adapter._CONNECTION_PARTS", ("_reader", "_not_there_any_more"))
     obstacle.cache_clear()
     try:
         with caplog.at_level(logging.WARNING, logger="fluido.redis"):

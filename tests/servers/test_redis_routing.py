@@ -3,7 +3,7 @@
 import pytest
 
 from fluido.redis import Redis
-from fluido.redis.routing import PLAIN, READING, WRITING, Kind, kind_of
+from fluido.redis._routing import PLAIN, READING, WRITING, Kind, kind_of
 
 pytestmark = pytest.mark.anyio
 

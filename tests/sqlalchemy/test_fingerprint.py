@@ -2,7 +2,7 @@
 
 import pytest
 
-from fluido.sqlalchemy.statements import MAX_CHARS, fingerprint, says_capacity
+from fluido.sqlalchemy._statements import MAX_CHARS, fingerprint, says_capacity
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import math
 
-from fluido.sqlalchemy.follower import Follower
+from fluido.sqlalchemy._follower import Follower
 
 
 def follower(*, kept: int = 2, lifetime_s: float | None = None) -> Follower:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util import greenlet_spawn
 
-from fluido.flow.label import label
+from fluido.flow._label import label
 from fluido.sqlalchemy import AdaptivePool
 
 from .fake_driver import FakeDriver

@@ -8,7 +8,7 @@ from fluido.laws.fixed import Fixed
 from fluido.laws.fleet import Fleet
 from fluido.laws.ladder import Ladder
 from fluido.sqlalchemy import AdaptivePool, Limits
-from fluido.sqlalchemy.limits import default_law
+from fluido.sqlalchemy._limits import default_law
 
 from .fake_driver import FakeDriver
 

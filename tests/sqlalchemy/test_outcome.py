@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from fluido.sample import Outcome
-from fluido.sqlalchemy.errors import outcome_of, outcome_of_connect, sqlstate_of
+from fluido.sqlalchemy._errors import outcome_of, outcome_of_connect, sqlstate_of
 
 
 class ServerError(Exception):

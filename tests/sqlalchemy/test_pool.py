@@ -10,7 +10,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util import greenlet_spawn
 
 from fluido.errors import Closed, LimitReached, WaitTimeout
-from fluido.flow.label import label
+from fluido.flow._label import label
 from fluido.sqlalchemy import AdaptivePool, PoolQueueFull, PoolTimeout
 
 from .fake_driver import FakeDriver

@@ -8,9 +8,9 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util import greenlet_spawn
 
 from fluido.sqlalchemy import AdaptivePool, PoolTimeout
-from fluido.sqlalchemy.follower import Follower
-from fluido.sqlalchemy.gate import ConnectionGate
-from fluido.sqlalchemy.hold import Hold, hold_of
+from fluido.sqlalchemy._follower import Follower
+from fluido.sqlalchemy._gate import ConnectionGate
+from fluido.sqlalchemy._hold import Hold, hold_of
 from fluido.testing.virtual_loop import VirtualLoop
 
 from .fake_driver import FakeDriver

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluido.sqlalchemy.sizes import size_of, size_of_row
+from fluido.sqlalchemy._sizes import size_of, size_of_row
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40)
 documents = st.recursive(

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import embedded
-from fluido.flow.spans import part
+from fluido.flow._spans import part
 from fluido.telemetry import opentelemetry
 from tests.servers.sentinel import running
 

@@ -12,7 +12,8 @@ import pytest
 import redis.asyncio as stock
 from redis.exceptions import RedisError
 
-from fluido.redis import Redis, Sharing, adapter
+from fluido.redis import Redis, Sharing
+from fluido.redis import _adapter as adapter
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 @pytest.fixture(autouse=True)
 def nothing_is_shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(adapter, "OLDEST", (99, 0))
-    monkeypatch.setattr("fluido.redis.client._TOLD", set())  # what was logged before
+    monkeypatch.setattr("fluido.redis._client._TOLD", set())  # what was logged before
     adapter.obstacle.cache_clear()
     yield
     adapter.obstacle.cache_clear()

@@ -25,7 +25,7 @@ ELEMENTS = (
         "el reloj, el azar ni la red, de modo que la misma ley corre en el simulador, en modo sombra y en "
         "producción. El flujo mide, aplica lo devuelto y, si la ley falla o se sale de sus cotas, "
         "conserva el último valor bueno.",
-        ("src/fluido/laws/base.py", "src/fluido/flow/limiter.py", "src/fluido/flow/obeyed.py"),
+        ("src/fluido/laws/base.py", "src/fluido/flow/_limiter.py", "src/fluido/flow/_obeyed.py"),
         ("tests/test_architecture.py", "tests/flow/test_limiter.py"),
         otherwise="Es una propiedad de la construcción: la comprueban las pruebas, no un tiempo.",
     ),
@@ -68,7 +68,7 @@ ELEMENTS = (
         "Delante de cada recurso hay una cola nuestra, por orden de llegada, que se puede ver, ordenar, "
         "cancelar y rechazar; el permiso pasa directo a quien más espera. Lo que no cabe en su plazo se "
         "rechaza enseguida con la espera prevista.",
-        ("src/fluido/flow/gate.py", "src/fluido/sqlalchemy/pool.py", "src/fluido/llm/queue.py"),
+        ("src/fluido/flow/_gate.py", "src/fluido/sqlalchemy/_pool.py", "src/fluido/llm/queue.py"),
         ("tests/flow/test_gate.py", "tests/sqlalchemy/test_pool.py"),
         measured=(
             ("postgresql_waiting", "wait p99"),
@@ -85,7 +85,7 @@ ELEMENTS = (
         "Carriles por costo medido",
         "Una clase de trabajo que resulta mucho más cara que la llamada mediana ocupa una parte de los "
         "permisos mientras haya llamadas livianas esperando, y toma prestado lo que sobra.",
-        ("src/fluido/laws/lanes.py", "src/fluido/flow/lanes.py"),
+        ("src/fluido/laws/lanes.py", "src/fluido/flow/_lanes.py"),
         ("tests/laws/test_lanes.py", "tests/flow/test_lanes.py"),
         measured=(("postgresql_lanes", "short query p99"),),
         parts=(("light calls beside reports", "p99 ms"),),
@@ -94,7 +94,7 @@ ELEMENTS = (
         "Lotes de escritura sin temporizador, con tope que se ajusta",
         "Un escritor ocioso guarda una fila al momento; mientras guarda, las que llegan se juntan en el "
         "INSERT siguiente. El tope se mueve hacia el tamaño más barato por fila.",
-        ("src/fluido/sqlalchemy/writer.py", "src/fluido/laws/batch_cap.py"),
+        ("src/fluido/sqlalchemy/_writer.py", "src/fluido/laws/batch_cap.py"),
         ("tests/laws/test_batch_cap.py", "tests/servers/test_postgres_writer.py"),
         measured=(("postgresql_inserts", "rows"),),
         parts=(("inserts, 256 tasks", "rows/s"), ("inserts, 1 tasks", "rows/s")),
@@ -103,7 +103,7 @@ ELEMENTS = (
         "Lecturas en bloques de bytes, no de filas",
         "El número de filas por viaje sale de los bytes por fila, del tiempo de ida y vuelta y del ritmo del "
         "consumidor; el bloque siguiente viaja mientras se lee el anterior.",
-        ("src/fluido/laws/fetch.py", "src/fluido/sqlalchemy/stream.py"),
+        ("src/fluido/laws/fetch.py", "src/fluido/sqlalchemy/_stream.py"),
         ("tests/laws/test_fetch.py",),
         parts=(
             ("scan, narrow rows", "rows/s"),
@@ -116,7 +116,7 @@ ELEMENTS = (
         "Todas las tareas comparten una conexión; al final de cada vuelta del bucle sale una sola "
         "escritura. El lote es uno en reposo y cientos bajo carga, sin espera añadida. Una ventana en "
         "vuelo que se adapta no mostró provecho y se retiró.",
-        ("src/fluido/redis/link.py", "src/fluido/redis/mux.py"),
+        ("src/fluido/redis/_link.py", "src/fluido/redis/_mux.py"),
         ("tests/redis",),
         measured=(("redis_turn", "latency p50"), ("redis_get", "calls"), ("redis_service", "calls")),
         parts=(

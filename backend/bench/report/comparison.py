@@ -15,19 +15,19 @@ DIFFERENCES = (
         "límite de consultas en PostgreSQL",
         "pool corriente, 5 + 10",
         "compuerta justa con límite aprendido",
-        "`src/fluido/laws/ladder.py`, `src/fluido/sqlalchemy/pool.py`",
+        "`src/fluido/laws/ladder.py`, `src/fluido/sqlalchemy/_pool.py`",
     ),
     (
         "escrituras",
         "una transacción por fila",
         "un INSERT para quienes esperan, con tope que se ajusta",
-        "`src/fluido/sqlalchemy/writer.py`, `src/fluido/laws/batch_cap.py`",
+        "`src/fluido/sqlalchemy/_writer.py`, `src/fluido/laws/batch_cap.py`",
     ),
     (
         "Redis",
         "cliente y pool corrientes de redis-py",
         "una conexión compartida, una escritura por vuelta",
-        "`src/fluido/redis/link.py`",
+        "`src/fluido/redis/_link.py`",
     ),
     (
         "prompt",

@@ -13,7 +13,7 @@ BUFFERS = (
         "escalera: ¿rinde más un límite vecino?",
         "`src/fluido/laws/ladder.py`",
     ),
-    ("conexiones abiertas", "sí", "siguen a la compuerta, de a una", "`src/fluido/sqlalchemy/follower.py`"),
+    ("conexiones abiertas", "sí", "siguen a la compuerta, de a una", "`src/fluido/sqlalchemy/_follower.py`"),
     (
         "peticiones a la vez al modelo",
         "sí",
@@ -44,13 +44,13 @@ BUFFERS = (
         "órdenes de Redis por escritura",
         "no, es natural",
         "lo que produjo una vuelta del bucle",
-        "`src/fluido/redis/link.py`",
+        "`src/fluido/redis/_link.py`",
     ),
     (
         "registro de telemetría",
         "no, está acotado",
         "antigüedad y memoria máximas",
-        "`src/fluido/flow/write_behind.py`",
+        "`src/fluido/flow/_write_behind.py`",
     ),
     (
         "buffer de recepción, plazos, keep-alive",

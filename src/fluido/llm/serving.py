@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fluido.errors import EngineUnavailable, FluidoError, LimitReached, WaitTimeout
-from fluido.flow.spans import part
+from fluido.flow._spans import part
 from fluido.llm.attempt import Attempt
 from fluido.llm.call import Call, Kind, Timings
 from fluido.llm.comeback import Comeback

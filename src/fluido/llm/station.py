@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fluido.errors import Closed, FluidoError, LimitReached, WaitTimeout
-from fluido.flow.obeyed import Obeyed
+from fluido.flow._obeyed import Obeyed
 from fluido.laws.base import Law
 from fluido.llm.engine import Engine, EngineFacts
 from fluido.llm.knee import Knee

@@ -9,9 +9,9 @@ need("redis", "redis", "hiredis")
 
 from redis.exceptions import RedisError
 
-from fluido.redis.client import Redis
-from fluido.redis.counts import Counts
-from fluido.redis.retrying import once
-from fluido.redis.sharing import Sharing
+from fluido.redis._client import Redis
+from fluido.redis._counts import Counts
+from fluido.redis._retrying import once
+from fluido.redis._sharing import Sharing
 
 __all__ = ["Counts", "Redis", "RedisError", "Sharing", "once"]

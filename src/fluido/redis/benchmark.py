@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import redis.asyncio
 
-from fluido.redis.client import Redis
+from fluido.redis._client import Redis
 
 KEYS = 64
 STOCK = "redis.asyncio"

@@ -4,13 +4,13 @@ from fluido.extras import need
 
 need("sqlalchemy", "sqlalchemy")
 
-from fluido.sqlalchemy.engine import async_engine_from_config, close_engine, create_async_engine, pool_of
-from fluido.sqlalchemy.errors import OutcomeUnknown, PoolQueueFull, PoolTimeout
-from fluido.sqlalchemy.limits import Limits, default_law
-from fluido.sqlalchemy.pool import AdaptivePool
-from fluido.sqlalchemy.replicas import ReadReplicas
-from fluido.sqlalchemy.stream import RowStreams
-from fluido.sqlalchemy.writer import GroupWriter, write_behind
+from fluido.sqlalchemy._engine import async_engine_from_config, close_engine, create_async_engine, pool_of
+from fluido.sqlalchemy._errors import OutcomeUnknown, PoolQueueFull, PoolTimeout
+from fluido.sqlalchemy._limits import Limits, default_law
+from fluido.sqlalchemy._pool import AdaptivePool
+from fluido.sqlalchemy._replicas import ReadReplicas
+from fluido.sqlalchemy._stream import RowStreams
+from fluido.sqlalchemy._writer import GroupWriter, write_behind
 
 __all__ = [
     "AdaptivePool",

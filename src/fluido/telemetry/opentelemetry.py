@@ -13,8 +13,8 @@ need("opentelemetry", "opentelemetry")
 from opentelemetry import propagate, trace  # noqa: E402 - the extra is named before its import fails
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer  # noqa: E402 - the same
 
-from fluido.flow import spans  # noqa: E402 - the same
-from fluido.flow.spans import Value  # noqa: E402 - the same
+from fluido.flow import _spans as spans  # noqa: E402 - the same
+from fluido.flow._spans import Value  # noqa: E402 - the same
 
 NAME = "fluido"
 

@@ -1,6 +1,6 @@
 """The negative control of the gate: broken ones must be caught, each by the promise that it breaks."""
 
-from fluido.flow.gate import Caller, Gate
+from fluido.flow._gate import Caller, Gate
 from fluido.testing.gate_play import broken_promise
 from fluido.testing.runner import Verdict
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from fluido.flow.gate import Gate
+from fluido.flow._gate import Gate
 from fluido.testing.virtual_loop import VirtualLoop
 
 Kind = Literal["enter", "leave", "cancel", "resize", "tick", "hurry"]

@@ -5,7 +5,7 @@ import math
 import random
 from collections import deque
 
-from fluido.flow.limiter import Limiter
+from fluido.flow._limiter import Limiter
 from fluido.laws.base import Law
 from fluido.laws.brake import Brake
 from fluido.laws.fixed import Fixed
