@@ -9,7 +9,7 @@ from bench.workloads import NEW, RETURNING, SINGLE
 
 POSTGRESQL, REDIS = "postgresql_turn", "redis_turn"
 POSTGRESQL_WAITING, POSTGRESQL_INSERTS = "postgresql_waiting", "postgresql_inserts"
-POSTGRESQL_LANES, POSTGRESQL_STEP = "postgresql_lanes", "postgresql_step"
+POSTGRESQL_LANES = "postgresql_lanes"
 REDIS_GET, REDIS_SERVICE = "redis_get", "redis_service"
 SAME_CODE, FAIRNESS, STEP, LEVERS = "same_code", "fairness", "capacity_step", "llm_levers"
 

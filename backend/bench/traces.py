@@ -8,7 +8,6 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "traces"
 AZURE_CONVERSATION = "azure_conversation"
-AZURE_CODE = "azure_code"
 
 
 @dataclass(frozen=True, slots=True)

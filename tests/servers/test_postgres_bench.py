@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from bench.postgres import fleet, limits
-from bench.postgres.__main__ import SCHEMA
+from bench.postgres.ground import SCHEMA
 from bench.postgres.record import Measured
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]

@@ -1,6 +1,6 @@
 """What a cache may hold, and what it counts."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,3 @@ class CacheStats:
     refused: int = 0
     corrupt: int = 0
     trimmed: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """For the page and the metrics."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}

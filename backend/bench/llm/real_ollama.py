@@ -65,11 +65,6 @@ class Turns:
     naive_s: float
     naive_reloads: int
 
-    @property
-    def second_to_first(self) -> float:
-        """At most a third is the goal."""
-        return self.second_s / self.first_s
-
 
 async def turns(*, multiuser: bool) -> Turns:
     """Ours: first and second turns of `PAIRS` conversations. Naive: a new client with options by query."""

@@ -16,7 +16,6 @@ from fluido.measure import Ewma
 from fluido.sample import Sample
 
 TARGET_BYTES = 2.0**20
-HARD_BYTES = 8 * TARGET_BYTES
 OVERHEAD = 0.05
 RESERVE = 1.5
 START, FEWEST, MOST = 100.0, 50.0, 10_000.0
