@@ -91,11 +91,11 @@ class SentinelFluidoV2:
         self._is_open = False
 
     async def open(self) -> None:
-        """Make the connections. Called by the first question if nobody did."""
+        """Make the connections. Called by the first question if nobody did; others wait meanwhile."""
         if not self._is_open:
             self._is_open = True
             self._buffers.attach(DataFlowType.LLM_INFERENCE, lambda: self._dispatcher.stations, self.live)
-            await self._dispatcher.open()
+        await self._dispatcher.open()
 
     async def close(self) -> None:
         """Refuse new questions, end the running ones, close the connections. May be called twice."""

@@ -21,7 +21,7 @@ from fluido.laws.fixed import Fixed
 from fluido.laws.lanes import Lanes
 from fluido.laws.standstill import Standstill
 from fluido.measure import Ewma
-from fluido.metrics import FlowStats, Meter
+from fluido.metrics import DecisionLog, FlowStats, Meter
 from fluido.sample import Outcome, Sample
 
 TICK_S = 0.25
@@ -70,7 +70,6 @@ class Limiter:
         self.shadow = shadow
         self.pinned: float | None = None
         self.obeyed = Obeyed(law)
-        self.decisions = self.obeyed.log
         if gate is None:
             build = Gate if lanes is None else partial(LanedGate, is_heavy=lanes.is_heavy)
             gate = build(
@@ -135,6 +134,11 @@ class Limiter:
             self.decisions.record(self.clock(), self.obeyed.value, "unpinned", {})
             if not self.shadow:
                 self._apply()
+
+    @property
+    def decisions(self) -> DecisionLog:
+        """What the law decided, and by hand, newest last."""
+        return self.obeyed.log
 
     def close(self) -> None:
         """Refuse newcomers and fail who waits with Closed; save what was learned. Idempotent."""
