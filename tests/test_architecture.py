@@ -1,10 +1,11 @@
 """The arrows between rooms point one way, files and functions stay small, laws stay pure."""
 
 import ast
+import re
 
 import pytest
 
-from .house import BASES, ROOT, House, attributes, imports, inside, length, rooms_and_arrows
+from .house import BASES, DOORS, ROOT, House, attributes, imports, inside, length, rooms_and_arrows
 
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 70
@@ -145,6 +146,19 @@ def test_classes_stay_small() -> None:
 
 def test_app_and_bench_enter_fluido_by_its_doors() -> None:
     assert not HOUSE.past_doors()
+
+
+def test_examples_and_documents_enter_by_the_doors() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.py")]
+    pages = [page for page in pages if page.name != "CHANGELOG.md"]
+    taken = {
+        f"{page.name}: {module}"
+        for page in pages
+        for module in re.findall(r"^ *(?:from|import) (fluido[\w.]*)", page.read_text(), re.MULTILINE)
+        if module not in DOORS
+    }
+    assert len(pages) > 20
+    assert not taken
 
 
 def test_what_is_behind_a_door_begins_with_an_underscore() -> None:
