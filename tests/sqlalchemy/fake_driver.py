@@ -46,7 +46,7 @@ class FakeDriver:
         """A pool on this driver that opens connections without pause."""
         limits = {
             name: options.pop(name)
-            for name in ("max_waiting", "lifetime_s", "idle_s", "start")
+            for name in ("max_waiting", "lifetime_s", "idle_s", "start", "memory")
             if name in options
         }
         return AdaptivePool(self, limit=Limits(min=min, max=max, open_every_s=0.0, **limits), **options)

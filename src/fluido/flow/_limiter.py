@@ -92,6 +92,8 @@ class Limiter:
         self.kept = kept
         # Whether it matters to the law what a sample is called; a drop-in may save itself to find out.
         self.names_matter = not isinstance(law, Fixed)
+        # Whether the law tries a value above the one it holds: then it has to be told of every call.
+        self.probing = False
         self._tick_due_s = -math.inf
         self._unbound: list[float] = []
         self._mean_service = Ewma(0.02)
@@ -278,6 +280,7 @@ class Limiter:
     def _apply(self) -> None:
         beta = self._beta.value if self._beta else 1.0
         relieved = min(self.obeyed.value * self._relief.value, max(self.law.ceiling, self.obeyed.value))
+        self.probing = self.obeyed.value > getattr(self.law, "limit", math.inf)
         self.gate.resize(max(1.0, relieved * beta))
         if self.kept is not None:
             self.kept.save_soon(self.clock())

@@ -116,6 +116,8 @@ class Ladder(BySlots):
             self._shifted = 0
             if self._leap is not None and slot is not None and self._falls_short(slot, now_s):
                 self._turn_back(self._leap)  # nearly nothing ends there: no place to wait for more of it
+            elif self._leap is not None and self._leap.is_old(now_s):
+                self._leap.base = self._leap.target = None
         else:
             self._judge(slot, now_s)
         if slot is not None and slot.calls and (slot.sound or slot.limit == self.limit):

@@ -83,6 +83,10 @@ class Leap:
     target: int | None = None
     found: Slot | None = None
 
+    def is_old(self, now_s: float) -> bool:
+        """Whether what is tried has to be compared with another time of the day: nobody came to fill it."""
+        return self.base is not None and now_s > self.base.until_s + 2 * LONGEST_S
+
 
 class Pace:
     """How long a slot lasts: for so many calls, and rounds (by Little's law a round takes limit / rate)."""

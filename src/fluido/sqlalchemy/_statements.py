@@ -15,7 +15,8 @@ from fluido.sqlalchemy._errors import outcome_of
 from fluido.sqlalchemy._hold import Entry, Hold, hold_of
 
 COMMIT = "COMMIT"
-# Far below what the law wants a pool tells it nothing; then each statement costs some microseconds less.
+# Far below what the law wants a pool tells it nothing; then each statement costs some microseconds less. Not
+# so while a higher value is tried: calls that it is not told of look to it like a server that stands still.
 BINDS = 2
 MAX_CHARS = 72
 # What is looked at of a statement, however long it is; and how many such beginnings are remembered: 2 MB.
@@ -155,7 +156,7 @@ def _timed(hold: Hold, statement: str, context: Any, call: Callable[..., None], 
     hold.statement = statement
     # Opening connections costs both sides so much that a slot in which it happens tells nothing of a limit.
     inflight, limit = gate.inflight, 0.0 if gate.opening else gate.limit
-    binds = gate.queue.waiting > 0 or BINDS * inflight >= gate.wanted
+    binds = gate.queue.waiting > 0 or BINDS * inflight >= gate.wanted or limiter.probing
     hold.working_since_s = started_s = limiter.clock()
     try:
         call(*arguments)
