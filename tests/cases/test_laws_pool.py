@@ -1,4 +1,4 @@
-"""A pool on a server of behaviour, in virtual time: cold starts, other work, restarts; nobody is worse off."""
+"""A pool on a server of behaviour, in virtual time: cold starts, other work, restarts; nobody loses."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,9 @@ import pytest
 
 from fluido import Fixed, Ladder, Limiter, Sample
 from fluido.flow.memory import recalled
-from fluido.laws.rungs import Memory
+from fluido.laws.rungs import Leap, Memory
+from fluido.sqlalchemy.hold import Hold
+from fluido.sqlalchemy.statements import _timed
 from fluido.testing.runner import FOLDER, play
 from fluido.testing.scenario import load
 from tests.sqlalchemy.fake_driver import FakeDriver
@@ -30,8 +32,12 @@ def test_other_work_brings_the_reference_back_also_where_nothing_binds() -> None
     law._leap = None
     now_s = calls(law, 10.0, 2000, inside=60, every_s=0.0005)
     assert law.value == 96
-    calls(law, now_s, 2000, inside=60, every_s=0.0005, label="update hot")
-    assert (law.limit, law._decision.reason) == (15, "other_work")
+    reasons = set()
+    for _ in range(40):
+        now_s = calls(law, now_s, 50, inside=60, every_s=0.0005, label="update hot")
+        reasons.add(law._decision.reason)
+    assert law.limit == 15
+    assert "other_work" in reasons
 
 
 def test_a_silence_is_no_part_of_a_slot() -> None:
@@ -53,17 +59,24 @@ def test_while_a_higher_limit_is_tried_the_law_is_told_of_every_call() -> None:
         limiter.learn(Sample("a", now_s - 0.2, now_s, 0.1, 15, limiter.gate.limit))
     assert limiter.probing
     assert not Limiter(Fixed(4), name="db", max_waiting=1).probing
-    assert "limiter.probing" in _names(_timed)
+    pool = FakeDriver().pool(max=96)
+    pool.gate.inflight = 9
+    hold = Hold(pool.limiter, pool.gate)
+    for pool.limiter.probing, spared in ((True, 0), (False, 1)):
+        pool.gate.resize(29)
+        _timed(hold, "SELECT 1", None, lambda: None)
+        assert len(pool.limiter._unbound) == spared
 
 
-def _names(function: object) -> set[str]:
-    code = function.__code__  # type: ignore[attr-defined]
-    return {f"limiter.{name}" for name in code.co_names}
-
-
-def test_statements_that_run_while_connections_are_opened_have_no_limit_of_ours() -> None:
+def test_a_stretch_in_which_connections_are_opened_teaches_nothing() -> None:
+    """Their statements have no limit of ours: opening costs both sides more than any limit does."""
     pool = FakeDriver().pool(max=9)
     pool.gate.opening = 1
+    seen: list[Sample] = []
+    pool.limiter.learn = seen.append  # type: ignore[method-assign]
+    pool.gate.inflight = 9
+    _timed(Hold(pool.limiter, pool.gate), "SELECT 1", None, lambda: None)
+    assert [sample.limit for sample in seen] == [0.0]
     law = Ladder(start=15, ceiling=96)
     now_s = 10.0
     for _ in range(3000):
@@ -85,14 +98,26 @@ def test_a_restart_goes_on_and_a_memory_of_a_better_server_does_no_harm(
 
 async def test_a_pool_saves_what_it_learned_and_the_next_one_begins_with_it(tmp_path: Path) -> None:
     path = tmp_path / "limits.json"
-    first = FakeDriver().pool(max=96, memory=path, pool_logging_name="orders")
+    first = FakeDriver().pool(max=96, memory=path, logging_name="orders")
     assert isinstance(first.law, Ladder)
     first.law._lead(first.law._nearest(57), None)
     first.dispose()
     assert json.loads(path.read_text())["what"] == "fluido limits"
     assert recalled(path, "orders") == Memory(57.0, 15.0)
-    second = FakeDriver().pool(max=96, memory=path, pool_logging_name="orders")
+    second = FakeDriver().pool(max=96, memory=path, logging_name="orders")
     assert isinstance(second.law, Ladder)
     assert (second.gate.wanted, second.law.memory().limit) == (15.0, 57.0)
     again = second.recreate()
     assert again.limiter.kept is second.limiter.kept
+
+
+def test_what_the_pairs_said_outlives_a_moment_in_which_the_server_stood_still() -> None:
+    """Rates of hot rows wander by a quarter: shifts forgot thrice in ten seconds what was known."""
+    law = Ladder(start=15, ceiling=96)
+    known = {3: law._about(3)}
+    known[3].add(-0.2)
+    law._leap = Leap(-1, shift=True, turned=True, evidence=known)
+    law._evidence.clear()
+    law._turn_back(law._leap)
+    assert law._leap is None
+    assert law._evidence[3].mean == pytest.approx(-0.2)

@@ -110,7 +110,11 @@ class Ladder(BySlots):
             slot.until_s = now_s + min(self._pace.slot_s, SHORTEST_S)
             return True
         self._meter.close()
-        if slot is None or not slot.sound or not slot.until_s <= now_s < slot.until_s + 2 * self._pace.slot_s:
+        if slot is not None and slot.calls >= FEWEST and self._is_other_work(slot):
+            pass
+        elif (
+            slot is None or not slot.sound or not slot.until_s <= now_s < slot.until_s + 2 * self._pace.slot_s
+        ):
             # The first call, too few, a gap without calls, a clock that jumped: half a pair is no pair.
             self._first = self._arm = None
             self._shifted = 0
@@ -143,7 +147,7 @@ class Ladder(BySlots):
             self._shifted = 0
             if now_s - self._bound_s > IDLE_S:
                 self._forget_idle(now_s)
-        if self._is_other_work(slot) or (slot.binding and self._is_another_server(slot)):
+        if slot.binding and self._is_another_server(slot):
             return
         if self._leap is not None:
             self._leap_on(self._leap, slot)
@@ -263,7 +267,7 @@ class Ladder(BySlots):
         self._known[before] = self._leader
         self._remembered = self._known.get(now)
         self._lead(self._reference, None)
-        self._leap = Leap(1)
+        self._leap = Leap(1, drain=True)
         self._moved = ("other_work", {"rate": slot.call_rate})
         return True
 
@@ -284,8 +288,8 @@ class Ladder(BySlots):
         again, self._shifted = self._shifted == way, way
         if not again or self._leap is not None:
             return False
+        self._leap = Leap(way, shift=True, evidence=dict(self._evidence))
         self._lead(self._leader, rate)
-        self._leap = Leap(way, shift=True)
         self._leap_on(self._leap, slot)
         self._moved = ("shift", {"rate": slot.call_rate})
         return True
@@ -293,7 +297,8 @@ class Ladder(BySlots):
     def _leap_on(self, leap: Leap, slot: Slot) -> None:
         """One slot of a leap ended: go on, turn round, or be done."""
         if leap.target is None or leap.base is None:
-            if not slot.binding:
+            if leap.drain or not slot.binding:
+                leap.drain = False
                 return
             leap.base = slot
         elif leap.found is not None:
@@ -357,6 +362,8 @@ class Ladder(BySlots):
         """What was tried does not pay: the other way, unless that was tried or one leap has paid."""
         if leap.paid or leap.turned:
             self._leap = None
+            if not leap.paid:
+                self._evidence |= leap.evidence
             return
         leap.turned, leap.way = True, -leap.way
         if leap.shift:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fluido.laws.rounds import FEWEST, Slot
 
@@ -73,10 +73,14 @@ class Leap:
 
     `found` is what the slot on the target did, while the leader is looked at again before it is believed:
     after a `shift`, because a server that stood still for a moment makes anything look better that came next.
+    `evidence` is what was known before it: pairs compare, so it holds where the shift was but a moment. The
+    first slot is let pass while calls that began under another limit `drain`.
     """
 
     way: int
     shift: bool = False
+    drain: bool = False
+    evidence: dict[int, Evidence] = field(default_factory=dict)
     turned: bool = False
     paid: bool = False
     base: Slot | None = None
