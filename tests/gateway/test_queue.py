@@ -258,3 +258,29 @@ async def test_observe_holds_nobody_and_changes_nothing(ollama: ScriptedEngine) 
         await asyncio.gather(*calls)
     assert all(each.json["options"] == options for each in ollama.seen)
     assert all(each.asked == options for each in door.gateway.seen.last)
+
+
+TOLD = {"total_slots": 4, "default_generation_settings": {"n_ctx": 4096}, "build_info": "b1"}
+
+
+@pytest.mark.parametrize(("props", "at_once"), [(TOLD, 4), (None, 20)])
+async def test_an_engine_does_as_much_at_once_as_it_would_without_us(
+    openai: ScriptedEngine, props: dict | None, at_once: int
+) -> None:
+    """From the first call on: told slots, and a server that batches and tells none."""
+    if props is not None:
+        openai.more["/props"] = props
+        slots = [{"id": i, "is_processing": False, "id_task": -1, "n_ctx": 4096} for i in range(4)]
+        openai.more["/slots"] = slots
+    held = openai.script = Held(openai)
+    async with opened(openai) as door:
+
+        async def call(text: str) -> int:
+            async with door.v1(text) as reply:
+                await reply.read()
+                return reply.status
+
+        calls = [asyncio.ensure_future(call(f"c{i}")) for i in range(20)]
+        await until(lambda: len(held.order) == at_once)
+        held.go.set()
+        assert set(await asyncio.gather(*calls)) == {200}
