@@ -67,6 +67,7 @@ LARGE = {
     "app.services.conversation.ConversationService",
     "bench.run.Run",
     "fluido.flow._batcher.Batcher",
+    "fluido.flow._limiter.Limiter",
     "fluido.flow._write_behind.WriteBehind",
     "fluido.laws.ladder.Ladder",
     "fluido.llm.health.Health",

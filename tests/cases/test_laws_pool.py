@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from fluido import Fixed, Ladder, Limiter, Sample
-from fluido.flow.memory import recalled
+from fluido.flow._memory import recalled
 from fluido.laws.rungs import Leap, Memory
-from fluido.sqlalchemy.hold import Hold
-from fluido.sqlalchemy.statements import _timed
+from fluido.sqlalchemy._hold import Hold
+from fluido.sqlalchemy._statements import _timed
 from fluido.testing.runner import FOLDER, play
 from fluido.testing.scenario import load
 from tests.sqlalchemy.fake_driver import FakeDriver
