@@ -1,5 +1,6 @@
 """Routes beside chat: listings, pages of other origins, what passes as bytes, big bodies, keys in paths."""
 
+import asyncio
 import json
 
 import aiohttp
@@ -7,7 +8,7 @@ import pytest
 
 from fluido.gateway.keys import Client, Keys
 from fluido.gateway.origins import Origins
-from tests.gateway.conftest import opened
+from tests.gateway.conftest import opened, until
 from tests.gateway.scripted import Asked, ScriptedEngine, Wire, tell
 
 pytestmark = pytest.mark.anyio
@@ -181,6 +182,37 @@ async def test_loading_and_unloading_are_answered_without_harm(ollama: ScriptedE
         async with door.post("/api/chat", {"model": "m", "messages": [], "keep_alive": 0}) as reply:
             assert reply.status == 200
             assert json.loads(await reply.read())["done"] is True
+    assert not ollama.loads
+
+
+async def test_nobody_unloads_what_others_use_and_nothing_is_loaded_to_be_unloaded() -> None:
+    engine = ScriptedEngine("ollama", models=("a:latest", "b:latest"))
+    engine.room = 1
+    go = asyncio.Event()
+
+    async def script(asked: Asked, wire: Wire) -> None:
+        await go.wait()
+        await tell("x")(asked, wire)
+
+    engine.script = script
+    async with opened(engine) as door:
+        body = {"messages": [], "keep_alive": 0, "stream": False}
+        async with door.post("/api/chat", {"model": "b", **body}) as reply:
+            assert (await reply.json())["done_reason"] == "unload"
+
+        async def call() -> int:
+            async with door.chat(model="a") as reply:
+                await reply.read()
+                return reply.status
+
+        used = asyncio.ensure_future(call())
+        await until(lambda: engine.inflight)
+        async with door.post("/api/chat", {"model": "a", **body}) as reply:
+            assert (await reply.json())["done_reason"] == "unload"
+        go.set()
+        assert await used == 200
+    assert not engine.loads
+    assert engine.resident == ["a:latest"]
 
 
 async def test_responses_of_an_openai_server_pass_as_bytes(openai: ScriptedEngine) -> None:

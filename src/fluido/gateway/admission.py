@@ -141,7 +141,7 @@ class Admission:
         LimitReached (with the predicted wait), WaitTimeout, Closed.
         """
         model, engines = self._directory.resolve(wanted.model)
-        flows = [await self.flow(engine, model) for engine in engines]
+        flows = await asyncio.gather(*(self.flow(engine, model) for engine in engines))
         up = [flow for flow in flows if flow.health.up] or await self._till_up(flows)
         fresh = [flow for flow in up if flow.name not in tried] or up
         orders = [(flow, flow.order(wanted)) for flow in fresh]
@@ -252,6 +252,16 @@ class Admission:
             for other in self._flows.values():
                 if other.where.url == flow.where.url and other is not flow:
                     other.health.down(error)
+
+    async def unused(self, model: str) -> Flow | None:
+        """The queue of a loaded model that nobody uses, on an engine that can unload it."""
+        name, engines = self._directory.resolve(model)
+        for engine in engines:
+            flow = await self.flow(engine, name)
+            is_idle = not flow.inflight and not flow.waiting
+            if flow.turns is not None and flow.turns.plays(flow) and is_idle:
+                return flow
+        return None
 
     def unloaded(self, flow: Flow) -> None:
         """Its model was unloaded because a client asked for that."""

@@ -79,7 +79,7 @@ class Gateway:
         self._inference = Inference(
             config,
             self.admission,
-            lambda permit: self.pool(permit.flow.where),
+            self.pool,
             self.seen,
             via=self._via,
             patience=patience or Patience(),

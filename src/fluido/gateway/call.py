@@ -10,6 +10,7 @@ from typing import Protocol
 from fluido.errors import EngineUnavailable, FluidoError
 from fluido.gateway.admission import Admission
 from fluido.gateway.attempt import Attempt, Sent
+from fluido.gateway.discovery import Engine
 from fluido.gateway.flow import Permit, Wanted
 from fluido.gateway.outlet import Outlet, passed_on
 from fluido.gateway.relay import Relay
@@ -69,7 +70,7 @@ class Call:
         compose: Compose,
         outlet: Outlet,
         admission: Admission,
-        pool_of: Callable[[Permit], EnginePool],
+        pool_of: Callable[[Engine], EnginePool],
         *,
         patience: Patience,
         clock: Callable[[], float] = time.perf_counter,
@@ -117,7 +118,7 @@ class Call:
                 sent,
                 permit,
                 self._outlet,
-                self._pool_of(permit),
+                self._pool_of(permit.flow.where),
                 patience=self._patience,
                 clock=self._clock,
             )

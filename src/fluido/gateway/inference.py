@@ -11,6 +11,7 @@ from fluido.gateway.admission import Admission
 from fluido.gateway.attempt import Sent
 from fluido.gateway.call import Call, Told
 from fluido.gateway.config import Config
+from fluido.gateway.discovery import Engine
 from fluido.gateway.flow import Permit, Wanted
 from fluido.gateway.http import Answer, Request
 from fluido.gateway.keys import Client
@@ -59,7 +60,7 @@ class Inference:
         self,
         config: Config,
         admission: Admission,
-        pool_of: Callable[[Permit], EnginePool],
+        pool_of: Callable[[Engine], EnginePool],
         seen: Seen,
         *,
         via: bytes,
@@ -125,18 +126,17 @@ class Inference:
 
     async def _load(self, asked: Asked, request: Request, client: Client, answer: Answer) -> None:
         """Ollama is asked to load a model, or to unload it: that is done where nobody else needs it."""
-        permit = await self._admission.permit(self._wanted(asked, request, client, self._clock()))
-        flow = permit.flow
-        is_last = flow.inflight == 1 and not flow.waiting
-        self._admission.left(permit)
-        if asked.is_unload and is_last and flow.where.api == "ollama":
-            body = encoded({"model": flow.model, "keep_alive": 0})
-            await pass_through(
-                self._pool_of(permit), answer, "POST", "/api/generate", headers=[JSON], body=body
-            )
-            self._admission.unloaded(flow)
-            return
-        flow.keep_alive.advise(asked.keep_alive)
+        if asked.is_unload:
+            if flow := await self._admission.unused(asked.model):
+                body = encoded({"model": flow.model, "keep_alive": 0})
+                pool = self._pool_of(flow.where)
+                await pass_through(pool, answer, "POST", "/api/generate", headers=[JSON], body=body)
+                self._admission.unloaded(flow)
+                return
+        else:
+            permit = await self._admission.permit(self._wanted(asked, request, client, self._clock()))
+            permit.flow.keep_alive.advise(asked.keep_alive)
+            self._admission.left(permit)
         media = b"application/x-ndjson" if asked.is_stream else JSON[1]
         answer.whole(200, [(b"content-type", media)], loaded(asked, time.time()))
 
