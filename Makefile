@@ -148,6 +148,14 @@ no-harm: $(DEV_READY) ## does anybody lose who changes one import? on a real Pos
 day: $(DEV_READY) ## a day that changes on a real PostgreSQL: one law against every constant, 12 minutes (SHORT=1: 2)
 	@cd backend && exec ../$(PY) -m bench.day $(if $(SHORT),--short)
 
+.PHONY: conformance-gateway
+conformance-gateway: $(DEV_READY) ## clients' own suites through the gateway and directly: ollama, openai, langchain (ONLY=ollama: one)
+	@PYTHONPATH=src:. $(PY) tests/conformance/gateway_suite.py $(if $(ONLY),--only $(ONLY))
+
+.PHONY: gateway
+gateway: $(RUN_READY) ## the queue in front of your engines, or of a small model (ARGS="--engine URL --port 11435")
+	@exec $(PY) -m fluido gateway $(ARGS)
+
 .PHONY: ollama
 ollama: $(RUN_READY) ## build the real Ollama into the user's cache folder (needs Go, some minutes; VERSION=v0.8.0: another)
 	@$(PY) -m embedded.ollama_build $(VERSION)

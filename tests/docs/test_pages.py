@@ -21,12 +21,13 @@ PROBLEMS = sorted((DOCS / "problems").glob("*.md"))
 READMES = [ROOT / "README.md", ROOT / "README.es.md"]
 GUIDES = [DOCS / name for name in ("postgres.md", "redis.md", "llm.md", "limiter.md", "architecture.md")]
 RUN = [*READMES, *PROBLEMS, *GUIDES]
-OTHERS = [DOCS / f"{name}.md" for name in ("operations", "laws", "simulator", "metrics", "doctor")]
+OTHERS = [DOCS / f"{name}.md" for name in ("operations", "laws", "simulator", "metrics", "doctor", "gateway")]
 OURS = [
     DOCS / "examples.md",
     *OTHERS,
     *RUN,
     *sorted((DOCS / "results").rglob("*.md")),
+    *sorted((DOCS / "gateway").glob("*.md")),
     *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
 ]
 MAKE = shutil.which("make") or "make"

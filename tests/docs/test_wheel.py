@@ -24,7 +24,7 @@ from tests.versions.corners import pythons
 
 FOUND = pythons()
 CHOSEN = [min(FOUND)] if os.environ.get("SHORT") else sorted({min(FOUND), max(FOUND)})
-EXTRAS = "redis,sqlalchemy,llm,prometheus"
+EXTRAS = "redis,sqlalchemy,llm,gateway,prometheus"
 # Runs blocks of one document each in a namespace of its own; prints the places of those that failed.
 RUNNER = """
 import ast, asyncio, inspect, json, sys, traceback
@@ -122,6 +122,25 @@ def test_it_says_what_is_there_and_what_is_missing(installed: Path) -> None:
     assert states["redis"].startswith("redis ")
     assert "asyncpg" in states["sqlalchemy"]
     assert "pip install 'fluido[opentelemetry]'" in states["opentelemetry"]
+
+
+@pytest.mark.wheel
+def test_the_command_is_there_with_its_pages(installed: Path, tmp_path: Path) -> None:
+    """`fluido gateway` of the wheel: it finds no engine and says what to do, and it has its panel's files."""
+    command = installed.with_name("fluido")
+    # a port where nobody listens: this machine may have engines of its own
+    wrong = [command, "gateway", "doctor", "--engine", "http://127.0.0.1:9", "--url", "http://127.0.0.1:9"]
+    done = subprocess.run(wrong, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Start it, or name another with --engine" in done.stdout
+    made = [command, "gateway", "key", "new", "ana"]
+    key = subprocess.run(made, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.strip()
+    assert key.startswith("fluido-")
+    assert key not in (tmp_path / "fluido-keys.toml").read_text()
+    panel = "files('fluido.gateway') / 'web' / 'panel.js'"
+    source = f"from importlib.resources import files; print(({panel}).is_file())"
+    found = subprocess.run([installed, "-c", source], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "True"
 
 
 @pytest.mark.wheel

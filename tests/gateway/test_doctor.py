@@ -107,8 +107,8 @@ async def test_another_process_that_asks_an_engine_is_seen() -> None:
 def test_who_listens_and_how_he_was_started() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert local.listener(server.getsockname()[1]) == os.getpid()
-    assert local.environment(os.getpid(), "NO_SUCH_VARIABLE") is None
-    assert local.environment(0, "HOME") is None
+    assert (local.environment(os.getpid()) or {}).keys() >= {"PATH"}
+    assert local.environment(0) is None
 
 
 def test_a_system_that_does_not_tell_is_no_error(tmp_path: Path) -> None:
@@ -116,3 +116,4 @@ def test_a_system_that_does_not_tell_is_no_error(tmp_path: Path) -> None:
     assert local.links(nowhere) == []
     assert local.connected(80, proc=nowhere) == ()
     assert local.listener(80, nowhere) == 0
+    assert local.environment(1, nowhere) is None

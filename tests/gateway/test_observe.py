@@ -54,7 +54,7 @@ def test_cut_prompts_are_told() -> None:
     found = observed([request(1.0, lost_tokens=900), request(2.0, "Continue", key="ana", lost_tokens=100)])
     assert (found.cut, found.cut_tokens) == (2, 1000)
     assert (
-        "2 prompts were cut in silence, 1000 tokens in all (Continue (ana), Open WebUI)"
+        "2 prompts were cut in silence, 1000 tokens in all (Open WebUI, ana (Continue))"
         in sentences(found)[1]
     )
 

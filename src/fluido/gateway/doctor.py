@@ -57,10 +57,20 @@ async def facts(directory: Directory, engine: Engine, *, ours: Iterable[int] = (
     parallel: int | None = None
     strangers: tuple[str, ...] = ()
     if _is_here(engine.url):
-        given = local.environment(local.listener(port), "OLLAMA_NUM_PARALLEL") or ""
-        parallel = int(given) if given.isdigit() else None
+        parallel = _parallel(engine, port)
         strangers = local.connected(port, but=tuple(ours))
     return Facts(engine, trained, wanted, parallel, strangers)
+
+
+def _parallel(engine: Engine, port: int) -> int | None:
+    """OLLAMA_NUM_PARALLEL of an Ollama on this machine, which tells nobody; 1 is its own default."""
+    if engine.kind != "ollama":
+        return None
+    started_with = local.environment(local.listener(port))
+    if started_with is None:
+        return None
+    given = started_with.get("OLLAMA_NUM_PARALLEL", "1")
+    return int(given) if given.isdigit() else None
 
 
 def _is_here(url: str) -> bool:

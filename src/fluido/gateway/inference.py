@@ -248,8 +248,9 @@ class Inference:
                 load_s=timings.load_s if timings else 0.0,
                 prefill_s=timings.prefill_s if timings else 0.0,
                 decode_s=timings.decode_s if timings else 0.0,
-                first_s=timings.ttft_s if timings else 0.0,
-                total_s=timings.total_s if timings else 0.0,
+                # as the client felt it, with its time in the queue
+                first_s=told.queue_s + timings.ttft_s if timings else 0.0,
+                total_s=told.queue_s + (timings.total_s if timings else 0.0),
                 prompt_tokens=timings.prompt_tokens if timings else 0,
                 output_tokens=timings.output_tokens if timings else 0,
                 asked=wishes(asked),

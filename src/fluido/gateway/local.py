@@ -45,14 +45,14 @@ def listener(port: int, proc: Path = PROC) -> int:
     return next(_owners(inodes, proc), 0)
 
 
-def environment(pid: int, name: str, proc: Path = PROC) -> str | None:
-    """One variable of a process as it was started; None where it has none, or is not ours to read."""
-    with suppress(OSError):
-        for entry in (proc / str(pid) / "environ").read_bytes().split(b"\0"):
-            key, _, value = entry.partition(b"=")
-            if key.decode(errors="replace") == name:
-                return value.decode(errors="replace")
-    return None
+def environment(pid: int, proc: Path = PROC) -> dict[str, str] | None:
+    """The variables that a process was started with; None where that is not ours to read."""
+    try:
+        raw = (proc / str(pid) / "environ").read_bytes()
+    except OSError:
+        return None
+    pairs = (entry.decode(errors="replace").partition("=") for entry in raw.split(b"\0") if entry)
+    return {name: value for name, _, value in pairs}
 
 
 def _owners(inodes: Collection[str], proc: Path) -> Iterator[int]:

@@ -43,7 +43,7 @@ def observed(requests: Iterable[Request]) -> Findings:
         if request.lost_tokens > 0:
             found.cut += 1
             found.cut_tokens += request.lost_tokens
-            found.cut_clients.add(_who(request))
+            found.cut_clients.add(request.who)
     waits = sorted(request.queue_s for request in ended)
     found.waited = sum(wait > WAIT_S for wait in waits)
     found.wait_s_longest = waits[-1]
@@ -72,12 +72,12 @@ def _starved(ended: Sequence[Request]) -> dict[tuple[str, str], float]:
     """Seconds that one client waited while the calls of another were computed on the same engine."""
     busy: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
     for request in ended:
-        busy[request.engine].append((_began_s(request) + request.queue_s, request.at_s, _who(request)))
+        busy[request.engine].append((_began_s(request) + request.queue_s, request.at_s, request.who))
     starved: dict[tuple[str, str], float] = defaultdict(float)
     for request in ended:
         if request.queue_s <= WAIT_S:
             continue
-        begin, who = _began_s(request), _who(request)
+        begin, who = _began_s(request), request.who
         end = begin + request.queue_s
         behind: dict[str, float] = defaultdict(float)
         for start, stop, other in busy[request.engine]:
@@ -126,13 +126,9 @@ def _began_s(request: Request) -> float:
     return request.at_s - request.total_s
 
 
-def _who(request: Request) -> str:
-    return f"{request.client} ({request.key})" if request.key not in {"", "anyone"} else request.client
-
-
 def _asks(request: Request) -> str:
     asked = ", ".join(f"{name} {value}" for name, value in sorted(request.asked.items()))
-    return f"{request.client} {asked or 'without options'}"
+    return f"{request.who} {asked or 'without options'}"
 
 
 def _span(seconds: float) -> str:

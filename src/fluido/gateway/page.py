@@ -19,7 +19,10 @@ ROOT = "/gateway"
 STATE, METRICS = f"{ROOT}/state", "/metrics"
 # Only what the pages themselves bring, and nothing of them inside another page.
 HEADERS = (
-    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
+    ),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),

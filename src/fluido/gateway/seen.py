@@ -73,6 +73,11 @@ class Request:
     error: str = ""
 
     @property
+    def who(self) -> str:
+        """Whose it is, for people: the name of the key first, for several programs use one package."""
+        return f"{self.key} ({self.client})" if self.key else self.client
+
+    @property
     def differing(self) -> dict[str, tuple[object, object]]:
         """The options that are not as the model is loaded: what was asked, and what it has."""
         return {
@@ -142,7 +147,7 @@ class Seen:
         row.loads += request.load_s > LOAD_S
         row.last_s = request.at_s
         for option, (asked, kept) in request.differing.items():
-            self._differ((request.client, request.model, option), asked, kept)
+            self._differ((request.who, request.model, option), asked, kept)
 
     def _differ(self, name: tuple[str, str, str], asked: object, kept: object) -> None:
         _, _, count = self._differing.get(name, (None, None, 0))
