@@ -199,6 +199,7 @@ class ScriptedEngine:
 
     async def load(self, model: str) -> None:
         """As Ollama: unloads what does not fit beside it, the oldest first."""
+        model = model if ":" in model else f"{model}:latest"
         if model in self.resident:
             self.resident.remove(model)
             self.resident.append(model)

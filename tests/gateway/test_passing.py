@@ -137,3 +137,11 @@ async def test_an_unknown_model_is_told_with_near_names(ollama: ScriptedEngine) 
         async with door.v1(model="mm") as reply:
             assert reply.status == 404
             assert (await reply.json())["error"]["code"] == "model_not_found"
+
+
+async def test_a_body_reaches_an_ollama_as_it_was_written(ollama: ScriptedEngine) -> None:
+    """Under `passthrough` every byte; the model's short name is no reason to touch it either."""
+    body = b'{ "model" : "m",\n "future":{"z":1,"a":[1.50]} , "messages":[{"role":"user","content":"h"}] }'
+    async with opened(ollama, wishes="passthrough") as door, door.post("/api/chat", body) as reply:
+        assert reply.status == 200
+    assert ollama.seen[0].body == body

@@ -29,6 +29,7 @@ from fluido.gateway.wire import (
     Route,
     conflicts,
     header_of,
+    is_same_model,
     loaded,
     reader_of,
     refusal,
@@ -182,8 +183,10 @@ class Inference:
         if flow.followed_tokens:
             runner["num_ctx"] = flow.followed_tokens
         flow.keep_alive.advise(asked.keep_alive)
+        # an Ollama knows `m` and `m:latest` for one model: its client's own bytes stay as they are
+        is_known = flow.where.api == "ollama" and is_same_model(asked.model, flow.model)
         profile = Profile(
-            model=flow.model,
+            model="" if is_known else flow.model,
             runner=runner,
             keep_alive=flow.keep_alive.value,
             is_guarding=config.wishes != "passthrough" and not config.observe,
