@@ -141,7 +141,10 @@ class Admission:
         LimitReached (with the predicted wait), WaitTimeout, Closed.
         """
         model, engines = self._directory.resolve(wanted.model)
-        flows = await asyncio.gather(*(self.flow(engine, model) for engine in engines))
+        if len(engines) == 1:
+            flows = [await self.flow(engines[0], model)]
+        else:
+            flows = await asyncio.gather(*(self.flow(engine, model) for engine in engines))
         up = [flow for flow in flows if flow.health.up] or await self._till_up(flows)
         fresh = [flow for flow in up if flow.name not in tried] or up
         orders = [(flow, flow.order(wanted)) for flow in fresh]
