@@ -103,3 +103,15 @@ async def test_two_models_of_which_one_fits_are_served_in_turns(ollama_engine) -
         assert all(each["done"] for each in ended)
         assert loads(ollama_engine) - before <= 6, "direct: up to 24"
         assert {each.outcome for each in door.gateway.seen.last} == {"answered"}
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate", "/v1/chat/completions", "/v1/completions"])
+async def test_a_prompt_that_is_too_long_is_refused_and_never_cut(ollama_engine, path: str) -> None:
+    model, text = ollama_engine.model.name, "far too long " * 9000
+    said = {"messages": [{"role": "user", "content": text}]} if "chat" in path else {"prompt": text}
+    async with opened(ollama_engine.url) as door:
+        async with door.post(path, {"model": model, **said, "stream": True}) as reply:
+            raw = await reply.read()
+            assert reply.status == 400, raw[:300]
+        error = json.loads(raw)["error"]
+        assert "context" in (error if isinstance(error, str) else error["message"])
