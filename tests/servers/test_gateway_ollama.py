@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import json
+import re
 
 import pytest
 
@@ -114,4 +115,6 @@ async def test_a_prompt_that_is_too_long_is_refused_and_never_cut(ollama_engine,
             raw = await reply.read()
             assert reply.status == 400, raw[:300]
         error = json.loads(raw)["error"]
-        assert "context" in (error if isinstance(error, str) else error["message"])
+        told = error if isinstance(error, str) else error["message"]
+        assert "context" in told
+        assert len(re.findall(r"\d{3,}", told)) == 2, told

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from fluido.errors import EngineUnavailable, WaitTimeout
+from fluido.errors import EngineUnavailable, FluidoError, WaitTimeout
 from fluido.gateway.failures import failure
 from fluido.gateway.flow import Permit
 from fluido.gateway.outlet import Outlet
@@ -14,7 +14,7 @@ from fluido.gateway.upstream import EnginePool
 from fluido.gateway.wire import Api, Ended, StreamShape, Translator, reader_of
 from fluido.gateway.wire.spans import encoded
 from fluido.llm import Timings
-from fluido.llm.errors import StreamBroken
+from fluido.llm.errors import PromptTooLong, StreamBroken
 from fluido.llm.silence import Patience, SilenceWatch
 
 SAID_CHARS = 200
@@ -127,15 +127,24 @@ class Attempt:
         if relay.status == 200 and is_page(relay.headers):
             raise EngineUnavailable(f"{name} answers with a page for people: is it an engine's address?")
         if relay.status != 200:
-            raise failure(name, model, relay.status, relay.headers, relay.body)
+            raise self._counted(failure(name, model, relay.status, relay.headers, relay.body))
         ended = self._whole(relay) if self._sent.shape is None else relay.ended
         if (shape := self._sent.shape) is not None and shape.error:
             if relay.first_s is not None:
                 raise StreamBroken(f"{name} broke off: {shape.error[:SAID_CHARS]}", told=True)
-            raise failure(name, model, 500, relay.headers, encoded({"error": shape.error}))
+            raise self._counted(failure(name, model, 500, relay.headers, encoded({"error": shape.error})))
         if ended is None and shape is not None:
             raise StreamBroken(f"{name} ended the stream without an end")
         return self._timings(ended, relay, sent_s)
+
+    def _counted(self, error: FluidoError) -> FluidoError:
+        """With both lengths for a prompt that is too long, ours where the engine tells none."""
+        if isinstance(error, PromptTooLong):
+            flow, wanted = self._permit.flow, self._permit.wanted
+            known = flow.facts.context_tokens if flow.facts is not None else 0
+            error.context_tokens = error.context_tokens or flow.followed_tokens or known
+            error.prompt_tokens = error.prompt_tokens or int(flow.token_scale.value * wanted.prompt_tokens)
+        return error
 
     def _whole(self, relay: Relay) -> Ended | None:
         if relay.was_passed_on:

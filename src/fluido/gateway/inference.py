@@ -39,7 +39,7 @@ from fluido.gateway.wire import (
 )
 from fluido.gateway.wire.spans import encoded
 from fluido.llm.call import Lane
-from fluido.llm.errors import CallRejected
+from fluido.llm.errors import CallRejected, PromptTooLong
 from fluido.llm.silence import Patience
 
 # A client may say until when its first token has to come.
@@ -145,7 +145,7 @@ class Inference:
         """An error before the first word: a reply of its own, or, after a heartbeat, the stream's end."""
         if outlet.started:
             outlet.broke(str(error))
-        elif (words := call.engines_words) is not None and isinstance(error, CallRejected):
+        elif (words := call.engines_words) is not None and _is_enough(words[2], error):
             answer.whole(*words)
         else:
             reply = refusal(asked.api, error)
@@ -262,3 +262,10 @@ class Inference:
                 error=told.error,
             )
         )
+
+
+def _is_enough(body: bytes, error: FluidoError) -> bool:
+    """Whether an engine's own refusal tells its client all: Ollama does not say how long a prompt was."""
+    if isinstance(error, PromptTooLong):
+        return str(error.prompt_tokens).encode() in body
+    return isinstance(error, CallRejected)
