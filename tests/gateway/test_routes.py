@@ -50,6 +50,7 @@ def test_which_pages_may_call(origin: str, allowed: bool) -> None:
 def test_names_that_are_not_this_machines(host: str, allowed: bool) -> None:
     assert Origins().allowed({b"host": host.encode()}) is allowed
     assert Origins(is_loopback=False).allowed({b"host": host.encode()})
+    assert Origins((f"https://{host}",)).allowed({b"host": host.encode()})
 
 
 async def test_a_strange_page_is_refused_and_a_known_one_is_answered(ollama: ScriptedEngine) -> None:

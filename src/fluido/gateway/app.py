@@ -138,7 +138,8 @@ class Gateway:
                 raise BadRequest(request.why, status=request.error)
             if not self._origins.allowed(request.headers):
                 raise Forbidden(
-                    "this page may not call the gateway: name its origin in the settings (origins)"
+                    "a strange page or host name may not call the gateway: name it in the settings, as in "
+                    'origins = ["https://page.example"]'
                 )
             if request.method == "OPTIONS":
                 answer.whole(204, self._origins.preflight(request.headers), b"")

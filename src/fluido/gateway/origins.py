@@ -5,7 +5,7 @@ Origin header, and, on loopback, names in Host that are not this machine's (DNS 
 """
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
@@ -26,8 +26,9 @@ MAX_AGE_S = b"43200"
 class Origins:
     """Judges by Origin and Host. `more` are origins beside the usual ones, with * as a wildcard."""
 
-    def __init__(self, more: Iterable[str] = (), *, is_loopback: bool = True) -> None:
+    def __init__(self, more: Sequence[str] = (), *, is_loopback: bool = True) -> None:
         self._patterns = tuple(origin.rstrip("/").casefold() for origin in (*DEFAULT, *more))
+        self._hosts = frozenset(urlsplit(origin).hostname for origin in more)
         self._is_loopback = is_loopback
         self._known = b""  # the Host of the last one that was allowed: nearly all are the same
 
@@ -36,7 +37,7 @@ class Origins:
         if b"origin" not in headers and headers.get(b"host", b"") == self._known:
             return True
         host = headers.get(b"host", b"").decode("latin-1")
-        if self._is_loopback and not _is_own(host):
+        if self._is_loopback and not (_is_own(host) or urlsplit(f"//{host}").hostname in self._hosts):
             return False
         self._known = headers.get(b"host", b"")
         origin = headers.get(b"origin", b"").decode("latin-1").casefold()
