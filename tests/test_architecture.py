@@ -69,6 +69,7 @@ LARGE = {
     "fluido.flow._batcher.Batcher",
     "fluido.flow._limiter.Limiter",
     "fluido.flow._write_behind.WriteBehind",
+    "fluido.gateway.admission.Admission",
     "fluido.laws.ladder.Ladder",
     "fluido.llm.health.Health",
     "fluido.llm.ollama.OllamaEngine",
