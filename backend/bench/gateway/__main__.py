@@ -1,4 +1,4 @@
-"""`python -m bench.gateway cpu added neighbour streams shares leaves overload`: one JSON line for each."""
+"""`python -m bench.gateway [NAME ...]`: one JSON line for each measurement."""
 
 import json
 import sys
@@ -17,6 +17,7 @@ MEASURES: dict[str, partial[Coroutine[Any, Any, dict[str, object]]]] = {
     "neighbour": partial(measures.added, neighbour=True),
     "streams": partial(measures.open_streams),
     "shares": partial(measures.shares),
+    "titles": partial(measures.titles),
     "leaves": partial(measures.leaves),
     "overload": partial(measures.overload),
     "swaps": partial(swaps),

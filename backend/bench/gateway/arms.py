@@ -105,10 +105,10 @@ async def stub(api: str = "openai", **pace: object) -> AsyncIterator[Arm]:
 
 
 @asynccontextmanager
-async def fluido(*engines: Arm, more: tuple[str, ...] = ()) -> AsyncIterator[Arm]:
-    """Ours, by its command."""
+async def fluido(*engines: Arm, more: tuple[str, ...] = (), told: str = "") -> AsyncIterator[Arm]:
+    """Ours, by its command; `told` is what it is told of each engine, as in `,slots=2`."""
     port = free_port()
-    named = [text for engine in engines for text in ("--engine", f"http://127.0.0.1:{engine.port}")]
+    named = [text for engine in engines for text in ("--engine", f"http://127.0.0.1:{engine.port}{told}")]
     argv = [sys.executable, "-m", "fluido", "gateway", *named, "--port", str(port), *more]
     async with started("fluido", argv, port) as arm:
         yield arm

@@ -194,6 +194,37 @@ async def _equal(arm: Arm, keys: int, words: int, seconds: float = 8.0) -> list[
     return served
 
 
+async def titles(calls: int = 30) -> dict[str, object]:
+    """G8: a person's chat beside a page's own tasks (titles, tags), of which two are always under way."""
+    words, gap_s = 10, 0.02
+    found: dict[str, object] = {}
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(stub("ollama", slots=1, first_s=0.05, gap_s=gap_s))
+        gateway = await stack.enter_async_context(fluido(engine, told=",slots=1"))
+        for name, arm, beside in (
+            ("alone", gateway, False),
+            ("fluido", gateway, True),
+            ("direct", engine, True),
+        ):
+            tasks = [asyncio.ensure_future(_title(arm, words)) for _ in range(2 if beside else 0)]
+            await asyncio.sleep(1.0)
+            heard = []
+            for _ in range(calls):
+                heard.append(await ask(arm.port, api="ollama", words=words))
+                await asyncio.sleep(0.3)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            times = [each.ttft_s for each in heard]
+            found[name] = {q: round(percentile(times, q), 3) for q in (50, 95)}
+    return found
+
+
+async def _title(arm: Arm, words: int) -> None:
+    while True:
+        await ask(arm.port, api="ollama", words=words, prompt="### Task:\nGenerate a concise title.")
+
+
 async def leaves(count: int = 100) -> dict[str, object]:
     """G9: a client leaves during the prompt or the answer: how long the engine works on."""
     found: dict[str, object] = {}
