@@ -89,7 +89,7 @@ def test_empty_messages_load_and_zero_keep_alive_unloads() -> None:
     assert not asked("/v1/chat/completions", model="m", messages=[]).is_empty
     for nothing in (0, 0.0, "0", "0s", "0m0s", "-0"):
         assert asked("/api/chat", model="m", messages=[], keep_alive=nothing).is_unload, nothing
-    for something in (-1, "5m", "-1s", 300, None, "10s", ""):
+    for something in (-1, "5m", "-1s", 300, None, "10s"):
         assert not asked("/api/chat", model="m", messages=[], keep_alive=something).is_unload, something
 
 
@@ -164,6 +164,8 @@ def test_a_page_s_own_work_is_told_from_a_person_s(content: str, is_background: 
     message = {"role": "user", "content": content}
     for path in ("/api/chat", "/v1/chat/completions"):
         assert asked(path, model="m", messages=[message]).is_background is is_background
+        parts = [{"type": "text", "text": content}]
+        assert asked(path, model="m", messages=[{**message, "content": parts}]).is_background is is_background
         later = [*HELLO, {"role": "assistant", "content": "Hi"}, message]
         assert not asked(path, model="m", messages=later).is_background
 
@@ -181,8 +183,10 @@ def test_who_asks_is_told_by_the_page_or_the_client() -> None:
         ("/api/chat", {"messages": "hi"}, "list of messages", "messages"),
         ("/api/chat", {"messages": ["hi"]}, r"messages\[0\] must be an object", "messages"),
         ("/api/chat", {"messages": HELLO, "stream": "yes"}, "stream must be", "stream"),
-        ("/api/chat", {"messages": HELLO, "options": []}, "options must be an object", "options"),
+        ("/api/chat", {"messages": HELLO, "options": []}, "options must be a JSON object", "options"),
         ("/api/chat", {"options": {"num_predict": "ten"}}, "whole number", "options.num_predict"),
+        ("/api/chat", {"messages": HELLO, "options": "num_ctx"}, "options must be a JSON object", "options"),
+        ("/api/chat", {"messages": HELLO, "keep_alive": "soon"}, "no duration", "keep_alive"),
         ("/api/chat", {"messages": HELLO, "keep_alive": True}, "keep_alive must be", "keep_alive"),
         ("/v1/chat/completions", {"messages": HELLO, "n": 0}, "n must be", "n"),
         ("/v1/chat/completions", {"messages": HELLO, "n": 1e9}, "n must be", "n"),
@@ -196,6 +200,11 @@ def test_a_wrong_field_is_named(path: str, body: dict[str, Any], said: str, fiel
     assert caught.value.http_status == 400
     if field:
         assert caught.value.field == field
+
+
+def test_an_option_said_twice_is_refused_before_anybody_waits() -> None:
+    with pytest.raises(BadRequest, match=r"options.num_ctx stands there twice"):
+        parse("POST", "/api/chat", {}, b'{"options":{"num_ctx":1,"seed":2,"num_ctx":9}}')
 
 
 def test_bodies_are_bounded_and_plain() -> None:

@@ -20,7 +20,7 @@ from fluido.gateway.wire import (
     to_upstream,
     wishes,
 )
-from fluido.gateway.wire.guard import FOR_EVER, seconds_of
+from fluido.gateway.wire.durations import FOR_EVER, seconds_of
 from fluido.llm.profile import RUNNER_FIELDS
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -87,6 +87,10 @@ def test_each_change_is_told() -> None:
         header_of(("model a\r\nSet-Cookie: x->m", "num_ctx 1->2"))
         == b"model a??Set-Cookie: x->m; num_ctx 1->2"
     )
+
+
+def test_a_header_holds_no_letter_that_breaks_it() -> None:
+    assert header_of(("model \x00\x7f\u00f1\r\n->m",)) == b"model ?????->m"
 
 
 def test_wishes_are_seen_without_being_changed() -> None:
@@ -187,8 +191,8 @@ def test_durations_are_go_s(told: str | float, seconds: float | None) -> None:
 
 
 def test_a_duration_that_ollama_would_refuse_is_refused_by_name() -> None:
-    with pytest.raises(BadRequest, match="keep_alive 1d is no duration") as caught:
-        sent(asked(keep_alive="1d"))
+    with pytest.raises(BadRequest, match="keep_alive '1d' is no duration") as caught:
+        asked(keep_alive="1d")
     assert caught.value.field == "keep_alive"
 
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from fluido.gateway.wire import weight
 from fluido.gateway.wire.bad_request import BadRequest
+from fluido.gateway.wire.durations import is_nothing, seconds_of
 from fluido.gateway.wire.routes import MODELS, Api, Route, route_of
 from fluido.gateway.wire.spans import Members, check_text
 from fluido.gateway.wire.weight import Weight
@@ -68,13 +69,6 @@ class Asked:
         return self.is_empty and self.keep_alive is not None and is_nothing(self.keep_alive)
 
 
-def is_nothing(keep_alive: str | float) -> bool:
-    """Whether a duration is zero, in any way to write it (0, "0", "0s", "0m0s")."""
-    if isinstance(keep_alive, str):
-        return bool(keep_alive) and not set(keep_alive) - set("+-0.hmsnuµ") and "0" in keep_alive
-    return keep_alive == 0
-
-
 @dataclass(frozen=True, slots=True)
 class _Told:
     """What is known of a request before its body is looked into."""
@@ -131,7 +125,7 @@ def _parsed(told: _Told) -> Asked:
         answers=1 if api is Api.OLLAMA else _answers(members),
         options=options,
         keep_alive=_keep_alive(members),
-        is_background=_is_background(weighed.last),
+        is_background=_is_background(weighed.only),
         chain=weighed.chain,
         tokens=weighed.tokens,
         head=weighed.head,
@@ -195,12 +189,10 @@ def _is_stream(members: Members, *, default: bool) -> bool:
 
 
 def _options(members: Members) -> Mapping[str, Any]:
-    options = members.value("options")
-    if options is None:
+    if members.value("options") is None:
         return _NOTHING
-    if not isinstance(options, dict):
-        raise BadRequest("options must be an object", field="options")
-    return MappingProxyType(options)
+    inner = Members(members.bytes_of("options"), where="options")
+    return MappingProxyType({name: inner.value(name) for name in inner.names()})
 
 
 def _keep_alive(members: Members) -> str | float | None:
@@ -209,6 +201,8 @@ def _keep_alive(members: Members) -> str | float | None:
         return None
     if isinstance(keep_alive, bool) or not isinstance(keep_alive, str | int | float):
         raise BadRequest('keep_alive must be a number of seconds or a text as "5m"', field="keep_alive")
+    if seconds_of(keep_alive) is None:
+        raise BadRequest(f'keep_alive {str(keep_alive)[:40]!r} is no duration: say "5m"', field="keep_alive")
     return keep_alive
 
 
@@ -247,7 +241,7 @@ def _user(members: Members, headers: Mapping[bytes, bytes]) -> str:
 
 
 def _is_background(only: bytes) -> bool:
-    if not only.startswith(_TASK):
-        return False
     begin = only[:_TASK_BYTES]
+    if not begin.startswith(_TASK) and not (begin.startswith(b"[") and _TASK in begin):
+        return False
     return not any(sign in begin for sign in _WAITED_FOR)

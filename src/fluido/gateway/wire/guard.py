@@ -6,13 +6,12 @@ request can name. So all requests of one model carry the same. `keep_alive` is t
 writer wins: it is taken as advice.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fluido.gateway.wire.asked import Asked, is_nothing
-from fluido.gateway.wire.bad_request import BadRequest
+from fluido.gateway.wire.asked import Asked
+from fluido.gateway.wire.durations import is_nothing, seconds_of
 from fluido.gateway.wire.routes import Route
 from fluido.gateway.wire.spans import Members, Patch, encoded
 from fluido.llm.profile import RUNNER_FIELDS, canonical
@@ -20,9 +19,6 @@ from fluido.llm.profile import RUNNER_FIELDS, canonical
 CHANGED_HEADER = b"X-Fluido-Changed"
 # What Ollama takes for "as you like", beside leaving it out.
 _AUTOMATIC = {"num_gpu": -1, "num_thread": 0}
-_UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-FOR_EVER = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +61,6 @@ class KeepAlive:
         asked_s = seconds_of(keep_alive)
         if asked_s is not None and (self.value is None or asked_s > (seconds_of(self.value) or 0.0)):
             self.value = keep_alive
-
-
-def seconds_of(keep_alive: str | float) -> float | None:
-    """The seconds of a duration as Ollama reads it; infinite for a negative one, None for no duration."""
-    if not isinstance(keep_alive, str):
-        return FOR_EVER if keep_alive < 0 else float(keep_alive)
-    text = keep_alive.removeprefix("+").removeprefix("-")
-    parts = _DURATION.findall(text)
-    if text != "0" and (not parts or "".join(n + unit for n, unit in parts) != text):
-        return None
-    return FOR_EVER if keep_alive.startswith("-") else sum(float(n) * _UNITS_S[unit] for n, unit in parts)
 
 
 def wishes(asked: Asked) -> dict[str, object]:
@@ -137,7 +122,8 @@ def renamed(asked: Asked, profile: Profile) -> tuple[Patch, list[str]]:
 
 def header_of(changed: tuple[str, ...]) -> bytes:
     """The value of the header that tells of the changes; short, and of nothing that breaks a header."""
-    return "; ".join(changed).encode("ascii", "replace").replace(b"\r", b"?").replace(b"\n", b"?")[:1000]
+    told = "; ".join(changed)[:1000]
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in told).encode("ascii")
 
 
 def is_same_model(one: str, other: str) -> bool:
@@ -191,13 +177,10 @@ def _field(members: Members, patch: Patch, changed: list[str], name: str, value:
 
 
 def is_same_duration(one: str | float | None, other: str | float | None) -> bool:
-    """Whether two keep_alive are the same time. Raises BadRequest where the first is no duration."""
+    """Whether two keep_alive are the same time."""
     if one is None or other is None:
         return one is other
-    seconds = seconds_of(one)
-    if seconds is None:
-        raise BadRequest(f'keep_alive {shown(one)} is no duration: say "5m", or seconds', field="keep_alive")
-    return seconds == seconds_of(other)
+    return seconds_of(one) == seconds_of(other)
 
 
 def shown(value: object) -> str:

@@ -1,12 +1,12 @@
 """Request cost: the tokens of a prompt by its bytes, its images, and the hash chain of its prefix.
 
-Nothing is tokenized: an engine's own counts correct these figures later. A hash is the same in all processes.
+Nothing is tokenized: an engine's own counts correct these figures later. Hashes are of this process.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ TOKENS_PER_BYTE, TOKENS_PER_WIDE_BYTE = 0.3, 0.5
 MESSAGE_TOKENS = 5
 # `{"role":"user","content":""}`: what a message is written with, and no tokenizer sees.
 MESSAGE_BYTES = 28
+_FRAME_TOKENS = math.ceil(MESSAGE_BYTES * TOKENS_PER_BYTE)
 # What one picture becomes in the models people run: from 256 (Gemma 3) over 576 (LLaVA) to 1,600 and more.
 IMAGE_TOKENS = 768
 # A number in a list of tokens.
@@ -32,8 +33,9 @@ NOT_OF_THE_PROMPT = frozenset(
     shift service_tier prompt_cache_key cache_prompt id_slot timings_per_token suffix images""".split()  # noqa: SIM905
 )
 _NO_WIDE = bytes(range(128, 256))
-_SIZE = 8
 _EMPTY = msgspec.Raw(b"")
+# Where msgspec says that an error is: `$[3]`.
+_PLACE = re.compile(r"\$\[(\d+)\]")
 _LISTED = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -50,7 +52,7 @@ class _Part(msgspec.Struct):
     input_audio: msgspec.Raw = _EMPTY
 
 
-_MESSAGE = msgspec.json.Decoder(_Message)
+_MESSAGES = msgspec.json.Decoder(list[_Message])
 _PARTS = msgspec.json.Decoder(list[_Part])
 
 
@@ -62,7 +64,9 @@ class Weight:
     chain: tuple[int, ...] = ()
     images: int = 0
     head: int = 0
-    last: bytes = b""  # the content of the only message, as it came; empty where there are more
+    only: bytes = (
+        b""  # the content of the only message after the head, as it came; empty where there are more
+    )
 
     @property
     def total(self) -> int:
@@ -70,58 +74,53 @@ class Weight:
         return self.tokens[-1] if self.tokens else 0
 
 
-def tokens_of(text: bytes | memoryview) -> int:
+def tokens_of(text: bytes) -> int:
     """Tokens of a text in JSON, estimated by its script."""
-    text = bytes(text)
     wide = 0 if text.isascii() else len(text) - len(text.translate(None, _NO_WIDE))
     return math.ceil((len(text) - wide) * TOKENS_PER_BYTE + wide * TOKENS_PER_WIDE_BYTE)
 
 
 def of_messages(members: Members) -> Weight:
     """The weight of a chat. Raises BadRequest where `messages` is no list of objects."""
-    raw = members.raw("messages")
-    if raw is None or bytes(raw) == b"null":
+    whole = _bytes(members, "messages")
+    if whole in {b"", b"null"}:
         return Weight()
-    try:
-        each = _LISTED.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise BadRequest("messages must be a list of messages", field="messages") from error
-    digest = _seed(members)
+    each, told = _messages(whole)
+    value = _seed(members)
     total = tokens_of(_bytes(members, "tools"))
     tokens, chain = [], []
     images = head = 0
-    last = b""
-    for place, message in enumerate(each):
-        view = memoryview(message)
-        told = _message(view, place)
-        pictures, picture_bytes = _pictures(told, place)
-        images += pictures
-        plain = view if not picture_bytes else view[: max(0, len(view) - picture_bytes)]
-        total += MESSAGE_TOKENS + pictures * IMAGE_TOKENS
-        total += max(0, tokens_of(plain) - math.ceil(MESSAGE_BYTES * TOKENS_PER_BYTE))
-        digest.update(view)
+    for place, (message, parts) in enumerate(zip(each, told, strict=True)):
+        raw = bytes(message)
+        value = hash((value, raw))
+        if parts.images is not _EMPTY or bytes(memoryview(parts.content)[:1]) == b"[":
+            pictures, picture_bytes = _pictures(parts, place)
+            raw = raw[: max(0, len(raw) - picture_bytes)]
+            images += pictures
+            total += pictures * IMAGE_TOKENS
+        total += MESSAGE_TOKENS + max(0, tokens_of(raw) - _FRAME_TOKENS)
         tokens.append(total)
-        chain.append(_value(digest))
-        if head == place and told.role in ("system", "developer"):
+        chain.append(value)
+        if head == place and parts.role in ("system", "developer"):
             head += 1
-        last = bytes(told.content) if len(each) == head + 1 else last
-    return Weight(tuple(tokens), tuple(chain), images, head, last)
+    only = bytes(told[-1].content) if len(each) == head + 1 else b""
+    return Weight(tuple(tokens), tuple(chain), images, head, only)
 
 
 def of_prompt(members: Members, names: Sequence[str]) -> Weight:
     """The weight of a prompt without roles: every text of `names`, one link of the chain in all."""
-    digest = _seed(members)
+    value = _seed(members)
     total = 0
     for name in names:
         raw = _bytes(members, name)
-        digest.update(name.encode() + raw)
+        value = hash((value, name, raw))
         total += _token_ids(raw) if raw[:1] == b"[" and b'"' not in raw else tokens_of(raw)
     pictures = members.raw("images")
     images = len(_pieces(pictures, "images")) if pictures is not None else 0
     if pictures is not None:
-        digest.update(memoryview(pictures))
+        value = hash((value, bytes(pictures)))
     total += images * IMAGE_TOKENS
-    return Weight((total,), (_value(digest),), images)
+    return Weight((total,), (value,), images)
 
 
 def _token_ids(raw: bytes) -> int:
@@ -133,24 +132,20 @@ def _bytes(members: Members, name: str) -> bytes:
     return b"" if raw is None else bytes(raw)
 
 
-def _seed(members: Members) -> "blake2b":
-    digest = blake2b(digest_size=_SIZE)
-    for name in sorted(set(members.names()) - NOT_OF_THE_PROMPT):
-        digest.update(name.encode("utf-8", "replace") + b"\0" + _bytes(members, name))
-    return digest
+def _seed(members: Members) -> int:
+    names = sorted(set(members.names()) - NOT_OF_THE_PROMPT)
+    return hash(tuple((name, _bytes(members, name)) for name in names))
 
 
-def _value(digest: "blake2b") -> int:
-    return int.from_bytes(digest.digest(), "little")
-
-
-def _message(view: memoryview, place: int) -> _Message:
+def _messages(whole: bytes) -> tuple[list[msgspec.Raw], list[_Message]]:
     try:
-        return _MESSAGE.decode(view)
+        return _LISTED.decode(whole), _MESSAGES.decode(whole)
     except msgspec.MsgspecError as error:
-        raise BadRequest(
-            f"messages[{place}] must be an object with a role and a content", field="messages"
-        ) from error
+        found = _PLACE.search(str(error))
+        what = "messages must be a list of messages"
+        if found is not None:
+            what = f"messages[{found[1]}] must be an object with a role and a content"
+        raise BadRequest(what, field="messages") from error
 
 
 def _pictures(message: _Message, place: int) -> tuple[int, int]:
