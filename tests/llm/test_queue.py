@@ -134,6 +134,20 @@ def test_a_tenant_with_many_names_takes_one_share() -> None:
     assert [each for each in served if each.tenant == "many"] == crowd
 
 
+def test_a_tenant_with_three_times_the_weight_is_served_three_times_as_often() -> None:
+    queue = CallQueue(max_waiting=100)
+    for _ in range(12):
+        for tenant, weight in (("heavy", 3.0), ("light", 1.0)):
+            queue.push(Ticket(1.0, lambda: True, lambda _: None, tenant=tenant, weight=weight), 0.0)
+    served = order(queue)
+    assert sum(each.tenant == "heavy" for each in served[:12]) == 9
+    heavy = Order(1.0, tenant="new", weight=3.0)
+    for _ in range(6):
+        queue.push(Ticket(1.0, lambda: True, lambda _: None, tenant="light"), 1.0)
+    # a third of a share of the others stands before one of three times their weight
+    assert queue.ahead(heavy, 1.0)[1] < queue.ahead(Order(1.0, tenant="new"), 1.0)[1]
+
+
 def test_a_reserved_place_counts_until_it_is_given_back() -> None:
     queue = CallQueue(max_waiting=2)
     places = [queue.reserve(1.0), queue.reserve(1.0)]
