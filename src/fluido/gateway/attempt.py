@@ -143,7 +143,7 @@ class Attempt:
             flow, wanted = self._permit.flow, self._permit.wanted
             known = flow.facts.context_tokens if flow.facts is not None else 0
             error.context_tokens = error.context_tokens or flow.followed_tokens or known
-            error.prompt_tokens = error.prompt_tokens or int(flow.token_scale.value * wanted.prompt_tokens)
+            error.prompt_tokens = error.prompt_tokens or flow.token_scale.of(wanted.prompt_tokens)
         return error
 
     def _whole(self, relay: Relay) -> Ended | None:

@@ -29,6 +29,7 @@ MARGIN = 1.4
 # openai-python obeys no Retry-After above a minute.
 LATEST_S = 60.0
 RATIO_SHARE, MOST_RATIO = 0.1, 8.0
+SHORT_TOKENS, MOST_FRAME_TOKENS = 128, 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ class Flow(Station):
     def order(self, wanted: Wanted) -> Order:
         """What a call would cost here."""
         scale, prefix = self.token_scale.value, wanted.prefix
-        prompt = int(scale * wanted.prompt_tokens)
+        prompt = self.token_scale.of(wanted.prompt_tokens)
         cached = int(scale * self.residency.lookup(prefix).cached_tokens)
         uncached = max(1, prompt - cached)
         output = 0.0
@@ -255,17 +256,32 @@ class Promises:
 
 
 class Ratio:
-    """How many tokens an engine counts for one of our estimate."""
+    """How many tokens an engine counts for an estimate of ours: so many a token, and the template's own.
 
-    __slots__ = ("_seen", "value")
+    A template adds some words to each prompt, many have a system prompt of their own: short prompts tell that
+    `frame`, and long ones the ratio.
+    """
+
+    __slots__ = ("_long", "_short", "frame", "value")
 
     def __init__(self) -> None:
-        self._seen = 0
+        self._short = self._long = 0
         self.value = 1.0
+        self.frame = 0.0
+
+    def of(self, estimated: int) -> int:
+        """What the engine will count."""
+        return int(self.frame + self.value * estimated)
 
     def learn(self, estimated: int, counted: int) -> None:
-        """A prompt was counted. Pictures and templates make it differ by call: a mean."""
-        if estimated > 0 and counted > 0:
-            self._seen += 1
-            share = max(1.0 / self._seen, RATIO_SHARE)
-            self.value += share * (min(MOST_RATIO, counted / estimated) - self.value)
+        """A prompt was counted. Pictures make it differ by call: a mean."""
+        if estimated <= 0 or counted <= 0:
+            return
+        if estimated < SHORT_TOKENS:
+            self._short += 1
+            frame = min(MOST_FRAME_TOKENS, max(0.0, counted - self.value * estimated))
+            self.frame += max(1.0 / self._short, RATIO_SHARE) * (frame - self.frame)
+        else:
+            self._long += 1
+            ratio = min(MOST_RATIO, max(0.0, counted - self.frame) / estimated)
+            self.value += max(1.0 / self._long, RATIO_SHARE) * (ratio - self.value)
