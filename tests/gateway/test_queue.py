@@ -66,6 +66,19 @@ async def test_a_client_with_many_calls_does_not_keep_another_waiting(ollama: Sc
     assert held.order.index("modest") <= 3
 
 
+async def test_what_no_engine_can_be_asked_is_refused_before_it_waits(ollama: ScriptedEngine) -> None:
+    async with opened(ollama) as door:
+        held = await begun(door, ollama)
+        waiting = door.gateway.admission.flows[0].waiting
+        async with door.v1("four at once", n=4) as reply:
+            said = (await reply.json())["error"]
+        assert (reply.status, said["param"], said["code"]) == (400, "n", "unsupported_parameter")
+        assert door.gateway.admission.flows[0].waiting == waiting
+        after = asyncio.ensure_future(told(door, "after"))
+        held.go.set()
+        assert (await after)[0] == 200
+
+
 async def test_a_weight_is_a_share(ollama: ScriptedEngine) -> None:
     both = keys(Client("heavy", weight=3.0), Client("light"), Client("first"))
     async with opened(ollama, keys=both) as door:

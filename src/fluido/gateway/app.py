@@ -25,7 +25,7 @@ from fluido.gateway.passing import pass_through
 from fluido.gateway.seen import Seen
 from fluido.gateway.server import HttpServer
 from fluido.gateway.upstream import EnginePool
-from fluido.gateway.wire import Api, Asked, BadRequest, Route, api_of, parse, refusal
+from fluido.gateway.wire import Api, Asked, BadRequest, Profile, Route, api_of, parse, refusal, to_upstream
 from fluido.llm import Wishes
 from fluido.llm.silence import Patience
 
@@ -178,6 +178,7 @@ class Gateway:
         if route in INFERENCE or (route is Route.PASS and asked.path in GENERATE):
             if (left_s := self.config.keys.take(client)) > 0:
                 raise TooOften(f"{client.name} has asked {client.per_minute} times in a minute", left_s)
+            self._check_carried(asked)
             await self._inference.serve(asked, request, client, answer)
         elif route is Route.ROOT:
             answer.whole(200, (TEXT,), RUNNING)
@@ -191,6 +192,14 @@ class Gateway:
             await self._pass(asked, request, self._any_engine(asked), answer)
         else:
             raise BadRequest(f"there is nothing at {asked.path}", status=404)
+
+    def _check_carried(self, asked: Asked) -> None:
+        """What no engine here can be asked in its own words is refused before it waits for a turn."""
+        other = Api.OPENAI if asked.api is Api.OLLAMA else Api.OLLAMA
+        if asked.is_empty or asked.route not in INFERENCE or len(asked.body) >= THREAD_BYTES:
+            return
+        if {engine.api for engine in self.directory.engines} == {other.value}:
+            to_upstream(asked, other, Profile())
 
     async def _listing(self, asked: Asked, client: Client) -> dict[str, object]:
         engines = [engine for engine in await self.directory.fresh() if engine.is_up]
