@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from tests.cases.service_engine import ScriptedEngine
-from tests.servers.sentinel import Running, running
+from tests.servers.sentinel import Running, eventually, running
 
 ROWS = sa.text(
     "SELECT count(*) FILTER (WHERE role = 'user') AS questions,"
@@ -85,9 +85,11 @@ async def test_an_engine_that_is_killed_and_started_again_is_waited_for(postgres
             # taken back beside the answer that he is given.
             first = await found.client.post("/chat", json=body)
             assert first.status_code in {502, 503}
-            async with asyncio.timeout(20):
-                while tuple(await rows(found)) != (96, 96):  # noqa: ASYNC110  (the service's own doing)
-                    await asyncio.sleep(0.02)
+
+            async def taken_back() -> bool:
+                return tuple(await rows(found)) == (96, 96)
+
+            await eventually(taken_back, 20.0)
             refused = await found.client.post("/chat", json=body)
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "engine_unavailable")
             assert tuple(await rows(found)) == (96, 96)
