@@ -273,6 +273,15 @@ async def test_observe_holds_nobody_and_changes_nothing(ollama: ScriptedEngine) 
     assert all(each.asked == options for each in door.gateway.seen.last)
 
 
+async def test_observe_says_whose_prompt_was_cut(ollama: ScriptedEngine) -> None:
+    async with opened(ollama, observe=True) as door:
+        for text, window in (("long " * 400, 64), ("short", 64), ("long " * 400, 4096)):
+            await told(door, text, options={"num_ctx": window})
+        await until(lambda: len(door.gateway.seen.last) == 3)
+        lost = [each.lost_tokens > 0 for each in door.gateway.seen.last]
+    assert sorted(lost) == [False, False, True]
+
+
 TOLD = {"total_slots": 4, "default_generation_settings": {"n_ctx": 4096}, "build_info": "b1"}
 
 

@@ -53,6 +53,7 @@ class Told:
     queue_s: float = 0.0
     retries: int = 0
     timings: Timings | None = None
+    window_tokens: int = 0
     kept: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     error: str = ""

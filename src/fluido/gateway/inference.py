@@ -50,6 +50,8 @@ JSON = (b"content-type", b"application/json")
 # What of a client's request head an engine may care about.
 PASSED_ON = (b"accept", b"user-agent", b"x-request-id", b"traceparent", b"tracestate")
 STATUS_LEFT = 499
+# A prompt counts as cut only where our count of it, which is a guess, is so far beyond the window.
+CUT = 1.5
 # Larger bodies are parsed, patched and translated in a thread: a quarter of a megabyte takes a millisecond.
 THREAD_BYTES = 256 * 1024
 
@@ -89,6 +91,7 @@ class Inference:
             profile = self._profile(permit, asked)
             told = call.told
             told.kept = profile.runner
+            told.window_tokens = _window_of(asked, profile)
             made = partial(self._sent, asked, request, permit, profile)
             if len(asked.body) < THREAD_BYTES:
                 sent, told.notes = made()
@@ -256,6 +259,7 @@ class Inference:
                 total_s=told.queue_s + (timings.total_s if timings else 0.0),
                 prompt_tokens=timings.prompt_tokens if timings else 0,
                 output_tokens=timings.output_tokens if timings else 0,
+                lost_tokens=_lost_tokens(asked, told),
                 asked=wishes(asked),
                 kept=told.kept,
                 notes=told.notes,
@@ -269,3 +273,16 @@ def _is_enough(body: bytes, error: FluidoError) -> bool:
     if isinstance(error, PromptTooLong):
         return str(error.prompt_tokens).encode() in body
     return isinstance(error, CallRejected)
+
+
+def _window_of(asked: Asked, profile: Profile) -> int:
+    """The context window in which the engine reads the call, in tokens; 0: nobody knows."""
+    own = asked.options.get("num_ctx")
+    return own if isinstance(own, int) and not profile.is_guarding else profile.window_tokens
+
+
+def _lost_tokens(asked: Asked, told: Told) -> int:
+    """What the engine cut off the prompt: it read no more than its window, and was sent far more."""
+    read = told.timings.prompt_tokens if told.timings is not None else 0
+    is_cut = 0 < read <= told.window_tokens and asked.prompt_tokens > CUT * told.window_tokens
+    return asked.prompt_tokens - read if is_cut else 0
