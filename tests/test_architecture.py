@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "fluido.llm": FLOWS,
     "fluido.gateway": FLOWS | {"fluido", "fluido.llm", "fluido.telemetry"},
     "fluido.telemetry": FLOWS,
-    "fluido.testing": FLOWS,
+    "fluido.testing": FLOWS | {"fluido.llm"},
     "fluido": FLOWS,
     "embedded": set(),
     "app.core": PRODUCT,

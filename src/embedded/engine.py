@@ -47,7 +47,7 @@ class Engine(ModelServer):
         fields: dict[str, object] = {
             "model": str(self.model.path),
             "alias": self.model.name,
-            "threads": options.threads,
+            "threads": self.threads,
             "port": self.port,
             "n_ctx": options.slot_tokens * (1 if options.one_buffer else options.slots),
             "kv_unified": options.one_buffer,

@@ -112,8 +112,7 @@ class Ollama(ModelServer):
         )
 
     def _parameters(self) -> dict[str, Any]:
-        threads = {"num_thread": self.options.threads} if self.options.threads else {}
-        return {"num_ctx": self.options.slot_tokens, "stop": ["<|im_end|>"], **threads}
+        return {"num_ctx": self.options.slot_tokens, "stop": ["<|im_end|>"], "num_thread": self.threads}
 
     def _post(self, path: str, body: Path | dict[str, Any]) -> None:
         link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=CREATE_WAIT_S)

@@ -188,7 +188,7 @@ async def test_nobody_is_put_into_the_slot_of_a_ghost_and_no_load_begins_beside_
 async def test_a_short_call_goes_beside_a_long_one(engine) -> None:
     scripted = engine(slots=4)
     scripted.go.clear()
-    async with Dispatcher([scripted]) as dispatcher:
+    async with Dispatcher([scripted], law=lambda _: Fixed(1)) as dispatcher:
         long = asyncio.create_task(answer(dispatcher, talk("a", 0, options=Options(num_predict=2000))))
         await ticks()
         dispatcher.stations[0].estimate._kinds.clear()

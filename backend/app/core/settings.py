@@ -91,6 +91,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Tokens, for an engine that does not tell its window; else its refusals teach it.",
     )
+    engine_slots: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many calls each engine works on at a time, fixed; unset: found, and followed.",
+    )
     keep_alive: str | None = Field(
         default=None,
         description="How long Ollama keeps the model (30m, -1); unset leaves OLLAMA_KEEP_ALIVE in force.",

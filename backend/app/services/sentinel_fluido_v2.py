@@ -15,7 +15,6 @@ from fluido.llm import (
     EmptyAnswer,
     Engine,
     Kind,
-    Knee,
     Message,
     OllamaEngine,
     OpenAIEngine,
@@ -78,11 +77,11 @@ class SentinelFluidoV2:
         self._max_waiting = int(policy.need("max_waiting"))
         self._deadline_s = settings.deadline_s
         self._recall = Recall[str](int(policy.need("cache_max_entries")))
-        most = int(policy.need("pool_max_size"))
         self._dispatcher = Dispatcher(
             engines or _engines(ollama_url, self.model, settings),
             model=self.model,
-            law=lambda facts: Knee(min(facts.slots, most) if facts.slots else None),
+            slots=settings.engine_slots,
+            most=int(policy.need("pool_max_size")),
             max_waiting=self._max_waiting,
             max_wait_s=self._deadline_s,
             presets=Presets(PRESETS),
@@ -268,6 +267,7 @@ def _engines(ollama_url: str | None, model: str, settings: Settings) -> list[Eng
             url,
             model=model,
             window=settings.engine_window,
+            slots=settings.engine_slots,
             api_key=settings.openai_api_key.get_secret_value(),
             headers=headers,
         )
@@ -278,6 +278,7 @@ def _engines(ollama_url: str | None, model: str, settings: Settings) -> list[Eng
             url,
             model=model,
             keep_alive=settings.keep_alive,
+            slots=settings.engine_slots,
             api_key=settings.ollama_api_key.get_secret_value(),
             headers=headers,
         )

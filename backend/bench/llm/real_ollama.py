@@ -16,7 +16,8 @@ import aiohttp
 from bench.llm.mixed import SYSTEM, mixed
 from bench.llm.ollama_stage import PROFILE, answered, loads, served
 from fluido.errors import EngineUnavailable
-from fluido.llm import Call, Dispatcher, Knee, Message, OllamaEngine, Options
+from fluido.laws import EngineLimit
+from fluido.llm import Call, Dispatcher, Message, OllamaEngine, Options
 
 FIND_CALLS = 30
 PAIRS = 12
@@ -36,8 +37,8 @@ class Found:
 
 
 async def found_slots(slots: int) -> Found:
-    """`FIND_CALLS` calls under steady demand, the search for the knee switched off: it asks for the slots."""
-    law = Knee(None, elasticity=None)
+    """`FIND_CALLS` calls under steady demand, to an engine that does not tell its slots."""
+    law = EngineLimit(None)
     async with served(slots) as server:
         engine = OllamaEngine(server.url, profile=PROFILE)
         async with Dispatcher([engine], law=lambda _: law) as dispatcher:

@@ -141,10 +141,10 @@ ELEMENTS = (
     ),
     Element(
         "Peticiones a la vez al motor, dentro de sus ranuras",
-        "Las ranuras que el motor declara son una cota, no un objetivo: la ley busca cuántas peticiones en "
-        "vuelo siguen sumando tokens por segundo.",
-        ("src/fluido/llm/knee.py", "src/fluido/llm/station.py"),
-        ("tests/llm/test_knee.py",),
+        "La ley empieza en lo que el motor hace por sí mismo y compara límites vecinos por el trabajo hecho "
+        "por segundo; mientras nadie espera, sólo admite tantas peticiones como respondan antes.",
+        ("src/fluido/laws/engine_limit.py", "src/fluido/laws/soonest.py", "src/fluido/llm/station.py"),
+        ("tests/laws/test_engine_limit.py", "tests/simulation/test_engine_limit.py"),
         measured=((USERS, "goodput"),),
     ),
     Element(

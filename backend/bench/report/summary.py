@@ -17,8 +17,8 @@ BUFFERS = (
     (
         "peticiones a la vez al modelo",
         "sí",
-        "elasticidad dentro de las ranuras del motor",
-        "`src/fluido/llm/knee.py`",
+        "escalera sobre tokens por segundo, según la cola",
+        "`src/fluido/laws/engine_limit.py`",
     ),
     (
         "conversación enviada al modelo",

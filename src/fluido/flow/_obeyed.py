@@ -1,6 +1,7 @@
 """Guarded law: as a flow sees it, bounded, logged, and unable to fail a call."""
 
 import logging
+from collections.abc import Callable
 
 from fluido.laws.base import Decision, Law
 from fluido.metrics import DecisionLog
@@ -27,8 +28,12 @@ class Obeyed:
 
     def observe(self, sample: Sample) -> bool:
         """Tell the law of a call that ended; True when the value in force changed."""
+        return self.hear(self.law.observe, sample)
+
+    def hear(self, told: Callable[[Sample], Decision], sample: Sample) -> bool:
+        """The same by another ear of the law."""
         try:
-            decision = self.law.observe(sample)
+            decision = told(sample)
         except Exception as error:  # noqa: BLE001  (a law can be anybody's; its bug must not fail the call)
             decision = self._failed(error)
         return decision is not self._decision and self._take(decision, sample.finished_s)

@@ -219,7 +219,7 @@ class Admission:
         """The call was answered to its end: give the permit back, and learn."""
         flow, seat, wanted = permit.flow, permit.seat, permit.wanted
         seat.outcome, seat.leaves = Outcome.OK, seat.order.prefix
-        seat.units = flow.estimate.work(timings)
+        seat.units, seat.tokens = flow.estimate.work(timings), timings.output_tokens
         hidden = flow.facts is not None and flow.facts.slots is None
         seat.crowded = hidden and timings.queue_s > CROWDED_S + CROWDED_SHARE * timings.total_s
         self._release(permit)

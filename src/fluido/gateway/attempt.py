@@ -72,6 +72,7 @@ class Attempt:
 
         def first() -> None:
             seat.prefilled = True
+            flow.progressed(seat)
             guard.reschedule(None)
 
         watch = SilenceWatch(

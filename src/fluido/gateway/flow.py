@@ -9,12 +9,9 @@ from fluido.errors import LimitReached
 from fluido.gateway.discovery import Engine
 from fluido.gateway.turns import Turns
 from fluido.gateway.wire import KeepAlive
-from fluido.laws.base import Law
-from fluido.laws.fixed import Fixed
-from fluido.llm import EngineFacts, Kind
+from fluido.llm import Kind
 from fluido.llm.call import Lane
 from fluido.llm.engine import Engine as LlmEngine
-from fluido.llm.knee import Knee
 from fluido.llm.prefix import Prefix
 from fluido.llm.seat import Order, Seat
 from fluido.llm.station import Station
@@ -22,8 +19,6 @@ from fluido.llm.station import Station
 # What a load is thought to take before one was seen. The library's own guess is for deadlines, and longer.
 FIRST_LOAD_S, LOAD_SHARE = 2.0, 0.5
 MOST_OF_ONE = 0.75
-# Calls at once to a server that batches and does not say how many: more than that wait here, in our order.
-UNTOLD = 32.0
 # A wait is predicted by means: who is let in with less room than this often misses his deadline.
 MARGIN = 1.4
 # openai-python obeys no Retry-After above a minute.
@@ -89,7 +84,7 @@ class Flow(Station):
     def __init__(
         self, engine: Engine, llm: LlmEngine, model: str, *, max_waiting: int, is_open: bool = False
     ) -> None:
-        super().__init__(llm, model=model, law=in_flight, max_waiting=max_waiting)
+        super().__init__(llm, model=model, max_waiting=max_waiting)
         self._is_open = is_open
         self.where = engine
         self.turns: Turns | None = None
@@ -223,17 +218,6 @@ def _take(counts: Counter[Name], name: Name) -> None:
     counts[name] -= 1
     if not counts[name]:
         del counts[name]
-
-
-def in_flight(facts: EngineFacts) -> Law:
-    """The in-flight limit: never below what the engine does without us.
-
-    Declared slots are all used. A server of OpenAI's API that tells none batches what comes, up to a bound of
-    ours. An Ollama serves one at a time unless it was told otherwise, which shows.
-    """
-    if facts.slots is not None:
-        return Fixed(float(facts.slots))
-    return Knee(None) if facts.kind == "ollama" else Fixed(UNTOLD)
 
 
 class Promises:

@@ -3,6 +3,7 @@
 from fluido.laws.base import Decision, Law
 from fluido.laws.batch_cap import BatchCap
 from fluido.laws.brake import Brake
+from fluido.laws.engine_limit import EngineLimit
 from fluido.laws.fetch import Fetch
 from fluido.laws.fixed import Fixed
 from fluido.laws.fleet import Fleet
@@ -15,6 +16,7 @@ __all__ = [
     "BatchCap",
     "Brake",
     "Decision",
+    "EngineLimit",
     "Fetch",
     "Fixed",
     "Fleet",

@@ -14,12 +14,11 @@ from collections.abc import Mapping
 
 from fluido.laws.base import Decision
 from fluido.laws.rounds import FEWEST, BySlots, Meter, Slot, drawn
-from fluido.laws.rungs import LONGEST_S, SHORTEST_S, Evidence, Leap, Memory, Pace, rungs, said
+from fluido.laws.rungs import Evidence, Leap, Memory, Pace, Tuning, rungs, said
 
 WORTH = 0.06  # of a step in ln that it must pay: 2 % for a rung
-TIE = 0.75  # of that: what a lower rung may cost
 REFERENCE_WORTH = 0.01  # what the reference must do better, in ln
-SURE, SURE_AT_ONCE = 1.3, 2.5  # standard errors, of more pairs and of the first
+SURE_AT_ONCE = 2.5  # standard errors of the first pair
 LEAST_SCATTER = 0.2  # of what counting alone would scatter: calls that take turns scatter less
 LEAP_PAYS, LEAP_ERRORS = 0.25, 0.5  # of the step, and standard errors
 SHIFT, SHIFT_ERRORS = 0.22, 3.0  # ln: a quarter, and more where slots scatter more
@@ -34,7 +33,8 @@ class Ladder(BySlots):
 
     `worth` is the share of a step that it must pay: 0.06 where the server is ours alone, 0.7 where others
     deserve their part, because on a plateau what we gain is what they lose. `remembered` is tried first, and
-    kept where it beats the start. For replicas of one server there is laws/fleet.py.
+    kept where it beats the start. `tuning` is for other work than statements of a database (an engine's
+    tokens). For replicas of one server there is laws/fleet.py.
     ValueError unless 1 <= floor <= start <= ceiling and 0 < worth < 1.
     """
 
@@ -49,6 +49,7 @@ class Ladder(BySlots):
         worth: float = WORTH,
         key: str = "",
         remembered: Memory | None = None,
+        tuning: Tuning | None = None,
     ) -> None:
         if not (1 <= floor <= start <= ceiling < math.inf):
             raise ValueError(f"need 1 <= floor <= start <= ceiling, not {floor}, {start}, {ceiling}")
@@ -63,7 +64,8 @@ class Ladder(BySlots):
         self._remembered = self._nearest(remembered.limit) if remembered else None
         self._key = key
         self._meter = Meter(0.0)
-        self._pace = Pace()
+        self._tuning = tuning = tuning or Tuning()
+        self._pace = Pace(tuning)
         self._turn = 0  # counts what was chosen: pairs, and slots in which nothing is compared
         self._arm: int | None = None
         self._first: Slot | None = None
@@ -73,7 +75,9 @@ class Ladder(BySlots):
         self._usual: float | None = None  # ln of the leader's rate, and how it scatters
         self._scatter = 0.01
         self._shifted = 0
-        self._leap: Leap | None = Leap(1)
+        self._leap: Leap | None = Leap(1) if tuning.leaps else None
+        self.no_lower = self.no_higher = False
+        """Whether something else shows that a lower, or a higher, limit need not be tried."""
         self._stands = False
         self._bound_s = -math.inf
         self._moved: tuple[str, Mapping[str, float]] | None = None
@@ -100,6 +104,14 @@ class Ladder(BySlots):
         best = self._leader if self._remembered is None else self._remembered
         return Memory(float(self._rungs[best]), float(self.reference))
 
+    def leap(self, way: int) -> None:
+        """Leap up (1) or down (-1), as something else shows; not where that was just found wrong."""
+        arm = self._leader + way
+        if self._leap is None and 0 <= arm < len(self._rungs) and self._about(arm).rest_until <= self._turn:
+            self._first = self._arm = None
+            self._about(arm).rest(self._turn)  # forgotten if it pays
+            self._leap = Leap(way, turned=True, shift=True)  # verified: the pace may have changed meanwhile
+
     # -- slots --
 
     def _at(self, now_s: float) -> bool:
@@ -107,7 +119,7 @@ class Ladder(BySlots):
         if slot is not None and slot.from_s - self._pace.slot_s <= now_s < slot.until_s:
             return False
         if slot is not None and self._waits_for_more(slot, now_s):
-            slot.until_s = now_s + min(self._pace.slot_s, SHORTEST_S)
+            slot.until_s = now_s + min(self._pace.slot_s, self._tuning.shortest_s)
             return True
         self._meter.close()
         if slot is not None and slot.calls >= FEWEST and self._is_other_work(slot):
@@ -131,7 +143,10 @@ class Ladder(BySlots):
 
     def _waits_for_more(self, slot: Slot, now_s: float) -> bool:
         """Whether a slot that is over goes on: calls that come in batches, or seldom, are given time."""
-        if self._pace.silent(slot, now_s) or not slot.until_s <= now_s < slot.opened_s + LONGEST_S:
+        if (
+            self._pace.silent(slot, now_s)
+            or not slot.until_s <= now_s < slot.opened_s + self._tuning.longest_s
+        ):
             return False
         soon = self._leap is not None and now_s - slot.opened_s < LEAST_ROUNDS * slot.mean_service_s
         return slot.calls < FEWEST or soon
@@ -184,10 +199,12 @@ class Ladder(BySlots):
         self._turn += 1
         # The higher one first: while people wait it is the one that can be worth a lot.
         arms = [arm for arm in (self._leader + 1, self._leader - 1) if 0 <= arm < len(self._rungs)]
+        arms = [arm for arm in arms if not (self.no_higher if arm > self._leader else self.no_lower)]
         awake = [arm for arm in arms if self._about(arm).rest_until <= self._turn]
         safe = self._about(self._reference)
         due = safe.pairs < REFERENCE_FIRST or self._turn % REFERENCE_EVERY == 0
-        if abs(self._reference - self._leader) > 1 and safe.rest_until <= self._turn and due:
+        high = self._reference > self._leader and self.no_higher
+        if abs(self._reference - self._leader) > 1 and not high and safe.rest_until <= self._turn and due:
             awake = [self._reference]
         self._arm = max(awake, key=self._index) if awake else None
 
@@ -206,7 +223,7 @@ class Ladder(BySlots):
         step = math.log(self._rungs[arm] / self.limit)
         if abs(arm - self._leader) > 1:
             return REFERENCE_WORTH + (self.worth - WORTH) * step  # on a shared server a high one has to pay
-        return self.worth * step if step > 0 else TIE * self.worth * step
+        return self.worth * step if step > 0 else self._tuning.tie * self.worth * step
 
     def _compare(self, first: Slot, second: Slot) -> None:
         arm, self._arm = self._arm, None
@@ -228,7 +245,7 @@ class Ladder(BySlots):
             "gain": math.expm1(about.mean),
             "error": about.error(self._variance),
         }
-        sure = SURE if about.pairs > 1 else SURE_AT_ONCE
+        sure = self._tuning.sure if about.pairs > 1 else SURE_AT_ONCE
         if index >= sure:
             self._move(arm, about, its)
         elif index <= -sure:
@@ -288,6 +305,9 @@ class Ladder(BySlots):
         again, self._shifted = self._shifted == way, way
         if not again or self._leap is not None:
             return False
+        if not self._tuning.leaps:
+            self._lead(self._leader, rate)  # pairs find out, or who knows better calls `leap`
+            return True
         self._leap = Leap(way, shift=True, evidence=dict(self._evidence))
         self._lead(self._leader, rate)
         self._leap_on(self._leap, slot)
@@ -360,7 +380,7 @@ class Ladder(BySlots):
 
     def _turn_back(self, leap: Leap) -> None:
         """What was tried does not pay: the other way, unless that was tried or one leap has paid."""
-        if leap.paid or leap.turned:
+        if leap.paid or leap.turned or self.no_lower:
             self._leap = None
             if not leap.paid:
                 self._evidence |= leap.evidence
@@ -383,7 +403,7 @@ class Ladder(BySlots):
             return remembered
         while True:
             target = min(max(self._leader + 2 * leap.way, 0), len(self._rungs) - 1)
-            if target != self._leader:
+            if target != self._leader and not (self.no_higher if leap.way > 0 else self.no_lower):
                 return target
             if leap.paid or leap.turned:
                 return None

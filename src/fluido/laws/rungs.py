@@ -92,13 +92,31 @@ class Leap:
         return self.base is not None and now_s > self.base.until_s + 2 * LONGEST_S
 
 
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How a ladder compares.
+
+    A slot holds so many calls (or pieces of work), and is neither shorter nor longer than that. `tie` is the
+    part of what a step must pay that a lower rung may cost (below 0: that it must gain), `sure` how many
+    standard errors make a move. Without `leaps` it does not begin with one.
+    """
+
+    calls: int = CALLS
+    shortest_s: float = SHORTEST_S
+    longest_s: float = LONGEST_S
+    tie: float = 0.75
+    sure: float = 1.3
+    leaps: bool = True
+
+
 class Pace:
     """How long a slot lasts: for so many calls, and rounds (by Little's law a round takes limit / rate)."""
 
-    __slots__ = ("call_rate", "slot_s")
+    __slots__ = ("call_rate", "slot_s", "tuning")
 
-    def __init__(self) -> None:
-        self.slot_s = SHORTEST_S
+    def __init__(self, tuning: Tuning) -> None:
+        self.tuning = tuning
+        self.slot_s = tuning.shortest_s
         self.call_rate = 0.0  # of the leader
 
     def resize(self, limit: int, leader: int, *, leaps: bool) -> None:
@@ -109,8 +127,8 @@ class Pace:
             room = 1.0 if limit > leader else ROOM  # lower, the limit is reached as calls leave
             wanted_s = room * max(LEAP_CALLS, LEAP_ROUNDS * min(limit, leader)) / self.call_rate
         else:
-            wanted_s = ROOM * max(CALLS, ROUNDS * limit) / self.call_rate
-        self.slot_s = min(max(wanted_s, SHORTEST_S), LONGEST_S)
+            wanted_s = ROOM * max(self.tuning.calls, ROUNDS * limit) / self.call_rate
+        self.slot_s = min(max(wanted_s, self.tuning.shortest_s), self.tuning.longest_s)
 
     def settle_s(self, leader: int) -> float:
         """What does not count at the beginning of a slot."""

@@ -24,7 +24,6 @@ from fluido.llm.errors import (
 from fluido.llm.figures import EngineFigures
 from fluido.llm.figures import figures as engine_figures
 from fluido.llm.kind import detect
-from fluido.llm.knee import Knee
 from fluido.llm.modelfile import keep_alive_of, modelfile_parameters
 from fluido.llm.ollama import OllamaEngine
 from fluido.llm.openai import OpenAIEngine
@@ -49,7 +48,6 @@ __all__ = [
     "EngineFacts",
     "EngineFigures",
     "Kind",
-    "Knee",
     "Lane",
     "LlmStats",
     "Message",

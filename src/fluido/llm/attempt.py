@@ -56,6 +56,7 @@ class Attempt:
             raise StreamBroken(f"{station.name} ended without timings")
         seat.outcome = Outcome.OK
         seat.units = station.estimate.work(timings)
+        seat.tokens = timings.output_tokens
         hidden = station.facts is not None and station.facts.slots is None
         seat.crowded = hidden and timings.queue_s > CROWDED_S + CROWDED_SHARE * timings.total_s
         answer = "".join(self._said)
@@ -109,6 +110,7 @@ class Attempt:
                 if not seat.prefilled:
                     seat.prefilled = True
                     guard.reschedule(None)
+                self._station.progressed(seat)
                 relay.put(item)
                 self._said.append(item.text)
                 if item.thinking and not self._thought:

@@ -2,13 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Self
 
 from fluido.errors import Closed, FluidoError, WaitTimeout
 from fluido.laws.base import Law
+from fluido.laws.engine_limit import UNKNOWN_CEILING, EngineLimit
+from fluido.laws.fixed import Fixed
 from fluido.llm.answers import Answers
 from fluido.llm.budget import Budget
 from fluido.llm.call import Call, Delta, Timings
@@ -61,10 +63,9 @@ class _Flight:
 class Dispatcher:
     """Admits calls to engines, in the order of their worth, and streams what they answer.
 
-    `law` makes the law of an engine's in-flight limit from its facts; the default finds the knee inside the
-    slots (`Knee`). A conversation that lost its place in the engine is sent with as much history as can be
-    computed again in `cold_prefill_s`, and grows from there. `max_waiting` bounds each engine's queue, and
-    `max_wait_s` the wait for a first token of a call without a deadline. Inert until `open`.
+    How many are in flight is found, at most `most` (`EngineLimit`); `slots` fixes it, `law` makes another.
+    A conversation that lost its place in the engine is sent with as much history as can be computed again in
+    `cold_prefill_s`. `max_waiting` bounds each queue, `max_wait_s` the wait of a call without a deadline.
     """
 
     def __init__(
@@ -73,6 +74,8 @@ class Dispatcher:
         *,
         model: str = "",
         law: Callable[[EngineFacts], Law] | None = None,
+        slots: int | None = None,
+        most: int = UNKNOWN_CEILING,
         max_waiting: int = 256,
         presets: Presets | None = None,
         budget: Budget | None = None,
@@ -82,10 +85,9 @@ class Dispatcher:
         max_wait_s: float = MAX_WAIT_S,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if not engines:
-            raise ValueError("a dispatcher needs at least one engine")
         self.stations = tuple(
-            Station(engine, model=model, law=law, max_waiting=max_waiting, clock=clock) for engine in engines
+            Station(engine, model=model, law=make, max_waiting=max_waiting, clock=clock)
+            for engine, make in _limited(engines, law, slots, most)
         )
         self.presets = presets or Presets()
         self._composer = Composer(self.presets, budget or Budget())
@@ -308,3 +310,24 @@ class Dispatcher:
             answers_joined=self.answers.joined,
             residency=tuple(station.residency_stats() for station in self.stations),
         )
+
+
+def _limited(
+    engines: Sequence[Engine], law: Callable[[EngineFacts], Law] | None, slots: int | None, most: int
+) -> Iterator[tuple[Engine, Callable[[EngineFacts], Law]]]:
+    """Each engine, and what makes the law of its in-flight limit."""
+    if not engines:
+        raise ValueError("a dispatcher needs at least one engine")
+    if slots is not None and (law is not None or slots < 1):
+        raise ValueError("slots= fixes the limit of at least 1 call: give it without law=")
+
+    def fixed(facts: EngineFacts) -> Law:
+        return Fixed(min(slots or 1, facts.slots or slots or 1))
+
+    for engine in engines:
+        name = engine.name
+
+        def adapting(facts: EngineFacts, name: str = name) -> Law:
+            return EngineLimit(facts.slots, most=most, key=name)
+
+        yield engine, law or (adapting if slots is None else fixed)

@@ -39,6 +39,8 @@ class Seat:
     the slot holds afterwards (None: unknown);
     `area` is the engine's sum of seconds in flight when the call began, `residency` the index by which it was
     placed: the engine may come back with another. `tasks` is what the slots had served when it was sent.
+    `heard_s` is when its last piece came (0: none), `pieces` how many, `tokens` how many tokens it had by the
+    engine's own count, `before` how many in flight had begun no later when its first piece came.
     """
 
     order: Order
@@ -58,6 +60,10 @@ class Seat:
     area: float = 0.0
     outcome: Outcome = Outcome.IGNORED
     units: float = 1.0
+    heard_s: float = 0.0
+    pieces: int = 0
+    tokens: int = 0
+    before: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ class Seats:
         self._haunted: list[int] = []  # slots
         self._changed_s = clock()
         self._area = 0.0  # seconds in flight, summed over all calls so far
+        self._busy_s = 0.0
 
     def __len__(self) -> int:
         """How many calls the engine works on, without the ghosts."""
@@ -48,6 +49,16 @@ class Seats:
         """Where they are, as far as that is known."""
         placed = {seat.place.slot for seat in self._taken.values()} | set(self._haunted)
         return {slot for slot in placed if slot >= 0}
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds so far in which anything was in flight."""
+        self._pass_time(self._clock())
+        return self._busy_s
+
+    def before(self, seat: Seat) -> int:
+        """How many in flight came no later than `seat`, itself included."""
+        return next(at for at, other in enumerate(self._taken.values(), start=1) if other is seat)
 
     def take(self, seat: Seat) -> None:
         """A call begins."""
@@ -78,6 +89,9 @@ class Seats:
         self._on_gone()
 
     def _pass_time(self, now_s: float) -> float:
-        self._area += self.inflight * (now_s - self._changed_s)
+        passed_s = now_s - self._changed_s
+        self._area += self.inflight * passed_s
+        if self.inflight:
+            self._busy_s += passed_s
         self._changed_s = now_s
         return self._area

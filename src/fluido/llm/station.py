@@ -8,8 +8,10 @@ from dataclasses import replace
 from fluido.errors import Closed, FluidoError, LimitReached, WaitTimeout
 from fluido.flow._obeyed import Obeyed
 from fluido.laws.base import Law
+from fluido.laws.engine_limit import LATE, EngineLimit
+from fluido.laws.fixed import Fixed
+from fluido.laws.soonest import PROMPT, TOKEN
 from fluido.llm.engine import Engine, EngineFacts
-from fluido.llm.knee import Knee
 from fluido.llm.pace import Pace
 from fluido.llm.queue import CallQueue, Reservation, Ticket
 from fluido.llm.residency import UNPLACED, Placement
@@ -24,7 +26,7 @@ SHORT_RATIO = 3.0
 class Station(Upstream):
     """Admits calls to one engine.
 
-    `law` decides how many are in flight; without one it is the engine's slots.
+    `law` makes what decides how many are in flight; the default is `EngineLimit`.
     """
 
     def __init__(
@@ -38,8 +40,9 @@ class Station(Upstream):
     ) -> None:
         super().__init__(engine, model=model, clock=clock)
         self.queue = CallQueue(max_waiting=max_waiting)
-        self._make_law = law or (lambda facts: Knee(facts.slots))
-        self._obeyed = Obeyed(Knee(UNKNOWN_SLOTS))
+        self._make_law = law or (lambda facts: EngineLimit(facts.slots, key=engine.name))
+        self._obeyed = Obeyed(Fixed(UNKNOWN_SLOTS))
+        self._adapting: EngineLimit | None = None
         self._pinned: float | None = None
         self._closed = self._paused = self._held = False
         self._idle = asyncio.Event()
@@ -54,8 +57,20 @@ class Station(Upstream):
 
     @property
     def limit(self) -> int:
-        """How many may be."""
-        return max(1, int(self._obeyed.value if self._pinned is None else self._pinned))
+        """How many may be, with those in the system that are in it now."""
+        return self._limit(self.inflight + len(self.queue))
+
+    @property
+    def law(self) -> Law:
+        """What decides the limit."""
+        return self._obeyed.law
+
+    def _limit(self, in_system: int) -> int:
+        if self._pinned is not None:
+            return max(1, int(self._pinned))
+        if self._adapting is None:
+            return max(1, int(self._obeyed.value))
+        return max(1, int(self._adapting.room(self._clock(), in_system, self.seats.busy_s)))
 
     async def open(self) -> None:
         """Connect and ask the engine about itself; one that is away is waited for in the background."""
@@ -100,7 +115,9 @@ class Station(Upstream):
         await self._disconnect()
 
     def _resized(self, facts: EngineFacts) -> None:
-        self._obeyed = Obeyed(self._make_law(facts))
+        law = self._make_law(facts)
+        self._obeyed = Obeyed(law)
+        self._adapting = law if isinstance(law, EngineLimit) else None
 
     def _changed(self, up: bool) -> None:
         if up:
@@ -262,7 +279,7 @@ class Station(Upstream):
             waited_s=now_s - came_s,
             started_s=now_s,
             inflight=self.inflight + 1,
-            limit=float(self.limit),
+            limit=float(self._limit(self.inflight + len(self.queue) + 1)),
             residency=self.residency,
         )
         self.seats.take(seat)
@@ -271,9 +288,50 @@ class Station(Upstream):
         self.meter.waits.record(seat.waited_s)
         return seat
 
+    def progressed(self, seat: Seat) -> None:
+        """A piece of the answer came: a token, or what the engine sends at a time."""
+        now_s = self._clock()
+        if not seat.pieces:
+            seat.before = self.seats.before(seat)
+        self._tell_piece(seat, TOKEN if seat.pieces else PROMPT, now_s, 1.0)
+        seat.heard_s = now_s
+        seat.pieces += 1
+
+    def _tell_piece(self, seat: Seat, label: str, now_s: float, units: float) -> None:
+        law = self._adapting
+        if law is None:
+            return
+        since_s = seat.heard_s if seat.pieces else seat.started_s
+        limit = float(self._limit(self.inflight + len(self.queue)))
+        piece = Sample(label, since_s, now_s, seat.waited_s, self.inflight, limit, units=units)
+        if self._obeyed.hear(law.progress, piece):
+            self._grant()
+
+    def _tell_end(self, seat: Seat, now_s: float) -> None:
+        """What is known only now: tokens that came as one piece, and a wait inside the engine."""
+        if seat.outcome is Outcome.OK and not seat.pieces:
+            self._tell_piece(seat, PROMPT, now_s, 1.0)
+        left = seat.tokens - max(1, seat.pieces)
+        if seat.outcome is Outcome.OK and left > 0:
+            if seat.pieces > left or not seat.pieces:
+                seat.heard_s = now_s  # most were heard one by one, or all came at once: no time of their own
+            seat.pieces += 1
+            self._tell_piece(seat, TOKEN, now_s, float(left))
+        if seat.crowded and seat.before and self._adapting is not None:
+            piece = Sample(LATE, seat.started_s, now_s, seat.waited_s, seat.before, seat.limit)
+            self._obeyed.hear(self._adapting.progress, piece)
+
+    def _told(self, seat: Seat) -> Outcome:
+        """A first token that is late says nothing of the limit to a law that hears the engine itself."""
+        if self._adapting is None:
+            return Outcome.OVERLOAD if seat.crowded else seat.outcome
+        late = seat.outcome is Outcome.OVERLOAD and not seat.refused
+        return Outcome.IGNORED if late else seat.outcome
+
     def release(self, seat: Seat) -> None:
         """Give the seat back, tell the law, and let the next ones in. Once per seat."""
         now_s = self._clock()
+        self._tell_end(seat, now_s)
         mean_inflight = self.seats.leave(seat, now_s)
         self._haunt(seat)
         self._tell_idle()
@@ -297,7 +355,7 @@ class Station(Upstream):
                 seat.waited_s,
                 seat.inflight,
                 seat.limit,
-                Outcome.OVERLOAD if seat.crowded else seat.outcome,
+                self._told(seat),
                 seat.units,
                 mean_inflight,
             )
@@ -337,9 +395,11 @@ class Station(Upstream):
             or not self.purse.takes(tokens, self._tokens(), beside_others=self.company.is_seen)
         ):
             return False
-        if self.inflight + reserved < self.limit:
+        inside = self.inflight + reserved
+        limit = self._limit(inside + max(1, len(self.queue)))
+        if inside < limit:
             return True
-        spare = self.inflight + reserved == self.limit < len(self.residency) and self._pinned is None
+        spare = inside == limit < len(self.residency) and self._pinned is None
         return spare and SHORT_RATIO * cost_s < min((self._left_s(seat) for seat in self.seats), default=0.0)
 
     def _left_s(self, seat: Seat) -> float:
@@ -366,7 +426,7 @@ class Station(Upstream):
             self._obeyed.law,
             log,
             log.reasons,
-            value=float(self.limit),
+            value=self._obeyed.value if self._pinned is None else self._pinned,
             inflight=self.inflight,
             waiting=len(self.queue),
         )
