@@ -64,7 +64,7 @@ SUITES = (
         },
     ),
     Suite("openai", [f"tests/api_resources/{name}" for name in OPENAI_TESTS], "llamacpp"),
-    Suite("langchain", ["test_langchain.py"], "ollama"),
+    Suite("langchain", ["langchain_units.py"], "ollama"),
 )
 
 
@@ -123,7 +123,7 @@ def run(suite: Suite, way: str, url: str, model: str, only: str = "") -> dict[st
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         if suite.name == "langchain":
-            shutil.copy(HERE / "gateway" / "test_langchain.py", folder)
+            shutil.copy(HERE / "gateway" / "langchain_units.py", folder)
         else:
             pins = HERE / "gateway" / f"{suite.name}.txt"
             source = SourceArchive(suite.name, pins, ("--no-binary", suite.name), _is_test, lambda _: None)

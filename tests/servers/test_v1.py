@@ -62,14 +62,17 @@ async def test_the_window_keeps_the_prompt_from_growing(client: httpx.AsyncClien
 
 
 async def test_a_stream_has_deltas_and_one_last_event(client: httpx.AsyncClient) -> None:
-    # deltas that come while one is being sent are merged: eight may be one on a busy machine
-    text = (await client.post("/chat/stream", json=ask("One?", max_output_tokens=64))).text
-    events = [line[7:] for line in text.splitlines() if line.startswith("event: ")]
-    assert events.count("done") == 1
-    assert events[-1] == "done"
+    # deltas that come while one is being sent are merged: all may be one while the machine is busy
+    for _ in range(20):
+        text = (await client.post("/chat/stream", json=ask("One?", max_output_tokens=64))).text
+        events = [line[7:] for line in text.splitlines() if line.startswith("event: ")]
+        assert events.count("done") == 1
+        assert events[-1] == "done"
+        last = json.loads(text.strip().splitlines()[-1][6:])
+        assert last["finish_reason"] == "length"
+        if events.count("delta") >= 2:
+            break
     assert events.count("delta") >= 2
-    last = json.loads(text.strip().splitlines()[-1][6:])
-    assert last["finish_reason"] == "length"
 
 
 async def test_another_users_conversation_is_not_found(client: httpx.AsyncClient) -> None:
