@@ -24,6 +24,7 @@ pytestmark = pytest.mark.servers
 
 ONE = sa.text("SELECT 1")
 PATIENCE_S = 10.0
+POOLS = ("stock", "fixed", "adaptive")
 
 
 @pytest.fixture(params=["asyncpg", "psycopg"])
@@ -80,9 +81,7 @@ def test_a_loop_for_every_job_with_dispose(url: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "make", [create_stock_engine, create_async_engine, crowded], ids=["stock", "fixed", "adaptive"]
-)
+@pytest.mark.parametrize("make", [create_stock_engine, create_async_engine, crowded], ids=POOLS)
 def test_a_loop_for_every_job_without_dispose_ends_as_with_stock(
     any_url: str, make: Callable[[str], AsyncEngine]
 ) -> None:

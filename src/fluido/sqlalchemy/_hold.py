@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import math
+import weakref
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
 from types import CodeType, FrameType
 from typing import Any, Protocol
@@ -49,7 +50,8 @@ class Hold:
         self.limiter = limiter
         self.gate = gate
         self.label = ""
-        self.task: asyncio.Task[Any] | None = None
+        # Weak: a task that failed keeps its frames, and with them the connection that it forgot.
+        self.task: weakref.ref[asyncio.Task[Any]] | None = None
         self.asked_s = self.taken_s = self.idle_since_s = 0.0
         self.statement = ""
         self.lent = False  # whether its permit is somebody else's meanwhile
@@ -77,7 +79,8 @@ class Hold:
 
     def places(self) -> list[str]:
         """Where the holder is now: `file:line in function`, from the outermost call to the innermost."""
-        return [] if self.task is None else list(_places(self.task.get_coro()))
+        task = None if self.task is None else self.task()
+        return [] if task is None else list(_places(task.get_coro()))
 
     def place(self) -> str:
         """The same in one line."""

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -158,7 +159,8 @@ class AdaptivePool(Pool):
         hold = record.spare_hold
         record.hold = self.holds[record] = hold
         hold.label = label
-        hold.task = None if loop is None else asyncio.current_task(loop)
+        task = None if loop is None else asyncio.current_task(loop)
+        hold.task = None if task is None else weakref.ref(task)
         hold.asked_s = asked_s
         hold.taken_s = hold.idle_since_s = taken_s
         hold.inflight = gate.inflight
