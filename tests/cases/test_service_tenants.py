@@ -101,7 +101,8 @@ async def test_the_only_key_inherits_what_was_stored_before_there_were_keys(post
 
 async def test_a_tenant_with_many_names_does_not_keep_another_waiting(postgres_url: str) -> None:
     engine = ScriptedEngine(pieces=("x",), pause_s=0.01)
-    keys = {"tenant_keys": "many:one,few:two"}
+    # The engine tells no slots and takes all that come: only a bound of our own makes them wait with us.
+    keys = {"tenant_keys": "many:one,few:two", "engine_slots": 1}
     async with serving(engine) as url, running(postgres_url, None, url, **keys) as found:
         await found.chat("warm", headers={"x-api-key": "one"})
         engine.go.clear()

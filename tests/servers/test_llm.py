@@ -135,7 +135,7 @@ async def test_leaving_frees_the_slot_within_a_tenth_of_a_second(dispatcher, syn
 
 
 async def test_who_left_in_the_prefill_is_a_ghost_while_the_server_computes_on(own_engine) -> None:
-    async with Dispatcher([OpenAIEngine(own_engine.url, extra=EXTRA)]) as dispatcher:
+    async with Dispatcher([OpenAIEngine(own_engine.url, extra=EXTRA)], slots=1) as dispatcher:
         leaving = asyncio.create_task(answer(dispatcher, ask("tells of the sea " * 220)))
         async with asyncio.timeout(10):
             while not await processing(own_engine.url):
