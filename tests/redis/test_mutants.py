@@ -12,6 +12,7 @@ from fluido.redis._link import Link
 from fluido.redis._mux import Mux
 from fluido.redis._watch import Watch
 
+from . import scenario
 from .scenario import Tally, play
 
 MOST_SEEDS = 3000
@@ -134,4 +135,5 @@ async def first_finding(tally: Tally, focus: str) -> str | None:
 def test_the_scenarios_find(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mutate(monkeypatch, *MUTANTS[what])
     monkeypatch.setattr("asyncio.log.logger.disabled", True)
+    monkeypatch.setattr(scenario, "PATIENCE_S", 3.0)  # many a fault makes somebody wait for ever
     assert asyncio.run(first_finding(Tally(), FOCUS.get(what, "plain"))), f"nobody noticed that {what}"

@@ -70,7 +70,7 @@ async def test_the_page_shows_real_traffic_and_survives_a_restart(
             def served(**values: object) -> AbstractAsyncContextManager[None]:
                 return sentinel(ground.database_url, ground.redis_url, ground.engine_url, listener, **values)
 
-            async with served():
+            async with served(engine_slots=1):  # who waits is to be seen waiting
                 asking = asyncio.create_task(ask(url))
                 try:
                     await page.size(1280, 900)
