@@ -25,8 +25,7 @@ def test_it_has_the_model_and_streams(ollama_engine: embedded.Ollama) -> None:
 
 def test_it_is_found_as_an_ollama_from_outside(ollama_engine: embedded.Ollama) -> None:
     found = find_engine(ollama_engine.url)
-    # other tests of this process may have given it a second model
-    assert (found.kind, found.model.partition(":")[0]) == ("ollama", "synthetic")
+    assert (found.kind, found.model) == ("ollama", "synthetic:1")
     assert find_ollama(ollama_engine.url) == found
     assert "Ollama 0." in ollama_engine.describe()
 
