@@ -56,6 +56,10 @@ async def ask(dispatcher: Dispatcher, messages: list[Message], name: str, tokens
     return items[-1]
 
 
+class Refused(Exception):
+    """What a client without a gateway is told by a full buffer."""
+
+
 async def bare(url: str, messages: list[Message], tokens: int = 6) -> tuple[int, int]:
     """A client without a gateway: tokens found again, and of how many."""
     body = {
@@ -67,6 +71,8 @@ async def bare(url: str, messages: list[Message], tokens: int = 6) -> tuple[int,
     address = f"{url}/v1/chat/completions"
     async with aiohttp.ClientSession() as session, session.post(address, json=body) as reply:
         said = await reply.json()
+    if "choices" not in said:
+        raise Refused(said)
     messages.append(Message("assistant", said["choices"][0]["message"]["content"].strip() or "ok"))
     return said["timings"]["cache_n"], said["usage"]["prompt_tokens"]
 
