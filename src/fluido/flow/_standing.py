@@ -43,6 +43,22 @@ class Relieved(Protocol):
         """Put a factor on the limit."""
 
 
+def look(limiter: Relieved, standstill: Standstill, now_s: float, *, room: bool) -> Decision:
+    """Tell the law whether anything moved, and obey it. `room`: whether a larger limit could help."""
+    if limiter.braked:
+        decision = standstill.refused()
+    else:
+        decision = standstill.look(
+            now_s,
+            moved=limiter.completed + limiter.gate.admitted,
+            waiting=limiter.gate.waiting,
+            service_s=limiter.mean_service_s,
+            room=room,
+        )
+    limiter.relieve(decision, now_s)
+    return decision
+
+
 class Standing:
     """One timer a limiter, set by the first caller that waits, gone when nobody does."""
 
@@ -72,18 +88,9 @@ class Standing:
         limiter, loop = self._limiter(), self._loop
         if limiter is None or loop is None:
             return
-        gate, now_s = limiter.gate, limiter.clock()
-        if limiter.braked:
-            decision = self._standstill.refused()
-        else:
-            decision = self._standstill.look(
-                now_s,
-                moved=limiter.completed + gate.admitted,
-                waiting=gate.waiting,
-                service_s=limiter.mean_service_s,
-                room=gate.limit < limiter.law.ceiling and not gate.paused,
-            )
-        limiter.relieve(decision, now_s)
+        gate = limiter.gate
+        room = gate.limit < limiter.law.ceiling and not gate.paused
+        decision = look(limiter, self._standstill, limiter.clock(), room=room)
         if gate.waiting or decision.value > 1.0:
             self._timer = loop.call_later(LOOK_S, self._look)
         else:

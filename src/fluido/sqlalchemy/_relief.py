@@ -3,6 +3,7 @@
 import asyncio
 import weakref
 
+from fluido.flow._standing import look
 from fluido.laws.standstill import Standstill
 from fluido.sqlalchemy._hold import Hold, HoldingPool
 from fluido.sqlalchemy._statements import says_capacity
@@ -74,19 +75,10 @@ class Relief:
                 pool.gate.lend(hold.label)
 
     def _end_standstill(self, pool: HoldingPool, now_s: float) -> None:
-        limiter, gate = pool.limiter, pool.gate
-        if limiter.braked:
-            decision = self._standstill.refused()
-        else:
-            decision = self._standstill.look(
-                now_s,
-                moved=limiter.completed + gate.admitted,
-                waiting=gate.waiting,
-                service_s=limiter.mean_service_s,
-                # A connection that is being opened is about to move somebody.
-                room=gate.limit < gate.most and gate.inflight >= int(gate.limit) and not gate.opening,
-            )
-        limiter.relieve(decision, now_s)
+        gate = pool.gate
+        # A connection that is being opened is about to move somebody.
+        room = gate.limit < gate.most and gate.inflight >= int(gate.limit) and not gate.opening
+        look(pool.limiter, self._standstill, now_s, room=room)
 
 
 def _is_idle(hold: Hold, now_s: float) -> bool:
