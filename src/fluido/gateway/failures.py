@@ -10,18 +10,14 @@ from fluido.llm.errors import (
     CallRejected,
     EngineBusy,
     ModelMissing,
-    PromptTooLong,
     StreamBroken,
 )
-from fluido.llm.refusals import text_of, too_long
+from fluido.llm.refusals import memory_is_full, prompt_too_long, text_of
+from fluido.llm.statuses import BUSY, BUSY_RETRY_S, NO_KEY
 
-BUSY_RETRY_S = 1.0
 MOST_RETRY_S = 60.0
-NO_KEY = frozenset({401, 403, 407})
 # A proxy that says so has nobody behind it.
 GATEWAY_STATUS = frozenset({502, 504})
-# What llama.cpp says when the KV memory that its slots share is full.
-FULL = ("Context size has been exceeded", "failed to find a memory slot", "no available kv")
 # The model's process died: not this call's doing, and the next one loads the model again.
 RUNNER_GONE = ("process has terminated", "no longer running", "connection refused", "connection reset", "EOF")
 SHOWN_CHARS = 200
@@ -33,19 +29,13 @@ def failure(  # noqa: PLR0911  (a table)
     """The error that a reply of an engine called `name` stands for."""
     reply = _reply(body)
     said = text_of(reply)
-    if any(sign in said for sign in FULL):
+    if memory_is_full(said):
         return CacheFull(f"{name}: {said}")
-    if over := too_long(reply):
-        return PromptTooLong(
-            said or "the prompt does not fit the model's window",
-            prompt_tokens=over.prompt_tokens,
-            context_tokens=over.context_tokens,
-            status=status,
-            said=said,
-        )
+    if too_long := prompt_too_long(reply, status):
+        return too_long
     if status == 404 and "model" in said.lower():
         return ModelMissing(said, model=model, status=404, said=said)
-    if status in {429, 503}:
+    if status in BUSY:
         return EngineBusy(f"{name}: {said or status}", retry_after_s=_retry_s(headers))
     if status in NO_KEY:
         return EngineUnavailable(

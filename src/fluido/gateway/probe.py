@@ -6,12 +6,12 @@ from typing import Literal
 
 from fluido.errors import EngineUnavailable
 from fluido.llm.catalog import listed, told_window
+from fluido.llm.statuses import NO_KEY
 from fluido.llm.transport import Transport
 from fluido.llm.wire import mapping, number, text
 
 from .config import EngineUrl
 
-NO_KEY = frozenset({401, 403, 407})
 EXTRA_ASK_S = 1.0
 # Where servers tell the window that `/v1/models` does not: TabbyAPI, KoboldCpp.
 WINDOW_PLACES = ("/v1/model", "/api/extra/true_max_context_length")

@@ -16,13 +16,20 @@ from fluido.llm.errors import (
     CacheFull,
     CallRejected,
     ModelMissing,
-    PromptTooLong,
     StreamBroken,
 )
 from fluido.llm.habits import Habits
 from fluido.llm.openai_answer import Reader
 from fluido.llm.openai_listing import Listing
-from fluido.llm.refusals import bound_too_large, is_error, names_no_model, status_of, text_of, too_long
+from fluido.llm.refusals import (
+    bound_too_large,
+    is_error,
+    memory_is_full,
+    names_no_model,
+    prompt_too_long,
+    status_of,
+    text_of,
+)
 from fluido.llm.spoken import without_system
 from fluido.llm.statuses import NO_KEY, locked, refused_by_status
 from fluido.llm.transport import ASK_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport, error_of, peeked, whole
@@ -37,8 +44,6 @@ LAST_EVENTS_S = 1.0
 # After a cut the rest of a history stands elsewhere in the prompt. llama.cpp moves what it holds of it, in
 # pieces of at least so many tokens, instead of computing it again.
 REUSE_TOKENS = 64
-# What llama.cpp says when the KV memory that its slots share is full.
-FULL = ("Context size has been exceeded", "failed to find a memory slot", "no available kv")
 # A template that knows these belongs to a model that thinks before it speaks.
 THINKING_SIGNS = ("<think>", "enable_thinking", "reasoning_content", "<|channel|>")
 
@@ -274,15 +279,9 @@ class OpenAIEngine:
         self, status: int, reply: object, call: Call, retry_after_s: float | None = None
     ) -> Exception:
         said = text_of(reply)
-        if over := too_long(reply):
-            return PromptTooLong(
-                said or "the prompt does not fit the model's window",
-                prompt_tokens=over.prompt_tokens,
-                context_tokens=over.context_tokens,
-                status=status,
-                said=said,
-            )
-        if any(sign in said for sign in FULL):
+        if too_long := prompt_too_long(reply, status):
+            return too_long
+        if memory_is_full(said):
             return CacheFull(f"{self.name}: {said}")
         if status == 404 or (status == 400 and names_no_model(said)):
             return await self._missing(status, said, call)
@@ -317,7 +316,7 @@ class OpenAIEngine:
     async def _broken(self, chunk: dict[str, object], call: Call, *, heard: bool) -> Exception:
         """An error among the chunks. Before the first word it is what a status would have been."""
         said = text_of(chunk) or "error without a text"
-        if any(sign in said for sign in FULL):
+        if memory_is_full(said):
             return CacheFull(f"{self.name} broke off: {said}")
         if heard:
             return StreamBroken(f"{self.name} broke off: {said}", told=True)

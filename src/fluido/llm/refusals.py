@@ -9,9 +9,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fluido.llm.errors import MAX_SAID_CHARS
+from fluido.llm.errors import MAX_SAID_CHARS, PromptTooLong
 from fluido.llm.wire import mapping, number, text
 
+# What llama.cpp says when the KV memory that its slots share is full.
+_FULL = ("Context size has been exceeded", "failed to find a memory slot", "no available kv")
 # Where the text of an error stands, in the order in which it is looked for.
 TEXT_FIELDS = ("message", "msg", "error", "detail", "details", "reason", "title")
 DEPTH = 4
@@ -143,6 +145,26 @@ def too_long(reply: object) -> TooLong | None:
                 _whole(told.get("window")) or _field(said, "n_ctx"),
             )
     return None
+
+
+def prompt_too_long(reply: object, status: int) -> PromptTooLong | None:
+    """The error for a refusal that has both numbers itself; None for any other refusal."""
+    over = too_long(reply)
+    if over is None:
+        return None
+    said = text_of(reply)
+    return PromptTooLong(
+        said or "the prompt does not fit the model's window",
+        prompt_tokens=over.prompt_tokens,
+        context_tokens=over.context_tokens,
+        status=status,
+        said=said,
+    )
+
+
+def memory_is_full(said: str) -> bool:
+    """Whether the engine's shared KV memory had no room for the call."""
+    return any(sign in said for sign in _FULL)
 
 
 def bound_too_large(said: str) -> bool:
