@@ -100,16 +100,20 @@ def read_v1(body: dict[str, Any], said: bytes) -> None:
     assert (chunks[-1]["choices"] == [] and chunks[-1]["usage"]["total_tokens"] > 0) if wants else True
 
 
+async def is_answered(door: Door, client: str) -> None:
+    # embeddings need a server that was started for them
+    requests = [each for each in asked(client) if each["path"] != "/api/embed"]
+    seen = await replay(door, [bounded(request) for request in requests])
+    assert {request.outcome for request in seen} == {"answered"}
+
+
 @pytest.mark.servers
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_a_client_gets_what_it_reads_from_the_real_llamacpp(
     client: str, synthetic_engine: embedded.Engine
 ) -> None:
     async with opened(synthetic_engine.url, aliases={MODEL: synthetic_engine.model.name}) as door:
-        # embeddings need a server that was started for them
-        requests = [each for each in asked(client) if each["path"] != "/api/embed"]
-        seen = await replay(door, [bounded(request) for request in requests])
-        assert {request.outcome for request in seen} == {"answered"}
+        await is_answered(door, client)
 
 
 @pytest.mark.servers
@@ -119,9 +123,7 @@ async def test_a_client_gets_what_it_reads_from_the_real_ollama_and_reloads_noth
     client: str, ollama_engine: embedded.Ollama
 ) -> None:
     async with opened(ollama_engine.url, aliases={MODEL: ollama_engine.model.name}) as door:
-        requests = [each for each in asked(client) if each["path"] != "/api/embed"]
-        seen = await replay(door, [bounded(request) for request in requests])
-        assert {request.outcome for request in seen} == {"answered"}
+        await is_answered(door, client)
         (engine,) = door.gateway.directory.engines
         await door.gateway.directory.look(engine)
         # whatever window it asked for, the model keeps that of its Modelfile
