@@ -15,6 +15,9 @@ MAX_CLASS_ATTRIBUTES = 20
 # Longest prefix wins. A module may import only what its own entry names (and itself).
 NOUNS = {"fluido.errors", "fluido.extras", "fluido.sample", "fluido.measure", "fluido.metrics"}
 FLOWS = NOUNS | {"fluido.laws", "fluido.flow"}
+# What a call, its answer, an engine and its refusals are: every room of fluido.llm speaks of them.
+CALLS = {f"fluido.llm.{noun}" for noun in ("_call", "_engine", "_errors", "_profile")}
+LLM = CALLS | {"fluido.llm", "fluido.llm.prompt", "fluido.llm.engines", "fluido.llm.admission"}
 DROP_INS = {"fluido.redis", "fluido.sqlalchemy", "fluido.llm", "fluido.gateway"}
 PRODUCT = FLOWS | DROP_INS | {"fluido", "fluido.telemetry"}
 ALLOWED: dict[str, set[str]] = {
@@ -27,8 +30,12 @@ ALLOWED: dict[str, set[str]] = {
     "fluido.flow": NOUNS | {"fluido.laws"},
     "fluido.redis": FLOWS,
     "fluido.sqlalchemy": FLOWS,
-    "fluido.llm": FLOWS,
-    "fluido.gateway": FLOWS | {"fluido", "fluido.llm", "fluido.telemetry"},
+    **dict.fromkeys(CALLS, {"fluido.errors"} | CALLS),
+    "fluido.llm.prompt": CALLS,
+    "fluido.llm.engines": {"fluido.errors", "fluido.llm.prompt"} | CALLS,
+    "fluido.llm.admission": FLOWS | CALLS | {"fluido.llm.prompt", "fluido.llm.engines"},
+    "fluido.llm": FLOWS | LLM,
+    "fluido.gateway": FLOWS | LLM | {"fluido", "fluido.telemetry"},
     "fluido.telemetry": FLOWS,
     "fluido.testing": FLOWS | {"fluido.llm"},
     "fluido": FLOWS,
@@ -71,12 +78,12 @@ LARGE = {
     "fluido.flow._write_behind.WriteBehind",
     "fluido.gateway.admission.Admission",
     "fluido.laws.ladder.Ladder",
-    "fluido.llm.health.Health",
-    "fluido.llm.ollama.OllamaEngine",
-    "fluido.llm.openai.OpenAIEngine",
-    "fluido.llm.serving.Serving",
-    "fluido.llm.station.Station",
-    "fluido.llm.upstream.Upstream",
+    "fluido.llm.admission._health.Health",
+    "fluido.llm.engines._ollama.OllamaEngine",
+    "fluido.llm.engines._openai.OpenAIEngine",
+    "fluido.llm._serving.Serving",
+    "fluido.llm.admission._station.Station",
+    "fluido.llm.admission._upstream.Upstream",
     "fluido.redis._client.Redis",
     "fluido.redis._link.Link",
     "fluido.redis._mux.Mux",
@@ -92,7 +99,6 @@ OPEN_ROOMS = (
     "fluido.measure",
     "fluido.metrics",
     "fluido.laws",
-    "fluido.llm",
     "fluido.gateway",
 )
 
@@ -148,6 +154,21 @@ def test_classes_stay_small() -> None:
 
 def test_app_and_bench_enter_fluido_by_its_doors() -> None:
     assert not HOUSE.past_doors()
+
+
+def test_the_rooms_of_the_language_models_are_entered_by_their_doors() -> None:
+    rooms = [room for room in sorted(LLM - CALLS) if room != "fluido.llm"]
+    past = {
+        f"{name} -> {module}"
+        for name in NAMES
+        for room in rooms
+        for target in HOUSE.imports(name)
+        if (module := HOUSE.module_of(target)) is not None
+        and inside(module, room)
+        and module != room
+        and not inside(name, room)
+    }
+    assert not past
 
 
 def test_examples_and_documents_enter_by_the_doors() -> None:

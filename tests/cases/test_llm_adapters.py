@@ -7,7 +7,7 @@ import pytest
 
 from fluido.errors import EngineUnavailable
 from fluido.llm import Call, Delta, Dispatcher, Pulse
-from fluido.llm.guard import AGAIN_S, Faults
+from fluido.llm.engines._guard import AGAIN_S, Faults
 from fluido.testing.virtual_loop import VirtualLoop
 from tests.llm.asking import answer, ask
 from tests.llm.conftest import ScriptedEngine, ended

@@ -3,9 +3,9 @@
 import pytest
 
 from fluido.llm import Call, Kind, Message, Options, Presets
-from fluido.llm.budget import Budget
-from fluido.llm.compose import Composer
-from fluido.llm.spoken import spoken
+from fluido.llm.prompt._budget import Budget
+from fluido.llm.prompt._compose import Composer
+from fluido.llm.prompt._spoken import spoken
 
 SYSTEM = Message("system", "s")
 

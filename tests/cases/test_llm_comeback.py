@@ -10,7 +10,7 @@ import pytest
 
 from fluido.errors import EngineUnavailable, LimitReached, WaitTimeout
 from fluido.llm import Call, Delta, Dispatcher, Patience, StreamBroken
-from fluido.llm.errors import EngineBusy, Unreached
+from fluido.llm._errors import EngineBusy, Unreached
 from fluido.testing.virtual_loop import VirtualLoop
 from tests.llm.asking import answer, ask
 from tests.llm.conftest import ScriptedEngine, ended

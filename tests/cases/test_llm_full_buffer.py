@@ -8,8 +8,8 @@ import pytest
 
 from fluido.errors import WaitTimeout
 from fluido.llm import CacheFull, Call, Delta, Dispatcher, StreamBroken
-from fluido.llm.beliefs import Purse
-from fluido.llm.engine import Pulse, SlotState
+from fluido.llm._engine import Pulse, SlotState
+from fluido.llm.admission._beliefs import Purse
 from fluido.testing.virtual_loop import VirtualLoop
 from tests.llm.asking import answer, ask
 from tests.llm.conftest import ScriptedEngine, ended

@@ -7,8 +7,8 @@ import pytest
 
 from fluido.errors import EngineUnavailable
 from fluido.llm import Call, Delta, Dispatcher, Message, ModelMissing, OllamaEngine, Options, PromptTooLong
-from fluido.llm.modelfile import keep_alive_of, seconds_of, seconds_until
-from fluido.llm.profile import canonical
+from fluido.llm._profile import canonical
+from fluido.llm.engines._modelfile import keep_alive_of, seconds_of, seconds_until
 from tests.cases.engine_shapes import OllamaShape, running
 from tests.llm.asking import answer, ask
 

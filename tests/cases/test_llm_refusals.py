@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from fluido.llm.refusals import TooLong, bound_too_large, is_error, status_of, text_of, too_long
+from fluido.llm.engines._refusals import TooLong, bound_too_large, is_error, status_of, text_of, too_long
 
 LLAMACPP = {
     "code": 400,

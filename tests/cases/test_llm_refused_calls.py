@@ -20,7 +20,7 @@ from fluido.llm import (
     OllamaEngine,
     StreamBroken,
 )
-from fluido.llm.health import FAILED_CALLERS_TO_SUSPECT
+from fluido.llm.admission._health import FAILED_CALLERS_TO_SUSPECT
 from tests.cases.engine_shapes import OllamaShape, running
 from tests.llm.asking import answer, ask, ticks
 from tests.llm.conftest import ScriptedEngine, ended

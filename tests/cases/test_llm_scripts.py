@@ -9,7 +9,7 @@ import embedded
 from embedded.engine import EngineOptions
 from embedded.model import smollm2
 from fluido.llm import Message
-from fluido.llm.budget import MESSAGE_OVERHEAD_TOKENS, TokenEstimate
+from fluido.llm.prompt._budget import MESSAGE_OVERHEAD_TOKENS, TokenEstimate
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 TEXTS = {

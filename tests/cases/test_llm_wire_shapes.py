@@ -20,7 +20,7 @@ from fluido.llm import (
     StreamBroken,
     Timings,
 )
-from fluido.llm.errors import CallFailed, EngineBusy
+from fluido.llm._errors import CallFailed, EngineBusy
 from tests.cases.engine_shapes import Body, OllamaShape, running
 from tests.llm.asking import answer, ask
 

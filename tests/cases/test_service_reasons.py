@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 from app.api.errors import answer_to
 from app.core.incidents import Incidents
 from fluido import errors
-from fluido.llm import errors as llm
+from fluido.llm import _errors as llm
 
 WHERE = "http://me:secret@10.1.2.3:8000"
 

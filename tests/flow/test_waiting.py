@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fluido import Closed, WaitTimeout
 from fluido.flow._waiting import ByArrival, ByTurns, Order, Waiter, WaitQueue
-from fluido.llm.queue import CallQueue, Ticket
+from fluido.llm.admission._queue import CallQueue, Ticket
 from fluido.metrics import Meter
 from fluido.testing.virtual_loop import VirtualLoop
 

@@ -11,7 +11,7 @@ import embedded
 from fluido.errors import EngineUnavailable
 from fluido.gateway.config import EngineUrl
 from fluido.gateway.discovery import Directory
-from fluido.llm.errors import ModelMissing
+from fluido.llm._errors import ModelMissing
 from tests.cases.engine_shapes import VLLM, LMStudio, OllamaShape, OpenAIShape, Renamed, running
 
 pytestmark = pytest.mark.anyio

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from fluido.gateway.keys import Client, Keys
-from fluido.llm.call import Lane
+from fluido.llm._call import Lane
 from tests.gateway.conftest import Door, opened, until
 from tests.gateway.scripted import Asked, ScriptedEngine, Wire, line, say, tell
 

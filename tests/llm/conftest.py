@@ -10,7 +10,7 @@ from aiohttp import web
 
 from fluido.errors import EngineUnavailable, FluidoError
 from fluido.llm import Call, Delta, EngineFacts, Timings
-from fluido.llm.engine import Pulse, SlotState
+from fluido.llm._engine import Pulse, SlotState
 
 PREFILL_PER_S = 300.0
 

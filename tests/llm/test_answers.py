@@ -4,7 +4,7 @@ import pytest
 
 from fluido.errors import EngineUnavailable, WaitTimeout
 from fluido.llm import Answers, Call, Delta, Dispatcher, Lane, Message, Options, Timings
-from fluido.llm.engine import EngineFacts
+from fluido.llm._engine import EngineFacts
 
 pytestmark = pytest.mark.anyio
 

@@ -2,9 +2,9 @@ from itertools import pairwise
 
 import pytest
 
-from fluido.llm.budget import Budget, TokenEstimate
-from fluido.llm.call import Message
-from fluido.llm.errors import PromptTooLong
+from fluido.llm._call import Message
+from fluido.llm._errors import PromptTooLong
+from fluido.llm.prompt._budget import Budget, TokenEstimate
 
 
 def history(turns: int, chars: int = 100) -> tuple[Message, ...]:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from fluido.llm import Call, Kind, Message, Options, Presets, PromptTooLong
-from fluido.llm.budget import Budget
-from fluido.llm.compose import BELIEVED_ANSWERS, Composer
-from fluido.llm.engine import EngineFacts
+from fluido.llm._engine import EngineFacts
+from fluido.llm.prompt._budget import Budget
+from fluido.llm.prompt._compose import BELIEVED_ANSWERS, Composer
 
 FACTS = EngineFacts("e", "openai", "m", None, 0, "1")
 POLICY = Presets({Kind.SHORT: Options(num_predict=256)})

@@ -1,7 +1,7 @@
 import pytest
 
-from fluido.llm.call import Kind
-from fluido.llm.estimate import ContextCost, Estimate
+from fluido.llm._call import Kind
+from fluido.llm.admission._estimate import ContextCost, Estimate
 
 
 def test_rates_follow_what_the_engine_measured(timings) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fluido.llm.call import Kind
-from fluido.llm.kind import detect
+from fluido.llm._call import Kind
+from fluido.llm.prompt._kind import detect
 
 DATA = Path(__file__).parent / "data"
 FILES = ("queries.tsv", "negatives.tsv", "negatives_second.tsv")

@@ -4,7 +4,7 @@ import pytest
 
 from fluido.errors import EngineUnavailable
 from fluido.llm import Call, Delta, Dispatcher, Message, Timings
-from fluido.llm.loader import Loader
+from fluido.llm.admission._loader import Loader
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,7 @@ from fluido.llm import (
     StreamBroken,
     Timings,
 )
-from fluido.llm.modelfile import modelfile_parameters
+from fluido.llm.engines._modelfile import modelfile_parameters
 
 pytestmark = pytest.mark.anyio
 

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluido.llm.call import Message
-from fluido.llm.prefix import Prefix
+from fluido.llm._call import Message
+from fluido.llm.prompt._prefix import Prefix
 
 ROLES = st.sampled_from(["user", "assistant"])
 MESSAGES = st.lists(st.builds(Message, ROLES, st.sampled_from("abc")), max_size=12)

@@ -1,5 +1,5 @@
-from fluido.llm.call import Kind, Options
-from fluido.llm.presets import THINKING_FLOOR_TOKENS, Presets
+from fluido.llm._call import Kind, Options
+from fluido.llm.prompt._presets import THINKING_FLOOR_TOKENS, Presets
 
 NOTHING = Options()
 POLICY = {

@@ -1,4 +1,4 @@
-from fluido.llm.profile import Profiles, RunnerProfile, runner_notes, runner_part
+from fluido.llm._profile import Profiles, RunnerProfile, runner_notes, runner_part
 
 
 def test_a_profile_is_settled_once() -> None:

@@ -1,9 +1,9 @@
 import pytest
 
 from fluido.errors import FluidoError, LimitReached
-from fluido.llm.call import Lane
-from fluido.llm.queue import CallQueue, Ticket
-from fluido.llm.seat import Order
+from fluido.llm._call import Lane
+from fluido.llm.admission._queue import CallQueue, Ticket
+from fluido.llm.admission._seat import Order
 
 
 def ticket(

@@ -3,8 +3,8 @@ import asyncio
 import pytest
 
 from fluido.errors import BufferFull, Closed, EngineUnavailable
-from fluido.llm.call import Delta, Timings
-from fluido.llm.relay import Relay
+from fluido.llm._call import Delta, Timings
+from fluido.llm._relay import Relay
 
 pytestmark = pytest.mark.anyio
 

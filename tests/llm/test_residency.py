@@ -1,9 +1,9 @@
 import random
 from dataclasses import replace
 
-from fluido.llm.call import Message
-from fluido.llm.prefix import Prefix
-from fluido.llm.residency import Residency
+from fluido.llm._call import Message
+from fluido.llm.admission._residency import Residency
+from fluido.llm.prompt._prefix import Prefix
 
 SYSTEM = Message("system", "s" * 40)
 

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from fluido.llm.residency import Placement
-from fluido.llm.seat import Order, Seat
-from fluido.llm.seats import Seats
+from fluido.llm.admission._residency import Placement
+from fluido.llm.admission._seat import Order, Seat
+from fluido.llm.admission._seats import Seats
 from fluido.testing.virtual_loop import VirtualLoop
 
 

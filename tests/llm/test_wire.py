@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from fluido.llm.errors import StreamBroken
-from fluido.llm.wire import LineSplitter, decoded, events, ndjson
+from fluido.llm._errors import StreamBroken
+from fluido.llm.engines._wire import LineSplitter, decoded, events, ndjson
 
 pytestmark = pytest.mark.anyio
 

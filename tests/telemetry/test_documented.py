@@ -17,7 +17,7 @@ from app.db.dynamic_session import DynamicPostgreSQLSession
 from app.services.history import History
 from fluido import Ladder, Limiter
 from fluido.llm import OpenAIEngine
-from fluido.llm.station import Station
+from fluido.llm.admission._station import Station
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]

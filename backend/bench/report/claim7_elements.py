@@ -68,7 +68,7 @@ ELEMENTS = (
         "Delante de cada recurso hay una cola nuestra, por orden de llegada, que se puede ver, ordenar, "
         "cancelar y rechazar; el permiso pasa directo a quien más espera. Lo que no cabe en su plazo se "
         "rechaza enseguida con la espera prevista.",
-        ("src/fluido/flow/_gate.py", "src/fluido/sqlalchemy/_pool.py", "src/fluido/llm/queue.py"),
+        ("src/fluido/flow/_gate.py", "src/fluido/sqlalchemy/_pool.py", "src/fluido/llm/admission/_queue.py"),
         ("tests/flow/test_gate.py", "tests/sqlalchemy/test_pool.py"),
         measured=(
             ("postgresql_waiting", "wait p99"),
@@ -130,7 +130,11 @@ ELEMENTS = (
         "Un índice de residencia sabe qué conversación ocupa qué ranura. Mientras su principio siga en "
         "memoria se envía entera y sólo se agrega; si no, se recorta por pasos que luego se mantienen muchos "
         "turnos. El costo de una petición se calcula en tokens que habrá que computar.",
-        ("src/fluido/llm/residency.py", "src/fluido/llm/budget.py", "src/fluido/llm/compose.py"),
+        (
+            "src/fluido/llm/admission/_residency.py",
+            "src/fluido/llm/prompt/_budget.py",
+            "src/fluido/llm/prompt/_compose.py",
+        ),
         ("tests/llm/test_residency.py", "tests/llm/test_budget.py"),
         measured=(
             (USERS, "first token p50"),
@@ -143,7 +147,11 @@ ELEMENTS = (
         "Peticiones a la vez al motor, dentro de sus ranuras",
         "La ley empieza en lo que el motor hace por sí mismo y compara límites vecinos por el trabajo hecho "
         "por segundo; mientras nadie espera, sólo admite tantas peticiones como respondan antes.",
-        ("src/fluido/laws/engine_limit.py", "src/fluido/laws/soonest.py", "src/fluido/llm/station.py"),
+        (
+            "src/fluido/laws/engine_limit.py",
+            "src/fluido/laws/soonest.py",
+            "src/fluido/llm/admission/_station.py",
+        ),
         ("tests/laws/test_engine_limit.py", "tests/simulation/test_engine_limit.py"),
         measured=((USERS, "goodput"),),
     ),
@@ -151,7 +159,7 @@ ELEMENTS = (
         "Las opciones que obligan a recargar el modelo no salen de una petición",
         "Un perfil por modelo; lo que una petición pida más allá se responde con el valor residente y se "
         "dice.",
-        ("src/fluido/llm/profile.py", "src/fluido/llm/ollama.py"),
+        ("src/fluido/llm/_profile.py", "src/fluido/llm/engines/_ollama.py"),
         ("tests/llm/test_profile.py", "tests/servers/test_llm_ollama.py"),
         otherwise="Se ve con `python -m bench.ollama_hang` y un Ollama real: `docs/llm.md`.",
     ),

@@ -33,19 +33,19 @@ DIFFERENCES = (
         "prompt",
         "sistema, últimos fragmentos y pregunta",
         "conversación a la que sólo se agrega",
-        "`src/fluido/llm/compose.py`, `src/fluido/llm/budget.py`",
+        "`src/fluido/llm/prompt/_compose.py`, `src/fluido/llm/prompt/_budget.py`",
     ),
     (
         "cola del modelo",
         "la del motor, sin límite nuestro",
         "cola propia con plazos, prioridad y rechazo inmediato",
-        "`src/fluido/llm/queue.py`, `src/fluido/llm/station.py`",
+        "`src/fluido/llm/admission/_queue.py`, `src/fluido/llm/admission/_station.py`",
     ),
     (
         "opciones del motor",
         "un perfil por modelo",
         "un perfil por modelo; las de la petición, según el tipo",
-        "`src/fluido/llm/profile.py`, `src/fluido/llm/presets.py`",
+        "`src/fluido/llm/_profile.py`, `src/fluido/llm/prompt/_presets.py`",
     ),
 )
 

@@ -24,7 +24,7 @@ BUFFERS = (
         "conversación enviada al modelo",
         "sí",
         "entera mientras el motor la recuerda; si no, recorte por pasos",
-        "`src/fluido/llm/budget.py`",
+        "`src/fluido/llm/prompt/_budget.py`",
     ),
     ("tope del lote de escrituras", "sí", "el tamaño más barato por fila", "`src/fluido/laws/batch_cap.py`"),
     (

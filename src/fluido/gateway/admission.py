@@ -13,9 +13,9 @@ from fluido.gateway.discovery import Directory, Engine
 from fluido.gateway.flow import Flow, Permit, Wanted
 from fluido.gateway.turns import Turns
 from fluido.llm import Kind, OllamaEngine, OpenAIEngine, Timings, Wishes
-from fluido.llm.engine import Engine as LlmEngine
-from fluido.llm.errors import CacheFull, EngineBusy, Unreached
-from fluido.llm.seat import Order
+from fluido.llm._engine import Engine as LlmEngine
+from fluido.llm._errors import CacheFull, EngineBusy, Unreached
+from fluido.llm.admission import Order
 from fluido.sample import Outcome
 
 SUSPECT_S = 0.25

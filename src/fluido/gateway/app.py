@@ -27,7 +27,7 @@ from fluido.gateway.server import HttpServer
 from fluido.gateway.upstream import EnginePool
 from fluido.gateway.wire import Api, Asked, BadRequest, Profile, Route, api_of, parse, refusal, to_upstream
 from fluido.llm import Wishes
-from fluido.llm.silence import Patience
+from fluido.llm._silence import Patience
 
 RUNNING = b"Ollama is running"
 TEXT = (b"content-type", b"text/plain; charset=utf-8")

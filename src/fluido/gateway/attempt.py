@@ -14,8 +14,8 @@ from fluido.gateway.upstream import EnginePool
 from fluido.gateway.wire import Api, Ended, StreamShape, Translator, reader_of
 from fluido.gateway.wire.spans import encoded
 from fluido.llm import Timings
-from fluido.llm.errors import PromptTooLong, StreamBroken
-from fluido.llm.silence import Patience, SilenceWatch
+from fluido.llm._errors import PromptTooLong, StreamBroken
+from fluido.llm._silence import Patience, SilenceWatch
 
 SAID_CHARS = 200
 # The figures of an answer in one piece are read up to here: vectors have none.

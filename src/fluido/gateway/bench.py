@@ -8,9 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
 from fluido.errors import EngineUnavailable, FluidoError
-from fluido.llm.catalog import is_for_chat
-from fluido.llm.transport import Transport, error_of
-from fluido.llm.wire import lines
+from fluido.llm.engines import Transport, error_of, is_for_chat, lines
 
 from .app import Gateway
 from .config import Config

@@ -17,7 +17,7 @@ from fluido.gateway.relay import Relay
 from fluido.gateway.seen import Outcome
 from fluido.gateway.upstream import EnginePool
 from fluido.llm import Timings
-from fluido.llm.errors import (
+from fluido.llm._errors import (
     CacheFull,
     CallFailed,
     EngineBusy,
@@ -25,7 +25,7 @@ from fluido.llm.errors import (
     StreamBroken,
     Unreached,
 )
-from fluido.llm.silence import Patience
+from fluido.llm._silence import Patience
 
 # An engine may do this much work for a call in vain, those not counted that were not reached or were full.
 ATTEMPTS = 2

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from fluido.llm.address import address, shown
+from fluido.llm.engines import address, shown
 
 from .keys import Client, Keys
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal, Self
 
 from fluido.errors import EngineUnavailable
-from fluido.llm.catalog import near
-from fluido.llm.errors import ModelMissing, Unreached
-from fluido.llm.profile import canonical
-from fluido.llm.transport import Transport
+from fluido.llm._errors import ModelMissing, Unreached
+from fluido.llm._profile import canonical
+from fluido.llm.engines import Transport, near
 
 from .config import Api, EngineUrl
 from .probe import Reading, read

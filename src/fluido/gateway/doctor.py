@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from urllib.parse import urlsplit
 
-from fluido.llm.modelfile import modelfile_parameters, trained_tokens
-from fluido.llm.wire import mapping, number, text
+from fluido.llm.engines import mapping, modelfile_parameters, number, text, trained_tokens
 
 from . import local
 from .discovery import Directory, Engine

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from fluido.errors import EngineUnavailable, FluidoError
-from fluido.llm.errors import (
+from fluido.llm._errors import (
     CacheFull,
     CallFailed,
     CallRejected,
@@ -12,8 +12,7 @@ from fluido.llm.errors import (
     ModelMissing,
     StreamBroken,
 )
-from fluido.llm.refusals import memory_is_full, prompt_too_long, text_of
-from fluido.llm.statuses import BUSY, BUSY_RETRY_S, NO_KEY
+from fluido.llm.engines import BUSY, BUSY_RETRY_S, NO_KEY, memory_is_full, prompt_too_long, text_of
 
 MOST_RETRY_S = 60.0
 # A proxy that says so has nobody behind it.

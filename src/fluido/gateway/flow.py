@@ -10,11 +10,10 @@ from fluido.gateway.discovery import Engine
 from fluido.gateway.turns import Turns
 from fluido.gateway.wire import KeepAlive
 from fluido.llm import Kind
-from fluido.llm.call import Lane
-from fluido.llm.engine import Engine as LlmEngine
-from fluido.llm.prefix import Prefix
-from fluido.llm.seat import Order, Seat
-from fluido.llm.station import Station
+from fluido.llm._call import Lane
+from fluido.llm._engine import Engine as LlmEngine
+from fluido.llm.admission import Order, Seat, Station
+from fluido.llm.prompt import Prefix
 
 # What a load is thought to take before one was seen. The library's own guess is for deadlines, and longer.
 FIRST_LOAD_S, LOAD_SHARE = 2.0, 0.5

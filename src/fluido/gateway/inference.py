@@ -38,9 +38,9 @@ from fluido.gateway.wire import (
     wishes,
 )
 from fluido.gateway.wire.spans import encoded
-from fluido.llm.call import Lane
-from fluido.llm.errors import CallRejected, PromptTooLong
-from fluido.llm.silence import Patience
+from fluido.llm._call import Lane
+from fluido.llm._errors import CallRejected, PromptTooLong
+from fluido.llm._silence import Patience
 
 # A client may say until when its first token has to come.
 DEADLINE_HEADER = b"x-deadline-ms"

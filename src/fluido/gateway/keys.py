@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fluido.errors import FluidoError
-from fluido.llm.call import Lane
+from fluido.llm._call import Lane
 
 PREFIX = "fluido-"
 # 256 random bits: nothing to guess, so that one SHA-256 is enough and a call costs a microsecond.

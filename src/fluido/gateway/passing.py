@@ -8,7 +8,7 @@ from fluido.gateway.http import Answer
 from fluido.gateway.outlet import passed_on
 from fluido.gateway.relay import SLOW_READER_S, Throttle
 from fluido.gateway.upstream import EnginePool
-from fluido.llm.errors import StreamBroken
+from fluido.llm._errors import StreamBroken
 
 
 class Through:

@@ -5,10 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fluido.errors import EngineUnavailable
-from fluido.llm.catalog import listed, told_window
-from fluido.llm.statuses import NO_KEY
-from fluido.llm.transport import Transport
-from fluido.llm.wire import mapping, number, text
+from fluido.llm.engines import NO_KEY, Transport, listed, mapping, number, text, told_window
 
 from .config import EngineUrl
 

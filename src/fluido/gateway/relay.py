@@ -12,7 +12,7 @@ from fluido.errors import FluidoError
 from fluido.gateway.http import Source
 from fluido.gateway.outlet import Outlet, passed_on
 from fluido.gateway.wire import Ended, StreamShape, Translator
-from fluido.llm.errors import StreamBroken
+from fluido.llm._errors import StreamBroken
 
 # What an engine says before its first token (a role, comments) is held back up to here.
 HOLD_BYTES = 64 * 1024

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from fluido.errors import Closed
-from fluido.llm.errors import StreamBroken, Unreached
+from fluido.llm._errors import StreamBroken, Unreached
 
 CONNECT_S = 2.0
 # Servers close what is idle after 5 s (cpp-httplib, uvicorn): a connection is left alone before that.

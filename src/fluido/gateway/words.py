@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from fluido import __version__
-from fluido.llm.catalog import is_for_chat
+from fluido.llm.engines import is_for_chat
 
 from .config import Config
 from .discovery import Engine

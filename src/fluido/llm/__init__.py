@@ -4,14 +4,11 @@ from fluido.extras import need
 
 need("llm", "aiohttp")
 
-from fluido.llm.address import address as engine_address
-from fluido.llm.address import shown as shown_address
-from fluido.llm.answers import Answers
-from fluido.llm.budget import Budget
-from fluido.llm.call import Call, Delta, Kind, Lane, Message, Options, Timings
-from fluido.llm.dispatcher import Dispatcher, LlmStats
-from fluido.llm.engine import Engine, EngineFacts, Pulse, SlotState
-from fluido.llm.errors import (
+from fluido.llm._answers import Answers
+from fluido.llm._call import Call, Delta, Kind, Lane, Message, Options, Timings
+from fluido.llm._dispatcher import Dispatcher, LlmStats
+from fluido.llm._engine import Engine, EngineFacts, Pulse, SlotState
+from fluido.llm._errors import (
     CacheFull,
     CallFailed,
     CallRejected,
@@ -21,17 +18,15 @@ from fluido.llm.errors import (
     PromptTooLong,
     StreamBroken,
 )
-from fluido.llm.figures import EngineFigures
-from fluido.llm.figures import figures as engine_figures
-from fluido.llm.kind import detect
-from fluido.llm.modelfile import keep_alive_of, modelfile_parameters
-from fluido.llm.ollama import OllamaEngine
-from fluido.llm.openai import OpenAIEngine
-from fluido.llm.presets import Presets, thinking_bound
-from fluido.llm.profile import RunnerProfile, Wishes, runner_part
-from fluido.llm.queue import Reservation
-from fluido.llm.silence import Patience
-from fluido.llm.station import Station
+from fluido.llm._figures import EngineFigures
+from fluido.llm._figures import figures as engine_figures
+from fluido.llm._profile import RunnerProfile, Wishes, runner_part
+from fluido.llm._silence import Patience
+from fluido.llm.admission import Reservation, Station
+from fluido.llm.engines import OllamaEngine, OpenAIEngine, keep_alive_of, modelfile_parameters
+from fluido.llm.engines import address as engine_address
+from fluido.llm.engines import shown as shown_address
+from fluido.llm.prompt import Budget, Presets, detect, thinking_bound
 
 __all__ = [
     "Answers",

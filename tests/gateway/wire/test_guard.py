@@ -21,7 +21,7 @@ from fluido.gateway.wire import (
     wishes,
 )
 from fluido.gateway.wire.durations import FOR_EVER, seconds_of
-from fluido.llm.profile import RUNNER_FIELDS
+from fluido.llm._profile import RUNNER_FIELDS
 
 HELLO = [{"role": "user", "content": "Hello"}]
 LOADED = Profile(runner={"num_ctx": 32768}, keep_alive=-1)

@@ -6,7 +6,7 @@ import pytest
 
 from fluido.errors import Closed, EngineUnavailable, FluidoError, LimitReached, WaitTimeout
 from fluido.gateway.wire import Api, BadRequest, refusal
-from fluido.llm.errors import (
+from fluido.llm._errors import (
     CallFailed,
     CallRejected,
     EmptyAnswer,

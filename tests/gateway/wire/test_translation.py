@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluido.gateway.wire import Api, Profile, Translator, parse, to_upstream
-from fluido.llm.errors import StreamBroken
+from fluido.llm._errors import StreamBroken
 
 DATA = Path(__file__).parent / "data"
 HELLO = [{"role": "user", "content": "Hello"}]

@@ -1,6 +1,6 @@
 """The error of a request that cannot be understood."""
 
-from fluido.llm.errors import CallRejected
+from fluido.llm._errors import CallRejected
 
 
 class BadRequest(CallRejected):

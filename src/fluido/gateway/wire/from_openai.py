@@ -13,7 +13,7 @@ from fluido.gateway.wire.refusal import Said, error_body
 from fluido.gateway.wire.routes import Api, Route
 from fluido.gateway.wire.shape import Ended, openai_end, rfc3339
 from fluido.gateway.wire.spans import encoded, object_in
-from fluido.llm.refusals import is_error, text_of
+from fluido.llm.engines import is_error, text_of
 
 NANO = 1_000_000_000
 _EMPTY = msgspec.Raw(b'""')

@@ -14,7 +14,7 @@ from fluido.gateway.wire.asked import Asked
 from fluido.gateway.wire.durations import is_nothing, seconds_of
 from fluido.gateway.wire.routes import Route
 from fluido.gateway.wire.spans import Members, Patch, encoded
-from fluido.llm.profile import RUNNER_FIELDS, canonical
+from fluido.llm._profile import RUNNER_FIELDS, canonical
 
 CHANGED_HEADER = b"X-Fluido-Changed"
 # What Ollama takes for "as you like", beside leaving it out.

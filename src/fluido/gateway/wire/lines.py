@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from fluido.gateway.wire.spans import object_in
-from fluido.llm.errors import StreamBroken
+from fluido.llm._errors import StreamBroken
 
 T = TypeVar("T")
 MAX_LINE_BYTES = 32 << 20

@@ -7,7 +7,7 @@ from fluido.errors import Closed, EngineUnavailable, FluidoError, LimitReached, 
 from fluido.gateway.wire.bad_request import BadRequest
 from fluido.gateway.wire.routes import Api
 from fluido.gateway.wire.spans import encoded
-from fluido.llm.errors import (
+from fluido.llm._errors import (
     CallFailed,
     CallRejected,
     EmptyAnswer,

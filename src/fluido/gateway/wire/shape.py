@@ -15,8 +15,7 @@ from fluido.gateway.wire.asked import Asked
 from fluido.gateway.wire.refusal import Said, error_body
 from fluido.gateway.wire.routes import Api, Route
 from fluido.gateway.wire.spans import encoded, object_in
-from fluido.llm.refusals import text_of
-from fluido.llm.wire import mapping, number, text
+from fluido.llm.engines import mapping, number, text, text_of
 
 NANO, MILLI = 1e-9, 1e-3
 # The longest line that is kept until its end comes: an embedding or a tool call is long, a token is not.

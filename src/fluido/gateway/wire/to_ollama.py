@@ -16,7 +16,7 @@ from fluido.gateway.wire.fields import Fields, is_object, mapping_in, texts
 from fluido.gateway.wire.guard import Profile, is_same_duration, shown
 from fluido.gateway.wire.routes import Route
 from fluido.gateway.wire.spans import encoded
-from fluido.llm.profile import RUNNER_FIELDS
+from fluido.llm._profile import RUNNER_FIELDS
 
 ENGINE = "an Ollama"
 # What Ollama's own /v1 takes where a client says nothing; /api takes the model's.

@@ -14,7 +14,7 @@ import msgspec
 from fluido.gateway.wire.bad_request import BadRequest
 from fluido.gateway.wire.spans import Members
 
-# As fluido.llm.budget guesses before an engine has counted.
+# As fluido.llm.prompt._budget guesses before an engine has counted.
 TOKENS_PER_BYTE, TOKENS_PER_WIDE_BYTE = 0.3, 0.5
 MESSAGE_TOKENS = 5
 # `{"role":"user","content":""}`: what a message is written with, and no tokenizer sees.

@@ -1,0 +1,122 @@
+"""One attempt at one engine: a call that has its permit is streamed to its readers, and watched."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import replace
+
+from fluido.errors import FluidoError, WaitTimeout
+from fluido.llm._call import Call, Timings
+from fluido.llm._errors import StreamBroken
+from fluido.llm._relay import Relay
+from fluido.llm._silence import Patience, SilenceWatch
+from fluido.llm.admission import Seat, Station
+from fluido.llm.prompt import Composer, Prompt, only_thoughts
+from fluido.sample import Outcome
+
+CROWDED_S = 0.05
+CROWDED_SHARE = 0.05
+
+
+class Attempt:
+    """Sends `prompt` to the engine of `station` and passes what comes to `relay`."""
+
+    def __init__(
+        self,
+        prompt: Prompt,
+        station: Station,
+        seat: Seat,
+        relay: Relay,
+        *,
+        composer: Composer,
+        patience: Patience,
+        clock: Callable[[], float],
+    ) -> None:
+        self._composer = composer
+        self._patience = patience
+        self._clock = clock
+        self._prompt = prompt
+        self._station = station
+        self._seat = seat
+        self._relay = relay
+        self._said: list[str] = []
+        self._thought = False
+
+    async def run(self, *, moves_on: Callable[[], bool]) -> tuple[Timings, str]:
+        """The end and the whole text. `moves_on`: whether an idle engine may take it, its first token late.
+
+        Raises what the engine raises, WaitTimeout at the deadline of the first token, StreamBroken when the
+        engine is silent and does not answer questions either.
+        """
+        timings = await self._watched(moves_on=moves_on)
+        station, seat = self._station, self._seat
+        if timings is None:
+            raise StreamBroken(f"{station.name} ended without timings")
+        seat.outcome = Outcome.OK
+        seat.units = station.estimate.work(timings)
+        seat.tokens = timings.output_tokens
+        hidden = station.facts is not None and station.facts.slots is None
+        seat.crowded = hidden and timings.queue_s > CROWDED_S + CROWDED_SHARE * timings.total_s
+        answer = "".join(self._said)
+        if self._thought and not answer.strip():
+            raise only_thoughts(timings)
+        return timings, answer
+
+    def _call(self) -> Call:
+        call, window = self._prompt.call, self._station.followed_tokens
+        return replace(call, window_tokens=window) if window else call
+
+    async def _watched(self, *, moves_on: Callable[[], bool]) -> Timings | None:
+        loop, station, seat = asyncio.get_running_loop(), self._station, self._seat
+        deadline_s = self._prompt.call.deadline_s
+        left_s = None if deadline_s is None else max(0.0, deadline_s - self._clock())
+        guard = asyncio.timeout(left_s)
+        watch = SilenceWatch(
+            station.lives,
+            lambda: guard.reschedule(loop.time()),
+            self._patience,
+            first_s=self._patience.for_first_token(seat.order.first_token_s),
+            moves_on=moves_on,
+        )
+        try:
+            async with guard:
+                return await self._read(guard, watch)
+        except TimeoutError as error:
+            waited_s = self._clock() - seat.started_s
+            if not watch.gave_up:
+                raise WaitTimeout(f"no first token within {waited_s:.1f} s", waited_s=waited_s) from error
+            raise StreamBroken(f"{station.name} went silent for {waited_s:.1f} s") from error
+        except FluidoError:
+            seat.refused = True
+            raise
+        except Exception as error:
+            # Whatever an adapter stumbles over is told as an engine that broke off, and logged.
+            station.faults.note(error, "stream")
+            raise StreamBroken(f"{station.name} cannot be read: {error!r}") from error
+        finally:
+            watch.close()
+
+    async def _read(self, guard: asyncio.Timeout, watch: SilenceWatch) -> Timings | None:
+        timings: Timings | None = None
+        seat, relay = self._seat, self._relay
+        slot = seat.place.slot if seat.residency.pins and seat.place.slot >= 0 else None
+        async with aclosing(self._station.engine.stream(self._call(), slot=slot)) as upstream:
+            async for item in upstream:
+                if isinstance(item, Timings):
+                    timings = item
+                    continue
+                if not seat.prefilled:
+                    seat.prefilled = True
+                    guard.reschedule(None)
+                self._station.progressed(seat)
+                relay.put(item)
+                self._said.append(item.text)
+                if item.thinking and not self._thought:
+                    self._thought = True
+                    self._composer.thought(self._prompt, self._station.facts)
+                if relay.full:
+                    await relay.room(self._patience.slow_reader_s)
+                    if not relay.readers:
+                        raise StreamBroken("nobody reads this answer", told=True)
+                watch.heard()
+        return timings

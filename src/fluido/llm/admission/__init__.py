@@ -1,0 +1,15 @@
+"""Admission control of one engine: its queue, permits, health checks and prefix-cache index."""
+
+from fluido.llm.admission._health import Health
+from fluido.llm.admission._queue import Reservation
+from fluido.llm.admission._seat import Order, ResidencyStats, Seat
+from fluido.llm.admission._station import Station
+
+__all__ = [
+    "Health",
+    "Order",
+    "Reservation",
+    "ResidencyStats",
+    "Seat",
+    "Station",
+]
