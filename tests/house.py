@@ -25,6 +25,8 @@ DOORS = (
     "fluido.telemetry.opentelemetry",
     "fluido.telemetry.prometheus",
 )
+# What a call, its answer, an engine and its refusals are: every room of fluido.llm speaks of them.
+CALLS = {f"fluido.llm.{noun}" for noun in ("_call", "_engine", "_errors", "_profile")}
 PERMIT_WORDS = {"Permit", "Slot", "Seat", "Hold", "Work", "Turn", "Claim", "Place"}
 WAITER_WORDS = {"Waiter", "Ticket", "Wish", "_Pending", "Pending", "Blocked", "Turn"}
 
@@ -251,6 +253,10 @@ def room_of(module: str) -> str:
         rooms = {"flow", "laws", "redis", "sqlalchemy", "llm", "gateway", "telemetry", "testing"}
         if len(parts) == 1 or parts[1] == "__main__":
             return "fluido"
+        if parts[1] == "llm" and len(parts) > 2:
+            if parts[2] in {"prompt", "engines", "admission"}:
+                return ".".join(parts[:3])
+            return "fluido.llm.calls" if f"fluido.llm.{parts[2]}" in CALLS else "fluido.llm"
         return f"fluido.{parts[1]}" if parts[1] in rooms else "fluido.nouns"
     if (
         parts[0] == "app"

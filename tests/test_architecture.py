@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from .house import BASES, DOORS, ROOT, House, attributes, imports, inside, length, rooms_and_arrows
+from .house import BASES, CALLS, DOORS, ROOT, House, attributes, imports, inside, length, rooms_and_arrows
 
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 70
@@ -15,8 +15,6 @@ MAX_CLASS_ATTRIBUTES = 20
 # Longest prefix wins. A module may import only what its own entry names (and itself).
 NOUNS = {"fluido.errors", "fluido.extras", "fluido.sample", "fluido.measure", "fluido.metrics"}
 FLOWS = NOUNS | {"fluido.laws", "fluido.flow"}
-# What a call, its answer, an engine and its refusals are: every room of fluido.llm speaks of them.
-CALLS = {f"fluido.llm.{noun}" for noun in ("_call", "_engine", "_errors", "_profile")}
 LLM = CALLS | {"fluido.llm", "fluido.llm.prompt", "fluido.llm.engines", "fluido.llm.admission"}
 DROP_INS = {"fluido.redis", "fluido.sqlalchemy", "fluido.llm", "fluido.gateway"}
 PRODUCT = FLOWS | DROP_INS | {"fluido", "fluido.telemetry"}

@@ -1,6 +1,6 @@
 import random
 
-from fluido.llm.admission._eviction import Eviction
+from fluido.llm.admission._residency import Eviction
 
 
 def drive(eviction: Eviction, calls: list[int]) -> None:

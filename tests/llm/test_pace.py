@@ -1,6 +1,6 @@
 import pytest
 
-from fluido.llm.admission._pace import Pace
+from fluido.llm.admission._estimate import Pace
 
 
 def test_the_first_wait_replaces_the_guess_and_later_ones_correct_it() -> None:

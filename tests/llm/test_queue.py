@@ -3,7 +3,7 @@ import pytest
 from fluido.errors import FluidoError, LimitReached
 from fluido.llm._call import Lane
 from fluido.llm.admission._queue import CallQueue, Ticket
-from fluido.llm.admission._seat import Order
+from fluido.llm.admission._seats import Order
 
 
 def ticket(

@@ -5,8 +5,7 @@ import asyncio
 import pytest
 
 from fluido.llm.admission._residency import Placement
-from fluido.llm.admission._seat import Order, Seat
-from fluido.llm.admission._seats import Seats
+from fluido.llm.admission._seats import Order, Seat, Seats
 from fluido.testing.virtual_loop import VirtualLoop
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from fluido.errors import EngineUnavailable
 from fluido.llm import Call, CallRejected, Dispatcher, Message, PromptTooLong, Timings, Wishes
-from fluido.llm.admission._widening import DWELL_S, Widening
+from fluido.llm.admission._loader import DWELL_S, Widening
 
 pytestmark = pytest.mark.anyio
 

@@ -13,6 +13,7 @@ from fluido.flow._spans import part
 from fluido.llm._attempt import Attempt
 from fluido.llm._call import Call, Kind, Timings
 from fluido.llm._comeback import Comeback
+from fluido.llm._engine import refuse_other_runner, wider_window
 from fluido.llm._errors import (
     CacheFull,
     CallFailed,
@@ -30,7 +31,6 @@ from fluido.llm._relay import Relay
 from fluido.llm._retry import ATTEMPTS, again_after_s
 from fluido.llm._route import Choice, choose, may_move, others
 from fluido.llm._silence import Patience
-from fluido.llm._wishes import refuse_other_runner, wider_window
 from fluido.llm.admission import Order, Reservation, Seat, Station
 from fluido.llm.prompt import Composer, Prompt
 from fluido.sample import Outcome

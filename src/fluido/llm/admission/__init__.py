@@ -2,7 +2,7 @@
 
 from fluido.llm.admission._health import Health
 from fluido.llm.admission._queue import Reservation
-from fluido.llm.admission._seat import Order, ResidencyStats, Seat
+from fluido.llm.admission._seats import Order, ResidencyStats, Seat
 from fluido.llm.admission._station import Station
 
 __all__ = [

@@ -11,6 +11,8 @@ FORGET = 0.98
 REGRESSION_ANSWERS = 16
 REGRESSION_SPREAD_TOKENS = 60.0
 EVIDENCE_ANSWERS = 4
+LEARN_FROM_S = 0.05
+SLOWEST, FASTEST = 4.0, 0.02
 
 
 class Rate:
@@ -142,3 +144,24 @@ class Estimate:
         count, mean = self._kinds.get(kind, (0, 0.0))
         share = max(1.0 / (count + 1), 0.02)
         self._kinds[kind] = (count + 1, mean + share * (timings.output_tokens - mean))
+
+
+class Pace:
+    """A factor on predicted waits, by how they compared with those that came true.
+
+    The first wait that is seen replaces the guess, later ones correct it.
+    """
+
+    __slots__ = ("_seen", "factor")
+
+    def __init__(self) -> None:
+        self.factor = 1.0
+        self._seen = 0
+
+    def learn(self, waited_s: float, predicted_s: float) -> None:
+        """A call waited so long before which that much work stood."""
+        if predicted_s <= LEARN_FROM_S:
+            return
+        self._seen += 1
+        share = max(1.0 / self._seen, LEARN_SHARE)
+        self.factor += share * (min(SLOWEST, max(FASTEST, waited_s / predicted_s)) - self.factor)

@@ -15,8 +15,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 
 from fluido.errors import EngineUnavailable, FluidoError
+from fluido.llm._call import Call, Message, Options
+from fluido.llm._engine import Engine
 from fluido.llm._errors import CallFailed, EngineBusy, ModelMissing, StreamBroken
 from fluido.llm.engines import Faults
 
@@ -29,6 +32,7 @@ SURE_S = 0.8
 FIRST_PASSED_OVER_S, LONGEST_PASSED_OVER_S = 5.0, 300.0
 
 _log = logging.getLogger("fluido.llm")
+PROOF_S = 10.0
 
 
 class Health:
@@ -222,3 +226,17 @@ class Health:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+async def say_something(engine: Engine, model: str) -> None:
+    """Return when `engine` has said a word, asked for out of the queue's sight.
+
+    Nothing less proves that it answers. Raises what the engine raises, and StreamBroken when it is silent.
+    """
+    ping = Call((Message("user", "ping"),), model=model, options=Options(num_predict=1))
+    try:
+        async with asyncio.timeout(PROOF_S), aclosing(engine.stream(ping)) as stream:
+            async for _ in stream:
+                pass
+    except TimeoutError as error:
+        raise StreamBroken(f"{engine.name} says nothing") from error

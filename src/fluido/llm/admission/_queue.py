@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from fluido.errors import FluidoError, LimitReached
 from fluido.llm._call import Lane
-from fluido.llm.admission._seat import Order
+from fluido.llm.admission._seats import Order
 
 WEIGHTS: Mapping[Lane, float] = {Lane.INTERACTIVE: 16.0, Lane.NORMAL: 4.0, Lane.BACKGROUND: 1.0}
 AGEING = 1.0

@@ -12,10 +12,10 @@ from fluido.laws.engine_limit import LATE, EngineLimit
 from fluido.laws.fixed import Fixed
 from fluido.laws.soonest import PROMPT, TOKEN
 from fluido.llm._engine import Engine, EngineFacts
-from fluido.llm.admission._pace import Pace
+from fluido.llm.admission._estimate import Pace
 from fluido.llm.admission._queue import CallQueue, Reservation, Ticket
 from fluido.llm.admission._residency import UNPLACED, Placement
-from fluido.llm.admission._seat import Order, ResidencyStats, Seat
+from fluido.llm.admission._seats import Order, ResidencyStats, Seat
 from fluido.llm.admission._upstream import UNKNOWN_SLOTS, Upstream
 from fluido.metrics import FlowStats, Meter
 from fluido.sample import Outcome, Sample

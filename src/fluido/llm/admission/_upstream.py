@@ -16,12 +16,10 @@ from fluido.llm._engine import Engine, EngineFacts, Pulse, SlotState, Telling
 from fluido.llm._errors import ModelMissing
 from fluido.llm.admission._beliefs import Company, Lacks, Purse
 from fluido.llm.admission._estimate import Estimate
-from fluido.llm.admission._health import SURE_S, Health
+from fluido.llm.admission._health import SURE_S, Health, say_something
 from fluido.llm.admission._loader import Loader
-from fluido.llm.admission._proof import say_something
 from fluido.llm.admission._residency import Residency
-from fluido.llm.admission._seat import Seat
-from fluido.llm.admission._seats import Seats
+from fluido.llm.admission._seats import Seat, Seats
 from fluido.llm.engines import Faults, guarded
 
 UNKNOWN_SLOTS = 1

@@ -6,8 +6,15 @@ from fluido.llm.engines._guard import Faults, guarded
 from fluido.llm.engines._modelfile import keep_alive_of, modelfile_parameters, trained_tokens
 from fluido.llm.engines._ollama import OllamaEngine
 from fluido.llm.engines._openai import OpenAIEngine
-from fluido.llm.engines._refusals import is_error, memory_is_full, prompt_too_long, text_of
-from fluido.llm.engines._statuses import BUSY, BUSY_RETRY_S, NO_KEY
+from fluido.llm.engines._refusals import (
+    BUSY,
+    BUSY_RETRY_S,
+    NO_KEY,
+    is_error,
+    memory_is_full,
+    prompt_too_long,
+    text_of,
+)
 from fluido.llm.engines._transport import Transport, error_of
 from fluido.llm.engines._wire import lines, mapping, number, text
 

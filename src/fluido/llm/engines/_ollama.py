@@ -22,8 +22,7 @@ from fluido.llm.engines._modelfile import (
     seconds_until,
     trained_tokens,
 )
-from fluido.llm.engines._refusals import text_of, too_long
-from fluido.llm.engines._statuses import NO_KEY, locked, refused_by_status
+from fluido.llm.engines._refusals import NO_KEY, locked, refused_by_status, text_of, too_long
 from fluido.llm.engines._transport import ASK_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport, error_of
 from fluido.llm.engines._wire import mapping, ndjson, number, text
 from fluido.llm.prompt import ThinkTags

@@ -18,19 +18,21 @@ from fluido.llm._errors import (
 )
 from fluido.llm.engines._address import address, shown
 from fluido.llm.engines._catalog import first_for_chat, near
-from fluido.llm.engines._habits import Habits
 from fluido.llm.engines._openai_answer import Reader
 from fluido.llm.engines._openai_listing import Listing
 from fluido.llm.engines._refusals import (
+    NO_KEY,
+    Habits,
     bound_too_large,
     is_error,
+    locked,
     memory_is_full,
     names_no_model,
     prompt_too_long,
+    refused_by_status,
     status_of,
     text_of,
 )
-from fluido.llm.engines._statuses import NO_KEY, locked, refused_by_status
 from fluido.llm.engines._transport import ASK_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport, error_of, peeked, whole
 from fluido.llm.engines._wire import DONE, decoded, events, mapping, number, text
 from fluido.llm.prompt import without_system

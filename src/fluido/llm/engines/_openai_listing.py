@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from fluido.errors import EngineUnavailable
 from fluido.llm.engines._catalog import Listed, is_listing, listed, told_window
-from fluido.llm.engines._statuses import NO_KEY, locked
+from fluido.llm.engines._refusals import NO_KEY, locked
 from fluido.llm.engines._transport import Transport
 
 ROOTS = ("/v1", "")

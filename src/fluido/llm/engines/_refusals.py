@@ -1,4 +1,4 @@
-"""What an engine says when it refuses a call: its text out of any shape of reply, and what the text means.
+"""What an engine says when it refuses a call: its text out of any shape of reply, what text and status mean.
 
 Servers tell "the prompt is longer than the window" in words of their own, some with both numbers, some under
 a status that says nothing. The patterns are the texts of Ollama 0.12 to 0.40, llama.cpp, vLLM, SGLang, LM
@@ -7,9 +7,17 @@ Studio, TabbyAPI, TGI, OpenAI and LiteLLM; each has a test with the sentence as 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fluido.llm._errors import MAX_SAID_CHARS, PromptTooLong
+from fluido.errors import EngineUnavailable
+from fluido.llm._errors import (
+    MAX_SAID_CHARS,
+    CallFailed,
+    CallRejected,
+    EngineBusy,
+    PromptTooLong,
+    StreamBroken,
+)
 from fluido.llm.engines._wire import mapping, number, text
 
 # What llama.cpp says when the KV memory that its slots share is full.
@@ -73,6 +81,17 @@ _NO_SUCH_MODEL = re.compile(
 )
 # Said by llama.cpp when slots that share one memory have filled it together: no single prompt is to blame.
 _SHARED_MEMORY = "context size has been exceeded"
+# Statuses that say the same whatever server sends them: locked, busy, gone, given up.
+NO_KEY = frozenset({401, 403, 407})
+BUSY = frozenset({429, 503})
+BUSY_RETRY_S = 1.0
+FORBIDDEN = 403
+# A proxy that says so has nobody behind it.
+BAD_GATEWAY = 502
+# A proxy in front of the engine waited for the first token and gave up (Cloudflare says 524). The engine
+# works on: that call was too long for the proxy's patience, and nobody else's is.
+GAVE_UP = frozenset({408, 504, 524})
+REFUSED = frozenset({400, 422})
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,3 +220,68 @@ def _field(said: str, name: str) -> int:
     """A number out of JSON that came inside of a text."""
     found = re.search(rf'"{name}"\s*:\s*(\d+)', said)
     return int(found.group(1)) if found else 0
+
+
+def locked(name: str, status: int, path: str) -> EngineUnavailable:
+    """What is said of a server that lets nobody in."""
+    return EngineUnavailable(
+        f"{name} answers {status} to {path}: it wants a key (api_key=) or a header (headers=)"
+    )
+
+
+def refused_by_status(
+    name: str, path: str, status: int, said: str, *, is_proven: bool, retry_after_s: float | None
+) -> Exception:
+    """The error for a call that `name` answered with `status` and `said`.
+
+    `is_proven`: it has let us in before, so that a 403 is about this call (a proxy that filters what is said)
+    and not about our key.
+    """
+    if status in BUSY:
+        return EngineBusy(f"{name}: {said or status}", retry_after_s=retry_after_s or BUSY_RETRY_S)
+    if status in GAVE_UP:
+        more = f": {said[:100]}" if said else ""
+        return StreamBroken(
+            f"{name} answers {status}{more}: a proxy in front of the engine gave up waiting for the first "
+            "token; raise its read timeout",
+            told=True,
+        )
+    if status in NO_KEY and not (status == FORBIDDEN and is_proven):
+        return locked(name, status, path)
+    if status < 500:
+        why = said or f"it answered {status} without a reason"
+        return CallRejected(f"the engine refused the call: {why}", status=status, said=said)
+    if status == BAD_GATEWAY or not said:
+        return EngineUnavailable(f"{name} answers {status}: {said[:100]}")
+    return CallFailed(f"the engine failed at this call: {said}", status=status, said=said)
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What an OpenAI-compatible server does not take, found out by its refusals and remembered.
+
+    Each server knows a little less or other than the standard. A call that is refused is sent once more
+    without the thing that may be at fault, and what then works is what is sent from then on. `is_proven`: it
+    answered a call that was sent like this.
+
+    `stream_options` asks for figures at the end; `system` is the role of the system prompt; `bound` is the
+    name of the bound on the answer.
+    """
+
+    stream_options: bool = True
+    system: bool = True
+    bound: str = "max_tokens"
+    is_proven: bool = False
+
+    def after(self, status: int, reply: object) -> "Habits | None":
+        """How to ask again after a refusal; None where the call itself was refused."""
+        said = text_of(reply)
+        if status not in REFUSED or too_long(reply) or bound_too_large(said):
+            return None
+        if self.system and no_system_role(said):
+            return replace(self, system=False, is_proven=False)
+        if self.bound == "max_tokens" and "max_completion_tokens" in said:
+            return replace(self, bound="max_completion_tokens", is_proven=False)
+        if self.stream_options and ("stream_options" in said or not self.is_proven):
+            return replace(self, stream_options=False)
+        return None
