@@ -20,6 +20,7 @@ most_context_tokens = 32768
 manage = true
 answer_tokens = 2000
 wait_s = 30
+away_s = 0
 heartbeat_s = 5.5
 max_waiting = 9
 max_body_bytes = 1000
@@ -83,6 +84,7 @@ def test_an_engine_in_one_text() -> None:
         ({"observe": 1}, "observe is true or false, not 1"),
         ({"wishes": "stric"}, "wishes is one of resident, strict, planned, passthrough, not 'stric'"),
         ({"wait_s": 0}, "wait_s is above 0, not 0"),
+        ({"away_s": -1}, "away_s is 0 or more seconds, not -1"),
         ({"wait_s": "soon"}, "wait_s is a number of seconds"),
         ({"answer_tokens": 0}, "answer_tokens is at least 1, not 0"),
         ({"aliases": ["a=b"]}, "aliases is a table"),

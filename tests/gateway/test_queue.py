@@ -242,7 +242,7 @@ async def test_an_engine_that_dies_in_the_middle_is_told_to_everybody_who_heard_
 
 
 async def test_nobody_answers(ollama: ScriptedEngine) -> None:
-    async with opened(ollama) as door:
+    async with opened(ollama, away_s=0.0) as door:
         async with door.chat() as reply:
             await reply.read()
         await ollama.kill()

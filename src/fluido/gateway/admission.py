@@ -8,13 +8,15 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from fluido.errors import FluidoError, LimitReached, WaitTimeout
+from fluido.errors import EngineUnavailable, FluidoError, LimitReached, WaitTimeout
+from fluido.gateway.comeback import Comeback
 from fluido.gateway.discovery import Directory, Engine
 from fluido.gateway.flow import Flow, Permit, Wanted
 from fluido.gateway.turns import Turns
 from fluido.llm import Kind, OllamaEngine, OpenAIEngine, Timings, Wishes
 from fluido.llm._engine import Engine as LlmEngine
 from fluido.llm._errors import CacheFull, EngineBusy, Unreached
+from fluido.llm._silence import Patience
 from fluido.llm.admission import Order
 from fluido.sample import Outcome
 
@@ -24,6 +26,7 @@ FLOWS_KEPT = 64
 WARMED = 4
 # A model that nobody uses may have been unloaded: asked again after so long.
 CHECK_S = 1.0
+RETURN_S = Patience().return_s
 
 
 class Admission:
@@ -37,9 +40,11 @@ class Admission:
         most_context_tokens: int | None = None,
         max_waiting: int = 2000,
         is_open: bool = False,
+        return_s: float = RETURN_S,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._directory = directory
+        self.comeback = Comeback(directory, return_s=return_s, max_waiting=max_waiting, clock=clock)
         self._wishes = wishes
         self._most_context_tokens = most_context_tokens
         self._max_waiting = max_waiting
@@ -85,7 +90,8 @@ class Admission:
             self._forget_one()
         if (opening := self._opening.get(name)) is not None:
             await asyncio.shield(opening)
-            self._place_in_turns(engine, flow)
+        # also for who came after the opening and before those who waited for it, and after an absence
+        self._place_in_turns(engine, flow)
         return flow
 
     def _made(self, engine: Engine, model: str) -> Flow:
@@ -140,25 +146,47 @@ class Admission:
         Engines in `tried` are asked only where there is no other. Raises ModelMissing, EngineUnavailable,
         LimitReached (with the predicted wait), WaitTimeout, Closed.
         """
-        model, engines = self._directory.resolve(wanted.model)
-        if len(engines) == 1:
-            flows = [await self.flow(engines[0], model)]
-        else:
-            flows = await asyncio.gather(*(self.flow(engine, model) for engine in engines))
-        up = [flow for flow in flows if flow.health.up] or await self._till_up(flows)
+        while True:
+            flow, order = self._chosen(await self._answering(wanted), wanted, tried)
+            if wanted.window_tokens and self._wishes is Wishes.PLANNED and flow.facts is not None:
+                now, most = flow.facts.context_tokens, flow.facts.most_context_tokens
+                await flow.loader.widen(flow.named, wanted.window_tokens, now, most)
+            if flow.turns is not None:
+                await self._to_turn(flow, flow.turns, order.tokens)
+                self._check_deadline(flow, flow.turns, order)
+            try:
+                seat = await flow.seat(wanted, order)
+            except EngineUnavailable:
+                if flow.is_ready:
+                    raise
+                continue  # it died while the call stood in line: it was given nothing
+            return Permit(flow, seat, wanted, self._clock())
+
+    def _chosen(self, up: Sequence[Flow], wanted: Wanted, tried: Collection[str]) -> tuple[Flow, Order]:
         fresh = [flow for flow in up if flow.name not in tried] or up
         orders = [(flow, flow.order(wanted)) for flow in fresh]
-        flow, order = orders[0] if len(orders) == 1 else min(orders, key=_first_token_s)
-        if wanted.window_tokens and self._wishes is Wishes.PLANNED and flow.facts is not None:
-            now, most = flow.facts.context_tokens, flow.facts.most_context_tokens
-            await flow.loader.widen(flow.named, wanted.window_tokens, now, most)
-        if flow.turns is not None:
-            await self._to_turn(flow, flow.turns, order.tokens)
-            self._check_deadline(flow, flow.turns, order)
-        seat = await flow.seat(wanted, order)
-        return Permit(flow, seat, wanted, self._clock())
+        return orders[0] if len(orders) == 1 else min(orders, key=_first_token_s)
 
-    async def _till_up(self, flows: Sequence[Flow]) -> list[Flow]:
+    async def _answering(self, wanted: Wanted) -> Sequence[Flow]:
+        """The queues of a model at the engines that answer, after having waited for one that is away."""
+        began_s = self._clock()
+        while True:
+            try:
+                model, engines = self._directory.resolve(wanted.model)
+            except EngineUnavailable:
+                if self._is_open or not await self.comeback.found(wanted, began_s):
+                    raise
+                continue
+            if len(engines) == 1:
+                flows = [await self.flow(engines[0], model)]
+            else:
+                flows = await asyncio.gather(*(self.flow(engine, model) for engine in engines))
+            if up := [flow for flow in flows if flow.is_ready] or await self._asked_again(flows):
+                return up
+            if self._is_open or not await self.comeback.back(flows, wanted, began_s):
+                raise flows[0].unavailable()
+
+    async def _asked_again(self, flows: Sequence[Flow]) -> list[Flow]:
         """Nobody answers: a connection that was reset is no engine that died, so it is asked once more."""
         looks = {asyncio.ensure_future(flow.health.looked()) for flow in flows}
         try:
@@ -166,10 +194,7 @@ class Admission:
         finally:
             for look in looks:
                 look.cancel()
-        up = [flow for flow in flows if flow.health.up]
-        if not up:
-            raise flows[0].health.unavailable()
-        return up
+        return [flow for flow in flows if flow.is_ready]
 
     async def _to_turn(self, flow: Flow, turns: Turns, needed_tokens: int) -> None:
         """Make sure that the model is loaded, or will be when its turn comes."""

@@ -1,6 +1,5 @@
 """The gateway: one port that is an Ollama and an OpenAI server, and the queues of all engines behind it."""
 
-import asyncio
 import logging
 import secrets
 import time
@@ -13,11 +12,12 @@ import msgspec
 from fluido.errors import EngineUnavailable, FluidoError
 from fluido.gateway import listing
 from fluido.gateway.admission import Admission
+from fluido.gateway.call import THREAD_BYTES, off_loop
 from fluido.gateway.config import Config, EngineUrl, is_loopback
 from fluido.gateway.connection import Limits
 from fluido.gateway.discovery import Directory, Engine
 from fluido.gateway.http import Answer, Request
-from fluido.gateway.inference import THREAD_BYTES, Inference
+from fluido.gateway.inference import Inference
 from fluido.gateway.keys import Client, Unauthorized
 from fluido.gateway.origins import Origins
 from fluido.gateway.page import Pages
@@ -74,6 +74,7 @@ class Gateway:
             most_context_tokens=config.most_context_tokens,
             max_waiting=config.max_waiting,
             is_open=config.observe,
+            return_s=(patience or Patience()).return_s,
             clock=clock,
         )
         self._inference = Inference(
@@ -166,10 +167,8 @@ class Gateway:
             answer.whole(reply.status, reply.headers, reply.body)
 
     async def _parsed(self, request: Request, path: str) -> Asked:
-        if len(request.body) < THREAD_BYTES:
-            return parse(request.method, path, request.headers, request.body)
         work = partial(parse, request.method, path, request.headers, request.body)
-        return await asyncio.get_running_loop().run_in_executor(None, work)
+        return await off_loop(work, len(request.body))
 
     async def _route(self, asked: Asked, request: Request, client: Client, answer: Answer) -> None:
         route = asked.route

@@ -5,7 +5,8 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 from fluido.errors import EngineUnavailable, FluidoError
 from fluido.gateway.admission import Admission
@@ -31,6 +32,17 @@ from fluido.llm._silence import Patience
 ATTEMPTS = 2
 MOST_RETRIES = 32
 PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+# Larger bodies are parsed, patched and translated in a thread: a quarter of a megabyte takes a millisecond.
+THREAD_BYTES = 256 * 1024
+
+Made = TypeVar("Made")
+
+
+async def off_loop(work: Callable[[], Made], size: int) -> Made:
+    """What `work` returns, done beside the loop where its `size` in bytes would hold the others up."""
+    if size < THREAD_BYTES:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
 class Compose(Protocol):
@@ -85,7 +97,7 @@ class Call:
         self._clock = clock
         self._tried: set[str] = set()
         self._asked = 0
-        self._translates = False
+        self._translates = self._in_hand = False
         self.relay: Relay | None = None
         """The last reply, with an engine's own words where it refused."""
         self.told = Told(wanted.model, wanted.client, lane=wanted.lane.name.lower())
@@ -108,8 +120,9 @@ class Call:
             self._outlet.close()
 
     async def _once(self, came_s: float) -> Timings:
+        self._in_hand = False
         permit = await self._admission.permit(self._wanted, tried=self._tried)
-        told = self.told
+        told, self._in_hand = self.told, True
         told.engine, told.queue_s = permit.flow.name, self._clock() - came_s
         try:
             sent = await self._compose(permit)
@@ -134,18 +147,18 @@ class Call:
             self._admission.left(permit)
             raise
         self._admission.succeeded(permit, timings)
-        self._finish(sent)
+        await self._finish(sent)
         told.timings = replace(timings, queue_s=timings.queue_s + told.queue_s, retries=told.retries)
         return told.timings
 
-    def _finish(self, sent: Sent) -> None:
+    async def _finish(self, sent: Sent) -> None:
         """The last byte of a stream, or the whole of an answer in one piece."""
         relay, outlet = self.relay, self._outlet
         if relay is None or relay.is_stream or relay.was_passed_on:
             outlet.end()
             return
         if sent.translator is not None:
-            body = sent.translator.whole(relay.body)
+            body = await off_loop(partial(sent.translator.whole, relay.body), len(relay.body))
             headers = [(b"content-type", b"application/json")] if sent.media else passed_on(relay.headers)
             outlet.whole(200, headers, body)
         else:
@@ -155,7 +168,8 @@ class Call:
         """An engine failed before a word was heard: whether the call is tried once more."""
         told, engine = self.told, self.told.engine
         told.retries += 1
-        if told.retries > MOST_RETRIES or not engine:
+        # what was given to nobody has waited already for as long as it may
+        if told.retries > MOST_RETRIES or not self._in_hand:
             return False
         has_other = self._admission.has_other(self._wanted, {*self._tried, engine})
         self._tried.add(engine)

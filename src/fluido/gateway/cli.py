@@ -79,6 +79,13 @@ def gateway(  # noqa: PLR0917 - each is a flag
         int | None, typer.Option(help="Most tokens of an answer whose caller sets no bound.")
     ] = None,
     wait_s: Annotated[float | None, typer.Option(help="Longest time in the queue. [default: 600]")] = None,
+    away_s: Annotated[
+        float | None,
+        typer.Option(
+            help="How long a call waits while no engine answers; one with a deadline waits until then, at "
+            "most a minute. 0: told at once. [default: 20]"
+        ),
+    ] = None,
     heartbeat_s: Annotated[
         float | None, typer.Option(help="A sign of life to who waits, every so often. [default: 15]")
     ] = None,
@@ -105,6 +112,7 @@ def gateway(  # noqa: PLR0917 - each is a flag
         "manage": manage or None,
         "answer_tokens": answer_tokens,
         "wait_s": wait_s,
+        "away_s": away_s,
         "heartbeat_s": heartbeat_s,
         "max_waiting": max_waiting,
         "max_body_bytes": max_body_bytes,

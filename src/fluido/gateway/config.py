@@ -1,6 +1,7 @@
 """Configuration of the gateway: a TOML file, flags of the command line, or neither."""
 
 import ipaddress
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -73,7 +74,8 @@ class Config:
     No engines: those on this machine's usual ports. `aliases` are names that clients may use for a model.
     `wishes` is what becomes of a caller's own runner options. `manage` lets every client pull, create, copy
     and delete models; else only keys with `admin`. `answer_tokens` bounds an answer whose caller set no
-    bound. `origins` are web pages, beside the engine's own defaults, that may call from a browser.
+    bound. `away_s` is how long a call without a deadline waits while all engines are away. `origins` are web
+    pages, beside the engine's own defaults, that may call from a browser.
     """
 
     engines: tuple[EngineUrl, ...] = ()
@@ -87,6 +89,7 @@ class Config:
     manage: bool = False
     answer_tokens: int | None = None
     wait_s: float = 600.0
+    away_s: float = 20.0
     heartbeat_s: float = 15.0
     max_waiting: int = 2000
     max_body_bytes: int = 32 << 20
@@ -102,6 +105,8 @@ class Config:
         for name in ("wait_s", "heartbeat_s", "max_waiting", "max_body_bytes", "max_waiting_bytes"):
             if getattr(self, name) <= 0:
                 raise BadConfig(f"{name} is above 0, not {getattr(self, name)}")
+        if not 0 <= self.away_s < math.inf:
+            raise BadConfig(f"away_s is 0 or more seconds, not {self.away_s}")
         for name in ("most_context_tokens", "answer_tokens"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise BadConfig(f"{name} is at least 1, not {getattr(self, name)}")
@@ -263,6 +268,7 @@ _READERS: dict[str, Reader] = {
     "manage": _flag,
     "answer_tokens": _count,
     "wait_s": _seconds,
+    "away_s": _seconds,
     "heartbeat_s": _seconds,
     "max_waiting": _count,
     "max_body_bytes": _count,

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 from fluido.errors import EngineUnavailable
@@ -24,6 +24,8 @@ USUAL = (
 FRESH_S = 1.0
 # Nobody asked lately: an engine on a laptop is not kept awake by questions.
 QUIET_S, IDLE_REFRESH_S = 30.0, 15.0
+# Somebody waits for one that is away.
+AWAY_REFRESH_S = 0.3
 ASK_S = 3.0
 MOST_SHOWS = 256
 
@@ -32,7 +34,8 @@ MOST_SHOWS = 256
 class Engine:
     """One engine as it was at the last look. The object stays the same, `reading` is replaced.
 
-    `api` is "ollama" or "openai". `error` is a sentence while it cannot be asked, else empty.
+    `api` is "ollama" or "openai". `error` is a sentence while it cannot be asked, else empty; `may_return`:
+    nobody answers there, or it says itself that it is starting. `away_since_s` is on the directory's clock.
     """
 
     url: str
@@ -41,6 +44,8 @@ class Engine:
     headers: Mapping[str, str] = field(repr=False)
     reading: Reading = field(default_factory=Reading)
     error: str = "it was not looked at yet"
+    may_return: bool = False
+    away_since_s: float = 0.0
 
     @property
     def kind(self) -> Literal["", "ollama", "llamacpp", "openai"]:
@@ -182,6 +187,19 @@ class Directory:
                     self._shows[key] = said
         return self._shows.get(key, {})
 
+    async def till_one_is_up(self, engines: Iterable[Engine]) -> None:
+        """Look at some engines again and again; return when one of them answers."""
+        waited_for = tuple(engines)
+        while True:
+            await asyncio.gather(*(self.look(engine) for engine in waited_for))
+            if any(engine.is_up for engine in waited_for):
+                return
+            await asyncio.sleep(AWAY_REFRESH_S)
+
+    def away_s(self, engine: Engine) -> float:
+        """For how long an engine has not answered."""
+        return 0.0 if engine.is_up else self._clock() - engine.away_since_s
+
     def resolve(self, model: str) -> tuple[str, tuple[Engine, ...]]:
         """The one name of a model, and the engines that have it (with the digest that most of them have).
 
@@ -211,7 +229,8 @@ class Directory:
             return EngineUnavailable("there is no engine: start Ollama or llama.cpp's server, or name one")
         names = [name for engine in self.engines for name in engine.models]
         away = [engine for engine in self.engines if not engine.is_up]
-        if away:
+        # of one that was seen before it is known which models it has
+        if any(not engine.kind for engine in away):
             where = ", ".join(f"{engine.name} ({engine.error})" for engine in away)
             return EngineUnavailable(
                 f"no engine that answers has the model {asked!r}; away: {where}", retry_after_s=FRESH_S
@@ -222,14 +241,25 @@ class Directory:
         link, told = self._transports[engine.url], self._told[engine.url]
         try:
             # what answers after an error need not be what was there before
-            reading = await read(link, told, Reading() if engine.error else engine.reading)
-        except Unreached:
-            engine.error = f"{engine.url} does not answer: nothing listens there, or it cannot be reached"
+            is_same = engine.is_up or engine.reading.is_asleep
+            reading = await read(link, told, engine.reading if is_same else Reading())
         except EngineUnavailable as error:
-            engine.error = str(error)
+            if engine.is_up or not engine.away_since_s:
+                engine.away_since_s = self._clock()
+            if engine.reading.is_asleep:
+                engine.reading = replace(engine.reading, is_asleep=None)
+            is_nobody = isinstance(error, Unreached)
+            nobody = f"{engine.url} does not answer: nothing listens there, or it cannot be reached"
+            engine.error = nobody if is_nobody else str(error)
+            # else something answers that is no engine for us, and will not become one by itself
+            engine.may_return = is_nobody or error.retry_after_s is not None or error.__cause__ is not None
         else:
-            engine.reading, engine.error = reading, ""
+            was_asleep, engine.reading = engine.reading.is_asleep, reading
             engine.api = "ollama" if reading.kind == "ollama" else "openai"
+            engine.error, engine.may_return = "", bool(reading.is_asleep)
+            if reading.is_asleep:
+                engine.away_since_s = engine.away_since_s if was_asleep else self._clock()
+                engine.error = f"{engine.url} is asleep: POST /wake_up wakes it"
         self._looked_s[engine.url] = self._clock()
 
     async def _keep_looking(self) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from fluido.errors import LimitReached
+from fluido.errors import EngineUnavailable, FluidoError, LimitReached
 from fluido.gateway.discovery import Engine
 from fluido.gateway.turns import Turns
 from fluido.gateway.wire import KeepAlive
@@ -31,7 +31,8 @@ class Wanted:
     """What a call weighs, whose it is, and until when its first token has to come (on the admission's clock).
 
     `tokens[i]` is the prompt up to message i, whose prefix is `chain[i]`; `head` messages are the system's.
-    `window_tokens` is the context window that its caller asks for (0: none).
+    `away_s` is how long an engine is waited for that is away. `window_tokens` is the context window that its
+    caller asks for (0: none).
     """
 
     model: str
@@ -47,6 +48,7 @@ class Wanted:
     user: str = ""
     weight: float = 1.0
     deadline_s: float | None = None
+    away_s: float = 0.0
     window_tokens: int = 0
 
     @property
@@ -99,6 +101,17 @@ class Flow(Station):
     def named(self) -> str:
         """Its model, as the engine's loader is asked for it."""
         return self.facts.named(self.model) if self.facts is not None else self.model
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether calls may be sent: its engine answers, and was not put to sleep."""
+        return self.health.up and not self.where.reading.is_asleep
+
+    def unavailable(self) -> FluidoError:
+        """What a call is told while it may not be sent."""
+        if self.health.up:
+            return EngineUnavailable(self.where.error or f"{self.name} is away", retry_after_s=1.0)
+        return self.health.unavailable()
 
     @property
     def waiting(self) -> int:
@@ -203,8 +216,8 @@ class Flow(Station):
             error.retry_after_s = self._come_back_s(order, error)
             raise
         finally:
-            _take(self._deadlines, deadline_s)
-            _take(self._waiting_of, wanted.client)
+            take(self._deadlines, deadline_s)
+            take(self._waiting_of, wanted.client)
             if self.turns is not None:
                 self.turns.news()
 
@@ -212,7 +225,7 @@ class Flow(Station):
 Name = TypeVar("Name")
 
 
-def _take(counts: Counter[Name], name: Name) -> None:
+def take(counts: Counter[Name], name: Name) -> None:
     """One less; what is none is forgotten."""
     counts[name] -= 1
     if not counts[name]:

@@ -63,6 +63,9 @@ class Wire(Protocol):
     def abort(self) -> None:
         """Break it."""
 
+    def close(self) -> None:
+        """Close it when everything was sent."""
+
 
 class Answer:
     """The reply to one request. `start`, then `write` as often as there is something, then `end`.
@@ -130,6 +133,18 @@ class Answer:
         self.start(status, headers, length=None if status in NO_BODY else len(body))
         self.write(body)
         self.end()
+
+    @property
+    def shows_a_cut(self) -> bool:
+        """Whether a client sees that a body without a length was not sent to its end."""
+        return self._connection.is_new and not self._is_head
+
+    def cut(self, words: bytes) -> None:
+        """Send the last that can be said, and close without an end: it must not look complete."""
+        self.write(words)
+        self.ended = True
+        self._connection.keeps_alive = False
+        self._connection.close()
 
     def abort(self) -> None:
         """Break the connection: what was begun cannot be completed, and must not look complete."""

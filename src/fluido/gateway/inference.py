@@ -1,6 +1,5 @@
 """Inference calls: from what a client asked to its answer, through the queue, in the client's own words."""
 
-import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -9,7 +8,7 @@ from functools import partial
 from fluido.errors import FluidoError, LimitReached, WaitTimeout
 from fluido.gateway.admission import Admission
 from fluido.gateway.attempt import Sent
-from fluido.gateway.call import Call, Told
+from fluido.gateway.call import Call, Told, off_loop
 from fluido.gateway.config import Config
 from fluido.gateway.discovery import Engine
 from fluido.gateway.flow import Permit, Wanted
@@ -52,8 +51,6 @@ PASSED_ON = (b"accept", b"user-agent", b"x-request-id", b"traceparent", b"traces
 STATUS_LEFT = 499
 # A prompt counts as cut only where our count of it, which is a guess, is so far beyond the window.
 CUT = 1.5
-# Larger bodies are parsed, patched and translated in a thread: a quarter of a megabyte takes a millisecond.
-THREAD_BYTES = 256 * 1024
 
 
 class Inference:
@@ -93,10 +90,7 @@ class Inference:
             told.kept = profile.runner
             told.window_tokens = _window_of(asked, profile)
             made = partial(self._sent, asked, request, permit, profile)
-            if len(asked.body) < THREAD_BYTES:
-                sent, told.notes = made()
-            else:
-                sent, told.notes = await asyncio.get_running_loop().run_in_executor(None, made)
+            sent, told.notes = await off_loop(made, len(asked.body))
             waited_ms = round((self._clock() - came_s) * 1e3)
             outlet.headers = [
                 (ENGINE_HEADER, permit.flow.name.encode("ascii", "replace")),
@@ -147,7 +141,7 @@ class Inference:
     def _tell(self, asked: Asked, call: Call, outlet: Outlet, answer: Answer, error: FluidoError) -> None:
         """An error before the first word: a reply of its own, or, after a heartbeat, the stream's end."""
         if outlet.started:
-            outlet.broke(str(error))
+            outlet.broke(str(error), refusal(asked.api, error).body)
         elif (words := call.engines_words) is not None and _is_enough(words[2], error):
             answer.whole(*words)
         else:
@@ -155,10 +149,10 @@ class Inference:
             answer.whole(reply.status, reply.headers, reply.body)
 
     def _wanted(self, asked: Asked, request: Request, client: Client, came_s: float) -> Wanted:
-        wait_s = self._config.wait_s
+        wait_s, away_s = self._config.wait_s, self._config.away_s
         said = request.headers.get(DEADLINE_HEADER, b"")
         if said.isdigit():
-            wait_s = max(SHORTEST_DEADLINE_S, min(wait_s, int(said) / 1e3))
+            wait_s = away_s = max(SHORTEST_DEADLINE_S, min(wait_s, int(said) / 1e3))
         lane, window = client.lane, asked.options.get("num_ctx")
         if asked.is_background:
             lane = Lane.BACKGROUND
@@ -176,6 +170,7 @@ class Inference:
             user=asked.user,
             weight=client.weight,
             deadline_s=came_s + wait_s,
+            away_s=away_s,
             window_tokens=window if isinstance(window, int) else 0,
         )
 

@@ -25,11 +25,19 @@ def passed_on(headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in headers.items() if name not in NOT_PASSED_ON]
 
 
+# A blank before a JSON value means nothing to any parser, also not to one that reads line by line.
+BLANK = b" "
+# Who waits for one piece gets no status of its own once a blank was sent: later than a stream, and before the
+# first proxies give up (60 s).
+PLAIN_BEATS = 3.0
+
+
 class Outlet:
     """Where one call's bytes go. Engines may change behind it while `spoke` is False.
 
-    `shape` is None for a call that is answered in one piece: then nothing is sent before that piece is there.
-    A stream whose client waits gets its head and a heartbeat every `heartbeat_s`, as far as the API has one.
+    `shape` is None for a call that is answered in one piece. A client that waits gets the head and a
+    heartbeat every `heartbeat_s`, as far as the API has one: one that waits for one piece a blank before it,
+    the first after `PLAIN_BEATS` of them, and none where its HTTP is too old to show that an answer was cut.
     """
 
     def __init__(self, answer: Answer, shape: StreamShape | None, *, heartbeat_s: float) -> None:
@@ -55,17 +63,19 @@ class Outlet:
 
     def wait(self) -> None:
         """The call waits: heartbeats from now on, until it speaks."""
-        if self._shape is not None and self._timer is None and not self.spoke:
-            self._timer = self._loop.call_later(self._heartbeat_s, self._beat)
+        if self._timer is None and not self.spoke:
+            first = PLAIN_BEATS if self._shape is None else 1.0
+            self._timer = self._loop.call_later(first * self._heartbeat_s, self._beat)
 
     def _beat(self) -> None:
-        self._timer, shape = None, self._shape
-        beat = shape.heartbeat() if shape is not None else None
-        if shape is None or beat is None or self.spoke:
+        self._timer, shape, answer = None, self._shape, self._answer
+        beat = shape.heartbeat() if shape is not None else BLANK if answer.shows_a_cut else None
+        if beat is None or self.spoke:
             return
-        if not self._answer.started:
-            self._answer.start(200, [(b"content-type", shape.content_type), *self.headers])
-        self._answer.write(beat)
+        if not answer.started:
+            media = shape.content_type if shape is not None else b"application/json"
+            answer.start(200, [(b"content-type", media), *self.headers])
+        answer.write(beat)
         self._timer = self._loop.call_later(self._heartbeat_s, self._beat)
 
     def begin(self, status: int, headers: Headers, *, length: int | None = None) -> None:
@@ -95,22 +105,29 @@ class Outlet:
         self._answer.end()
 
     def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        """Everything in one piece; nothing was sent before."""
+        """An answer in one piece."""
         self.close()
         self.spoke = True
-        self._answer.whole(status, [*headers, *self.headers], body)
+        if self._answer.started:
+            self._answer.write(body)
+            self._answer.end()
+        else:
+            self._answer.whole(status, [*headers, *self.headers], body)
 
-    def broke(self, message: str) -> None:
+    def broke(self, message: str, words: bytes = b"") -> None:
         """The answer cannot go on: told as an error where its shape has one, else the connection breaks.
 
         A reply whose length was promised, or that is one piece of JSON, is cut: nobody takes that for whole.
+        `words` are for people who read what came before the cut.
         """
         self.close()
-        if self._shape is None:
+        if self._shape is not None:
+            self._answer.write(self._shape.broken(message))
+            self._answer.end()
+        elif self.spoke:
             self._answer.abort()
-            return
-        self._answer.write(self._shape.broken(message))
-        self._answer.end()
+        else:
+            self._answer.cut(words)
 
     def close(self) -> None:
         """No more heartbeats. Idempotent."""

@@ -28,7 +28,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An engine at one moment. `resident` is each loaded model's window; `running` its entry in /api/ps."""
+    """An engine at one moment. `resident` is each loaded model's window; `running` its entry in /api/ps.
+
+    `is_asleep`: a vLLM whose memory was freed by /sleep, which answers no call; None: it tells nothing of it.
+    """
 
     kind: Literal["", "ollama", "llamacpp", "openai"] = ""
     version: str = ""
@@ -37,6 +40,7 @@ class Reading:
     running: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     slots: int | None = None
     window: int = 0
+    is_asleep: bool | None = None
 
 
 async def read(link: Transport, told: EngineUrl, before: Reading) -> Reading:
@@ -106,7 +110,19 @@ async def _openai(link: Transport, told: EngineUrl, before: Reading) -> Reading:
         for name, model in models.items()
         if text(mapping(model.listing.get("status")).get("value")) in {"", "loaded"}
     }
-    return Reading("llamacpp" if is_llamacpp else "openai", version, models, loaded, {}, slots, window)
+    if is_llamacpp:
+        return Reading("llamacpp", version, models, loaded, {}, slots, window)
+    is_asleep = before.is_asleep
+    if not before.kind or is_asleep is not None:
+        is_asleep = await _is_asleep(link)
+    return Reading("openai", version, models, loaded, {}, slots, window, is_asleep)
+
+
+async def _is_asleep(link: Transport) -> bool | None:
+    """Only a vLLM that was started for it (VLLM_SERVER_DEV_MODE=1) has this page, and can be put to sleep."""
+    status, said = await link.ask("GET", "/is_sleeping")
+    asleep = said.get("is_sleeping")
+    return asleep if status == 200 and isinstance(asleep, bool) else None
 
 
 async def _told_window(link: Transport) -> int:

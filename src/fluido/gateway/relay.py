@@ -12,13 +12,19 @@ from fluido.errors import FluidoError
 from fluido.gateway.http import Source
 from fluido.gateway.outlet import Outlet, passed_on
 from fluido.gateway.wire import Ended, StreamShape, Translator
-from fluido.llm._errors import StreamBroken
+from fluido.llm._errors import CallRejected, StreamBroken
 
 # What an engine says before its first token (a role, comments) is held back up to here.
 HOLD_BYTES = 64 * 1024
 # An answer in one piece is complete before it is passed on, up to here.
 WHOLE_BYTES = 4 * 1024 * 1024
+# One that is translated has to be: ten thousand vectors of a thousand numbers are a hundred megabytes.
+TRANSLATED_BYTES = 128 * 1024 * 1024
 SLOW_READER_S = 30.0
+TOO_LARGE = (
+    f"the answer is over {TRANSLATED_BYTES >> 20} MiB and has to be translated in one piece: ask for less at "
+    "once, or in the engine's own API"
+)
 
 
 class Throttle:
@@ -89,7 +95,9 @@ class Relay:
     @property
     def body(self) -> bytes:
         """What was held back."""
-        return b"".join(self._pieces)
+        if len(self._pieces) != 1:
+            self._pieces = [b"".join(self._pieces)]
+        return self._pieces[0]
 
     @property
     def is_stream(self) -> bool:
@@ -149,8 +157,12 @@ class Relay:
         self._size += len(data)
         if self._size <= WHOLE_BYTES:
             return
-        if self.status != 200 or self._translator is not None or is_page(self.headers):
+        if self.status != 200 or is_page(self.headers):
             self.fail(StreamBroken("the engine's reply has no end"))
+            return
+        if self._translator is not None:
+            if self._size > TRANSLATED_BYTES:
+                self.fail(CallRejected(TOO_LARGE, field="input"))
             return
         length = self.headers.get(b"content-length", b"")
         self._passes = True
