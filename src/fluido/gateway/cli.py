@@ -45,6 +45,13 @@ Engines = Annotated[
         "name=gpu,key=SECRET. [default: what listens on 11434 and 8080 here]",
     ),
 ]
+AwaySeconds = Annotated[
+    float | None,
+    typer.Option(
+        help="How long a call waits while no engine answers; one with a deadline waits until then, at most a "
+        "minute. 0: it is told at once. [default: 20]"
+    ),
+]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file; flags win over it.")]
 
 
@@ -79,13 +86,7 @@ def gateway(  # noqa: PLR0917 - each is a flag
         int | None, typer.Option(help="Most tokens of an answer whose caller sets no bound.")
     ] = None,
     wait_s: Annotated[float | None, typer.Option(help="Longest time in the queue. [default: 600]")] = None,
-    away_s: Annotated[
-        float | None,
-        typer.Option(
-            help="How long a call waits while no engine answers; one with a deadline waits until then, at "
-            "most a minute. 0: told at once. [default: 20]"
-        ),
-    ] = None,
+    away_s: AwaySeconds = None,
     heartbeat_s: Annotated[
         float | None, typer.Option(help="A sign of life to who waits, every so often. [default: 15]")
     ] = None,
