@@ -4,7 +4,7 @@ import asyncio  # noqa: F401
 
 from fluido.flow._gate import Gate  # noqa: F401
 
-from .base import Law  # noqa: F401
+from ._base import Law  # noqa: F401
 
 
 def lazy() -> None:

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from fluido import extras
-from fluido.extras import need
+from fluido import _extras as extras
+from fluido._extras import need
 
 WISHES = ['redis<9,>=5.2; extra == "redis"', 'sqlalchemy[asyncio]<2.2,>=2.0.26; extra == "sqlalchemy"']
 

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from fluido.measure import Ewma, clip
-from fluido.metrics import DecisionLog, Histogram
+from fluido._measure import Ewma, clip
+from fluido._metrics import DecisionLog, Histogram
 
 
 def test_quantiles_are_within_a_bucket() -> None:

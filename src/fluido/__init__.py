@@ -5,6 +5,8 @@ parts share. `fluido.laws` is the door to the laws; `fluido.redis`, `fluido.sqla
 those to the drop-ins. What is behind a door may change without notice.
 """
 
+from fluido._metrics import DecisionLog, FlowStats, Histogram, Meter
+from fluido._sample import Outcome, Sample
 from fluido.errors import BufferFull, Closed, EngineUnavailable, FluidoError, LimitReached, WaitTimeout
 from fluido.flow._adaptive import adaptive_limiter
 from fluido.flow._batcher import Batcher
@@ -17,11 +19,9 @@ from fluido.flow._permit import Permit
 from fluido.flow._spans import part as span
 from fluido.flow._stream import StreamCoalescer
 from fluido.flow._write_behind import WriteBehind
-from fluido.laws.base import Decision, Law
-from fluido.laws.fixed import Fixed
-from fluido.laws.ladder import Ladder
-from fluido.metrics import DecisionLog, FlowStats, Histogram, Meter
-from fluido.sample import Outcome, Sample
+from fluido.laws._base import Decision, Law
+from fluido.laws._fixed import Fixed
+from fluido.laws._ladder import Ladder
 
 __version__ = "0.1.0"
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 from fluido import __version__
-from fluido.extras import need
+from fluido._extras import need
 
 # The door of each extra, and the packages whose versions decide what it can do.
 EXTRAS = {

@@ -7,7 +7,7 @@ import pytest
 
 from fluido import Fixed, Ladder, Limiter, Sample
 from fluido.flow._memory import recalled
-from fluido.laws.rungs import Leap, Memory
+from fluido.laws._rungs import Leap, Memory
 from fluido.sqlalchemy._hold import Hold
 from fluido.sqlalchemy._statements import _timed
 from fluido.testing.runner import FOLDER, play
@@ -92,7 +92,7 @@ def test_a_stretch_in_which_connections_are_opened_teaches_nothing() -> None:
 def test_a_restart_goes_on_and_a_memory_of_a_better_server_does_no_harm(
     name: str, figure: str, least: float
 ) -> None:
-    found = play(load(FOLDER / f"{name}.toml"), "fluido.laws.ladder:Ladder", 1, short=True, keep_trace=False)
+    found = play(load(FOLDER / f"{name}.toml"), "fluido.laws:Ladder", 1, short=True, keep_trace=False)
     assert found.figures[figure] >= least
 
 

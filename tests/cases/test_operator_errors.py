@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from fluido import Gate, WriteBehind, label
 from fluido.errors import BufferFull, Closed, LimitReached, WaitTimeout
-from fluido.laws.fixed import Fixed
+from fluido.laws._fixed import Fixed
 from fluido.sqlalchemy import Limits, PoolQueueFull, PoolTimeout, close_engine, create_async_engine, pool_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]

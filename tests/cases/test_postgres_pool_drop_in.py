@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import async_engine_from_config as stock_from_config
 from sqlalchemy.ext.asyncio import create_async_engine as create_stock_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, StaticPool
 
-from fluido.laws.fixed import Fixed
+from fluido.laws._fixed import Fixed
 from fluido.sqlalchemy import (
     AdaptivePool,
     Limits,

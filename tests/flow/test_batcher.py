@@ -8,7 +8,7 @@ import pytest
 
 from fluido import BufferFull, Closed, Fixed
 from fluido.flow._batcher import Batcher
-from fluido.laws.batch_cap import BatchCap
+from fluido.laws._batch_cap import BatchCap
 from fluido.testing.virtual_loop import VirtualLoop
 
 

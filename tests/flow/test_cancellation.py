@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluido import Batcher, Closed, Fixed, Gate, Limiter, StreamCoalescer, WaitTimeout, WriteBehind
-from fluido.laws.lanes import Lanes
+from fluido.laws._lanes import Lanes
 from fluido.testing.virtual_loop import VirtualLoop
 
 MOMENTS = st.lists(

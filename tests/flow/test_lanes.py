@@ -6,8 +6,8 @@ import pytest
 
 from fluido import Limiter
 from fluido.flow._lanes import LanedGate
-from fluido.laws.fixed import Fixed
-from fluido.laws.lanes import Lanes
+from fluido.laws._fixed import Fixed
+from fluido.laws._lanes import Lanes
 from fluido.testing.virtual_loop import VirtualLoop
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import pytest
 
 from fluido import Closed, Fixed, Limiter, LimitReached, Outcome, Sample, label
-from fluido.laws.base import Decision, Law
-from fluido.laws.brake import Brake
+from fluido.laws._base import Decision, Law
+from fluido.laws._brake import Brake
 
 pytestmark = pytest.mark.anyio
 

@@ -10,8 +10,8 @@ import pytest
 
 from fluido import Ladder, adaptive_limiter
 from fluido.flow._memory import SAVE_EVERY_S, Kept, MemoryFile, MemoryStore, recalled, store_of
-from fluido.laws.fixed import Fixed
-from fluido.laws.rungs import Memory
+from fluido.laws._fixed import Fixed
+from fluido.laws._rungs import Memory
 
 pytestmark = pytest.mark.anyio
 

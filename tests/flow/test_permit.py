@@ -9,8 +9,8 @@ import pytest
 
 from fluido import Fixed, Gate, Limiter, LimitReached, Outcome, adaptive_limiter
 from fluido.flow._permit import retry_after_s
-from fluido.laws.brake import Brake
-from fluido.laws.standstill import Standstill
+from fluido.laws._brake import Brake
+from fluido.laws._standstill import Standstill
 from fluido.testing.virtual_loop import VirtualLoop
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ import pytest
 
 from fluido.flow._loop_lag import LoopLag
 from fluido.flow._stream import StreamCoalescer
-from fluido.laws.stream_gap import StreamGap
+from fluido.laws._stream_gap import StreamGap
 from fluido.testing.virtual_loop import VirtualLoop
 
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluido import Closed, WaitTimeout
+from fluido._metrics import Meter
 from fluido.flow._waiting import ByArrival, ByTurns, Order, Waiter, WaitQueue
 from fluido.llm.admission._queue import CallQueue, Ticket
-from fluido.metrics import Meter
 from fluido.testing.virtual_loop import VirtualLoop
 
 TENTH_S = 1e-4

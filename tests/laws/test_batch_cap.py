@@ -6,7 +6,7 @@ import random
 import pytest
 
 from fluido import Outcome, Sample
-from fluido.laws.batch_cap import BatchCap
+from fluido.laws._batch_cap import BatchCap
 
 
 def full(law: BatchCap, seconds: float, outcome: Outcome = Outcome.OK) -> None:

@@ -5,9 +5,9 @@ import math
 import pytest
 
 from fluido import Outcome, Sample
-from fluido.laws.base import Law
-from fluido.laws.brake import Brake
-from fluido.laws.fixed import Fixed
+from fluido.laws._base import Law
+from fluido.laws._brake import Brake
+from fluido.laws._fixed import Fixed
 
 
 def ended(at_s: float, outcome: Outcome, limit: float = 10.0) -> Sample:

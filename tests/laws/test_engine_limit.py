@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from fluido.laws.engine_limit import LATE, UNKNOWN_START, EngineLimit
-from fluido.laws.soonest import PROMPT, TOKEN, Soonest
-from fluido.sample import Outcome, Sample
+from fluido._sample import Outcome, Sample
+from fluido.laws._engine_limit import LATE, UNKNOWN_START, EngineLimit
+from fluido.laws._soonest import PROMPT, TOKEN, Soonest
 
 
 def piece(label: str, now_s: float, took_s: float, inflight: int, limit: float) -> Sample:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from fluido import Sample
-from fluido.laws.fetch import Block, Fetch
+from fluido.laws._fetch import Block, Fetch
 
 
 def block(

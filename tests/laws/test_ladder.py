@@ -6,11 +6,11 @@ import random
 import pytest
 
 from fluido import Outcome, Sample
-from fluido.laws.base import Law
-from fluido.laws.fleet import Fleet
-from fluido.laws.ladder import Ladder
-from fluido.laws.rounds import FEWEST, Meter, Slot, drawn
-from fluido.laws.rungs import Memory, rungs
+from fluido.laws._base import Law
+from fluido.laws._fleet import Fleet
+from fluido.laws._ladder import Ladder
+from fluido.laws._rounds import FEWEST, Meter, Slot, drawn
+from fluido.laws._rungs import Memory, rungs
 from fluido.testing.curve import Curve
 
 HOT_ROW = Curve.through([(1, 453), (2, 555), (4, 759), (6, 907), (8, 972), (15, 842), (24, 709), (96, 303)])

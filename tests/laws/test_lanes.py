@@ -5,7 +5,7 @@ import math
 import pytest
 
 from fluido import Outcome, Sample
-from fluido.laws.lanes import Lanes
+from fluido.laws._lanes import Lanes
 
 
 def call(law: Lanes, label: str, cost_s: float, at_s: float = 0.0, times: int = 1) -> None:

@@ -6,8 +6,8 @@ import random
 import pytest
 
 from fluido import Outcome, Sample
-from fluido.laws.base import Law
-from fluido.laws.stream_gap import StreamGap
+from fluido.laws._base import Law
+from fluido.laws._stream_gap import StreamGap
 from fluido.testing.rivals.aimd import Aimd
 from fluido.testing.rivals.elasticity import FromEight
 from fluido.testing.rivals.gradient2 import Gradient2

@@ -1,6 +1,6 @@
 """The limit doubles while callers wait and nothing moves, and comes back once it does."""
 
-from fluido.laws.standstill import Standstill
+from fluido.laws._standstill import Standstill
 
 
 def look(

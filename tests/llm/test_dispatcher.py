@@ -4,7 +4,7 @@ from contextlib import aclosing
 import pytest
 
 from fluido.errors import Closed
-from fluido.laws.fixed import Fixed
+from fluido.laws._fixed import Fixed
 from fluido.llm import (
     Call,
     Delta,

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from fluido.errors import EngineUnavailable
-from fluido.laws.fixed import Fixed
+from fluido.laws._fixed import Fixed
 from fluido.llm import (
     Call,
     Delta,

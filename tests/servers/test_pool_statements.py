@@ -8,9 +8,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from fluido._sample import Outcome, Sample
 from fluido.flow._label import label
-from fluido.laws.base import Decision
-from fluido.sample import Outcome, Sample
+from fluido.laws._base import Decision
 from fluido.sqlalchemy import AdaptivePool, Limits, close_engine, create_async_engine
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from fluido.laws.ladder import Ladder
+from fluido.laws._ladder import Ladder
 from fluido.sqlalchemy import AdaptivePool, Limits
 from fluido.testing.curve import Curve
 from fluido.testing.server import SimulatedServer

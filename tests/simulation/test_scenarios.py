@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fluido.laws.ladder import Ladder
+from fluido.laws._ladder import Ladder
 from fluido.testing.__main__ import main
 from fluido.testing.day import SHORT_PHASE_S, Day, _play, play_day
 from fluido.testing.figures import jain
@@ -144,7 +144,7 @@ def test_the_table_can_be_markdown(tmp_path: Path, capsys: pytest.CaptureFixture
     path.write_text(MINE)
     assert main(["scenarios", str(path), "--seeds", "1", "--processes", "1", "--markdown"]) == 0
     out = capsys.readouterr().out
-    assert re.match(r"Law `fluido.laws.ladder:Ladder`, 1 seeds each, commit (\w+\+?)\.\n\n\| scenario", out)
+    assert re.match(r"Law `fluido.laws:Ladder`, 1 seeds each, commit (\w+\+?)\.\n\n\| scenario", out)
     assert "| scenario | figure | value | pass line | |\n|---|---|---:|---|---|\n| mine | throughput |" in out
 
 

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from fluido.laws.fixed import Fixed
-from fluido.laws.fleet import Fleet
-from fluido.laws.ladder import Ladder
+from fluido.laws._fixed import Fixed
+from fluido.laws._fleet import Fleet
+from fluido.laws._ladder import Ladder
 from fluido.sqlalchemy import AdaptivePool, Limits
 from fluido.sqlalchemy._limits import default_law
 

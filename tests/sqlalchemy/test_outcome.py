@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from fluido.sample import Outcome
+from fluido._sample import Outcome
 from fluido.sqlalchemy._errors import outcome_of, outcome_of_connect, sqlstate_of
 
 

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from fluido import Fixed, Limiter
-from fluido.metrics import BOUNDS_S, FlowStats, Histogram
+from fluido._metrics import BOUNDS_S, FlowStats, Histogram
 from fluido.telemetry.prometheus import FlowCollector
 
 pytestmark = pytest.mark.anyio

@@ -25,7 +25,7 @@ ELEMENTS = (
         "el reloj, el azar ni la red, de modo que la misma ley corre en el simulador, en modo sombra y en "
         "producción. El flujo mide, aplica lo devuelto y, si la ley falla o se sale de sus cotas, "
         "conserva el último valor bueno.",
-        ("src/fluido/laws/base.py", "src/fluido/flow/_limiter.py", "src/fluido/flow/_obeyed.py"),
+        ("src/fluido/laws/_base.py", "src/fluido/flow/_limiter.py", "src/fluido/flow/_obeyed.py"),
         ("tests/test_architecture.py", "tests/flow/test_limiter.py"),
         otherwise="Es una propiedad de la construcción: la comprueban las pruebas, no un tiempo.",
     ),
@@ -36,7 +36,7 @@ ELEMENTS = (
         "otro con un vecino suyo, y se compara lo que rindió cada uno. Un bandido unimodal decide qué "
         "vecino merece el par; de vez en cuando le toca a la constante del usuario, y se vuelve a ella "
         "si rinde más. Al cambiar el trabajo se empieza de nuevo, a saltos.",
-        ("src/fluido/laws/ladder.py", "src/fluido/laws/rungs.py", "src/fluido/laws/rounds.py"),
+        ("src/fluido/laws/_ladder.py", "src/fluido/laws/_rungs.py", "src/fluido/laws/_rounds.py"),
         ("tests/laws/test_ladder.py", "tests/simulation"),
         parts=(
             ("limit, I/O", "calls/s"),
@@ -51,7 +51,7 @@ ELEMENTS = (
         "Varias réplicas que sondean cada una por su cuenta ven sólo su parte del efecto y crecen juntas sin "
         "freno. Con la misma clave y la hora del reloj, todas dan el paso al mismo tiempo y ven el "
         "efecto común.",
-        ("src/fluido/laws/fleet.py",),
+        ("src/fluido/laws/_fleet.py",),
         ("tests/simulation",),
         otherwise="Sólo en el simulador: `docs/laws.md`, con el control que falla sin sincronía.",
     ),
@@ -59,7 +59,7 @@ ELEMENTS = (
         "Un freno aparte del límite",
         "Ante una falla general se multiplica el límite por un factor menor que uno y el límite aprendido se "
         "congela: al volver el servicio, no hay que aprenderlo de nuevo.",
-        ("src/fluido/laws/brake.py",),
+        ("src/fluido/laws/_brake.py",),
         ("tests/laws/test_brake.py",),
         otherwise="Sólo en el simulador: `docs/laws.md`.",
     ),
@@ -85,7 +85,7 @@ ELEMENTS = (
         "Carriles por costo medido",
         "Una clase de trabajo que resulta mucho más cara que la llamada mediana ocupa una parte de los "
         "permisos mientras haya llamadas livianas esperando, y toma prestado lo que sobra.",
-        ("src/fluido/laws/lanes.py", "src/fluido/flow/_lanes.py"),
+        ("src/fluido/laws/_lanes.py", "src/fluido/flow/_lanes.py"),
         ("tests/laws/test_lanes.py", "tests/flow/test_lanes.py"),
         measured=(("postgresql_lanes", "short query p99"),),
         parts=(("light calls beside reports", "p99 ms"),),
@@ -94,7 +94,7 @@ ELEMENTS = (
         "Lotes de escritura sin temporizador, con tope que se ajusta",
         "Un escritor ocioso guarda una fila al momento; mientras guarda, las que llegan se juntan en el "
         "INSERT siguiente. El tope se mueve hacia el tamaño más barato por fila.",
-        ("src/fluido/sqlalchemy/_writer.py", "src/fluido/laws/batch_cap.py"),
+        ("src/fluido/sqlalchemy/_writer.py", "src/fluido/laws/_batch_cap.py"),
         ("tests/laws/test_batch_cap.py", "tests/servers/test_postgres_writer.py"),
         measured=(("postgresql_inserts", "rows"),),
         parts=(("inserts, 256 tasks", "rows/s"), ("inserts, 1 tasks", "rows/s")),
@@ -103,7 +103,7 @@ ELEMENTS = (
         "Lecturas en bloques de bytes, no de filas",
         "El número de filas por viaje sale de los bytes por fila, del tiempo de ida y vuelta y del ritmo del "
         "consumidor; el bloque siguiente viaja mientras se lee el anterior.",
-        ("src/fluido/laws/fetch.py", "src/fluido/sqlalchemy/_stream.py"),
+        ("src/fluido/laws/_fetch.py", "src/fluido/sqlalchemy/_stream.py"),
         ("tests/laws/test_fetch.py",),
         parts=(
             ("scan, narrow rows", "rows/s"),
@@ -148,8 +148,8 @@ ELEMENTS = (
         "La ley empieza en lo que el motor hace por sí mismo y compara límites vecinos por el trabajo hecho "
         "por segundo; mientras nadie espera, sólo admite tantas peticiones como respondan antes.",
         (
-            "src/fluido/laws/engine_limit.py",
-            "src/fluido/laws/soonest.py",
+            "src/fluido/laws/_engine_limit.py",
+            "src/fluido/laws/_soonest.py",
             "src/fluido/llm/admission/_station.py",
         ),
         ("tests/laws/test_engine_limit.py", "tests/simulation/test_engine_limit.py"),
@@ -167,7 +167,7 @@ ELEMENTS = (
         "Cada cambio lleva su razón",
         "Un registro acotado guarda cuándo cambió un valor, por qué y con qué cifras; se lee en el "
         "registro, en las métricas y en `/buffers`.",
-        ("src/fluido/metrics.py", "src/fluido/telemetry/prometheus.py"),
+        ("src/fluido/_metrics.py", "src/fluido/telemetry/prometheus.py"),
         ("tests/test_metrics.py", "tests/telemetry"),
         otherwise="Es una propiedad de la construcción.",
     ),

@@ -15,13 +15,13 @@ DIFFERENCES = (
         "límite de consultas en PostgreSQL",
         "pool corriente, 5 + 10",
         "compuerta justa con límite aprendido",
-        "`src/fluido/laws/ladder.py`, `src/fluido/sqlalchemy/_pool.py`",
+        "`src/fluido/laws/_ladder.py`, `src/fluido/sqlalchemy/_pool.py`",
     ),
     (
         "escrituras",
         "una transacción por fila",
         "un INSERT para quienes esperan, con tope que se ajusta",
-        "`src/fluido/sqlalchemy/_writer.py`, `src/fluido/laws/batch_cap.py`",
+        "`src/fluido/sqlalchemy/_writer.py`, `src/fluido/laws/_batch_cap.py`",
     ),
     (
         "Redis",

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable
 
+from fluido._sample import Outcome
 from fluido.flow._limiter import Limiter
 from fluido.flow._memory import Kept, Place, recalled
-from fluido.laws.base import Law
-from fluido.laws.brake import Brake
-from fluido.laws.fixed import Fixed
-from fluido.laws.ladder import WORTH, Ladder
-from fluido.laws.standstill import Standstill
-from fluido.sample import Outcome
+from fluido.laws._base import Law
+from fluido.laws._brake import Brake
+from fluido.laws._fixed import Fixed
+from fluido.laws._ladder import WORTH, Ladder
+from fluido.laws._standstill import Standstill
 
 WORTH_SHARED = 0.7
 # It knows nothing of its resource, and waits longer than a pool does before it calls a queue a standstill.

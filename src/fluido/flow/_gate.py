@@ -5,9 +5,9 @@ import math
 import time
 from collections.abc import Callable
 
+from fluido._metrics import Meter
 from fluido.errors import Closed, LimitReached
 from fluido.flow._waiting import ByArrival, Waiter, WaitQueue
-from fluido.metrics import Meter
 
 # Weyl sequence: the fraction of a limit is dithered without a random generator, and evener than with one.
 GOLDEN = 0.6180339887498949

@@ -5,8 +5,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from fluido._metrics import Meter
 from fluido.flow._gate import Caller, Gate, Line
-from fluido.metrics import Meter
 
 HEAVY_SHARE = 0.25
 KEPT_FREE = 0.25

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from fluido._measure import Ewma
+from fluido._metrics import DecisionLog, FlowStats, Meter
+from fluido._sample import Outcome, Sample
 from fluido.errors import LimitReached
 from fluido.flow._gate import Gate
 from fluido.flow._label import current_label
@@ -15,14 +18,11 @@ from fluido.flow._memory import Kept
 from fluido.flow._obeyed import Obeyed
 from fluido.flow._permit import Permit
 from fluido.flow._standing import Standing
-from fluido.laws.base import Decision, Law
-from fluido.laws.brake import Brake
-from fluido.laws.fixed import Fixed
-from fluido.laws.lanes import Lanes
-from fluido.laws.standstill import Standstill
-from fluido.measure import Ewma
-from fluido.metrics import DecisionLog, FlowStats, Meter
-from fluido.sample import Outcome, Sample
+from fluido.laws._base import Decision, Law
+from fluido.laws._brake import Brake
+from fluido.laws._fixed import Fixed
+from fluido.laws._lanes import Lanes
+from fluido.laws._standstill import Standstill
 
 TICK_S = 0.25
 LONGEST_PAUSE_S = 60.0  # a server that asked for more is looked at once a minute: it may have been mistaken
@@ -243,7 +243,7 @@ class Limiter:
         return self._mean_service.value if self._mean_service.count else 0.0
 
     def relieve(self, decision: Decision, now_s: float) -> None:
-        """Put a factor on the limit, up to the law's ceiling: callers starve below it (laws/standstill)."""
+        """Put a factor on the limit, up to the law's ceiling: callers starve below it (laws/_standstill)."""
         if decision is not self._relief:
             changed = decision.value != self._relief.value
             self._relief = decision

@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from fluido._metrics import FlowStats, Meter
+from fluido._sample import Sample
 from fluido.flow._obeyed import Obeyed
-from fluido.laws.base import Law
-from fluido.metrics import FlowStats, Meter
-from fluido.sample import Sample
+from fluido.laws._base import Law
 
 PERIOD_S = 0.05
 

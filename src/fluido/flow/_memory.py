@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from fluido.laws.base import Law
-from fluido.laws.rungs import Memory
+from fluido.laws._base import Law
+from fluido.laws._rungs import Memory
 
 log = logging.getLogger("fluido.memory")
 

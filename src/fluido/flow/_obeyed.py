@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Callable
 
-from fluido.laws.base import Decision, Law
-from fluido.metrics import DecisionLog
-from fluido.sample import Sample
+from fluido._metrics import DecisionLog
+from fluido._sample import Sample
+from fluido.laws._base import Decision, Law
 
 log = logging.getLogger("fluido.flow")
 

@@ -7,8 +7,8 @@ from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Protocol, Self
 
+from fluido._sample import Outcome, Sample
 from fluido.flow._gate import Gate
-from fluido.sample import Outcome, Sample
 
 
 class Admitting(Protocol):

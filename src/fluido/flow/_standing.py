@@ -1,4 +1,4 @@
-"""Looks after a limiter while callers wait: nobody starves below its ceiling (laws/standstill)."""
+"""Looks after a limiter while callers wait: nobody starves below its ceiling (laws/_standstill)."""
 
 import asyncio
 import weakref
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fluido.flow._gate import Gate
-from fluido.laws.base import Decision, Law
-from fluido.laws.standstill import Standstill
+from fluido.laws._base import Decision, Law
+from fluido.laws._standstill import Standstill
 
 LOOK_S = 0.1
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
+from fluido._metrics import Meter
 from fluido.errors import WaitTimeout
-from fluido.metrics import Meter
 
 Wanted = TypeVar("Wanted")
 Granted = TypeVar("Granted")

@@ -10,14 +10,14 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
+from fluido._metrics import FlowStats, Meter
+from fluido._sample import Outcome, Sample
 from fluido.errors import BufferFull, Closed
 from fluido.flow._bisect import Bisection, Buffered, Context, Held, Refused, Write, never
 from fluido.flow._obeyed import Obeyed
 from fluido.flow._waiting import ByArrival, WaitQueue
-from fluido.laws.base import Law
-from fluido.laws.batch_cap import BatchCap
-from fluido.metrics import FlowStats, Meter
-from fluido.sample import Outcome, Sample
+from fluido.laws._base import Law
+from fluido.laws._batch_cap import BatchCap
 
 Item = TypeVar("Item")
 

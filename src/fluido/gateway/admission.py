@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
 
+from fluido._sample import Outcome
 from fluido.errors import EngineUnavailable, FluidoError, LimitReached, WaitTimeout
 from fluido.gateway.comeback import Comeback
 from fluido.gateway.discovery import Directory, Engine
@@ -18,7 +19,6 @@ from fluido.llm._engine import Engine as LlmEngine
 from fluido.llm._errors import CacheFull, EngineBusy, Unreached
 from fluido.llm._silence import Patience
 from fluido.llm.admission import Order
-from fluido.sample import Outcome
 
 SUSPECT_S = 0.25
 CROWDED_S, CROWDED_SHARE = 0.05, 0.05

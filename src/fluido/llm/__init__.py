@@ -1,6 +1,6 @@
 """Language models behind one queue: engines in, deltas and timings out. Needs `fluido[llm]` (aiohttp)."""
 
-from fluido.extras import need
+from fluido._extras import need
 
 need("llm", "aiohttp")
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 
+from fluido._sample import Outcome
 from fluido.errors import FluidoError, WaitTimeout
 from fluido.llm._call import Call, Timings
 from fluido.llm._errors import StreamBroken
@@ -12,7 +13,6 @@ from fluido.llm._relay import Relay
 from fluido.llm._silence import Patience, SilenceWatch
 from fluido.llm.admission import Seat, Station
 from fluido.llm.prompt import Composer, Prompt, only_thoughts
-from fluido.sample import Outcome
 
 CROWDED_S = 0.05
 CROWDED_SHARE = 0.05

@@ -7,10 +7,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Self
 
+from fluido._metrics import FlowStats
 from fluido.errors import Closed, FluidoError, WaitTimeout
-from fluido.laws.base import Law
-from fluido.laws.engine_limit import UNKNOWN_CEILING, EngineLimit
-from fluido.laws.fixed import Fixed
+from fluido.laws._base import Law
+from fluido.laws._engine_limit import UNKNOWN_CEILING, EngineLimit
+from fluido.laws._fixed import Fixed
 from fluido.llm._answers import Answers
 from fluido.llm._call import Call, Delta, Timings
 from fluido.llm._engine import Engine, EngineFacts
@@ -21,7 +22,6 @@ from fluido.llm._serving import Serving
 from fluido.llm._silence import Patience
 from fluido.llm.admission import Reservation, ResidencyStats, Station
 from fluido.llm.prompt import Budget, Composer, Presets, detect
-from fluido.metrics import FlowStats
 
 COLD_PREFILL_S = 0.5
 DEADLINE_GRACE_S = 0.05

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from fluido._sample import Outcome
 from fluido.errors import EngineUnavailable, FluidoError, LimitReached, WaitTimeout
 from fluido.flow._spans import part
 from fluido.llm._attempt import Attempt
@@ -33,7 +34,6 @@ from fluido.llm._route import Choice, choose, may_move, others
 from fluido.llm._silence import Patience
 from fluido.llm.admission import Order, Reservation, Seat, Station
 from fluido.llm.prompt import Composer, Prompt
-from fluido.sample import Outcome
 
 SHORTENED = 3
 COMFORT = 1.5

@@ -3,7 +3,7 @@
 Needs the extra `fluido[redis]` (redis-py 5.2 to 8, shared from 6.4 on, hiredis 3.2 or newer).
 """
 
-from fluido.extras import need
+from fluido._extras import need
 
 need("redis", "redis", "hiredis")
 

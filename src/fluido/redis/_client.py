@@ -11,7 +11,7 @@ from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from fluido.metrics import FlowStats
+from fluido._metrics import FlowStats
 from fluido.redis import _blocking as blocking
 from fluido.redis._adapter import Reply, Unfit, contiguous, exhausted, obstacle
 from fluido.redis._bulk import key_of, reply_bytes

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fluido.metrics import Meter
+from fluido._metrics import Meter
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
 
+from fluido._metrics import FlowStats
 from fluido.flow._label import current_label
 from fluido.flow._waiting import ByTurns, Waiter, WaitQueue
-from fluido.metrics import FlowStats
 from fluido.redis._adapter import Unfit, close_idle, take
 from fluido.redis._bulk import only_reads_packed
 from fluido.redis._link import Link, Room

@@ -7,8 +7,8 @@ from typing import Any
 
 from redis.asyncio.connection import ConnectionPool
 
-from fluido.laws.fixed import Fixed
-from fluido.metrics import FlowStats
+from fluido._metrics import FlowStats
+from fluido.laws._fixed import Fixed
 from fluido.redis._bulk import Bulk
 from fluido.redis._counts import Tally
 from fluido.redis._sharing import Sharing

@@ -1,6 +1,6 @@
 """Drop-in for SQLAlchemy's async engine: a fair pool that finds its own size, and group writes."""
 
-from fluido.extras import need
+from fluido._extras import need
 
 need("sqlalchemy", "sqlalchemy")
 

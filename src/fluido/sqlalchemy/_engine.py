@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine as create_stock_engine
 from sqlalchemy.util import asbool, greenlet_spawn
 
 from fluido.flow._memory import Kept
-from fluido.laws.base import Law
+from fluido.laws._base import Law
 from fluido.sqlalchemy._limits import Limits, default_law
 from fluido.sqlalchemy._pool import AdaptivePool
 from fluido.sqlalchemy._readonly import LeavesReadOnly, asks_for_writable

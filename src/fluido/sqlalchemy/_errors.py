@@ -2,8 +2,8 @@
 
 from sqlalchemy import exc
 
+from fluido._sample import Outcome
 from fluido.errors import Closed, FluidoError, LimitReached, WaitTimeout
-from fluido.sample import Outcome
 
 # 08 connection lost or refused, 53 out of resources (53300 too many connections), 57P01-57P03 shutting down,
 # crashed or starting. Deadlocks (40P01), lock and statement timeouts (55P03, 57014), serialization failures

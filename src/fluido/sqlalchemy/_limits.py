@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import exc
 
+from fluido._measure import clip
 from fluido.flow._memory import Place, recalled, store_of
-from fluido.laws.base import Law
-from fluido.laws.fixed import Fixed
-from fluido.laws.fleet import WORTH as WORTH_TOGETHER
-from fluido.laws.fleet import Fleet
-from fluido.laws.ladder import WORTH, Ladder
-from fluido.laws.rungs import Memory
-from fluido.measure import clip
+from fluido.laws._base import Law
+from fluido.laws._fixed import Fixed
+from fluido.laws._fleet import WORTH as WORTH_TOGETHER
+from fluido.laws._fleet import Fleet
+from fluido.laws._ladder import WORTH, Ladder
+from fluido.laws._rungs import Memory
 
 # What SQLAlchemy's pool opens without any argument, pool_size + max_overflow; who changes
 # one import gets no less.

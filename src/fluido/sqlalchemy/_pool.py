@@ -13,18 +13,18 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool
 from sqlalchemy.pool.base import _AsyncConnDialect
 from sqlalchemy.util import await_only
 
+from fluido._metrics import FlowStats, Histogram
+from fluido._sample import Outcome, Sample
 from fluido.errors import Closed, LimitReached, WaitTimeout
 from fluido.flow._label import current_label
 from fluido.flow._limiter import Limiter
 from fluido.flow._memory import Kept
 from fluido.flow._obeyed import Obeyed
 from fluido.flow._spans import listening, part
-from fluido.laws.base import Law
-from fluido.laws.brake import Brake
-from fluido.laws.fixed import Fixed
-from fluido.laws.lanes import Lanes
-from fluido.metrics import FlowStats, Histogram
-from fluido.sample import Outcome, Sample
+from fluido.laws._base import Law
+from fluido.laws._brake import Brake
+from fluido.laws._fixed import Fixed
+from fluido.laws._lanes import Lanes
 from fluido.sqlalchemy._blame import explained
 from fluido.sqlalchemy._errors import outcome_of_connect
 from fluido.sqlalchemy._follower import Follower

@@ -4,7 +4,7 @@ import asyncio
 import weakref
 
 from fluido.flow._standing import look
-from fluido.laws.standstill import Standstill
+from fluido.laws._standstill import Standstill
 from fluido.sqlalchemy._hold import Hold, HoldingPool
 from fluido.sqlalchemy._statements import says_capacity
 

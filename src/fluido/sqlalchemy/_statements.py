@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import ExecutionContext
 from sqlalchemy.pool import PoolProxiedConnection
 
-from fluido.sample import Outcome, Sample
+from fluido._sample import Outcome, Sample
 from fluido.sqlalchemy._errors import outcome_of
 from fluido.sqlalchemy._hold import Entry, Hold, hold_of
 

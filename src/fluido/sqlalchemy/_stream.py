@@ -13,7 +13,7 @@ from sqlalchemy import CursorResult, Executable, Row, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncResult
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from fluido.laws.fetch import Block, Fetch
+from fluido.laws._fetch import Block, Fetch
 from fluido.sqlalchemy._hold import Hold, hold_of
 from fluido.sqlalchemy._sizes import size_of_row
 from fluido.sqlalchemy._statements import fingerprint

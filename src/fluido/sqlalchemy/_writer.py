@@ -6,11 +6,11 @@ from collections.abc import Callable, Hashable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from fluido._metrics import FlowStats
 from fluido.flow._batcher import Batcher
 from fluido.flow._bisect import HELD, Refused
 from fluido.flow._write_behind import WriteBehind
-from fluido.laws.base import Law
-from fluido.metrics import FlowStats
+from fluido.laws._base import Law
 from fluido.sqlalchemy._errors import is_passing, outcome_of_batch
 from fluido.sqlalchemy._insert import Row, RowInsert, Target
 from fluido.sqlalchemy._rows import LOCK_PATIENCE_S, RowWriter, Verdict

@@ -6,7 +6,7 @@ or `trace.set_tracer_provider`); without one they cost almost nothing and go now
 
 from collections.abc import Mapping
 
-from fluido.extras import need
+from fluido._extras import need
 
 need("opentelemetry", "opentelemetry")
 

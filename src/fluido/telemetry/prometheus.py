@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Protocol
 
-from fluido.extras import need
+from fluido._extras import need
 
 need("prometheus", "prometheus_client")
 
@@ -20,7 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from fluido.metrics import BOUNDS_S, Buckets, FlowStats
+from fluido._metrics import BOUNDS_S, Buckets, FlowStats
 
 LABELS = ("flow", "kind")
 GAUGES = {

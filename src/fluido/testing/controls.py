@@ -1,8 +1,8 @@
 """Deliberately broken settings: a simulator that passes them has no teeth."""
 
-from fluido.laws.base import Decision
-from fluido.laws.ladder import Ladder
-from fluido.sample import Sample
+from fluido._sample import Sample
+from fluido.laws._base import Decision
+from fluido.laws._ladder import Ladder
 
 
 class GrowsUnbound(Ladder):

@@ -10,7 +10,7 @@ import multiprocessing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fluido.laws.rungs import rungs
+from fluido.laws._rungs import rungs
 from fluido.testing.curve import Curve
 from fluido.testing.factory import fixed_start, named_law
 from fluido.testing.scenario import Group, JobClass, Phase, Scenario

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from fluido.laws.base import Law
-from fluido.laws.fixed import Fixed
+from fluido.laws._base import Law
+from fluido.laws._fixed import Fixed
 from fluido.llm import Call, Dispatcher, EngineFacts, Message, Options
 from fluido.testing.engine import EngineTruth, SimulatedEngine
 from fluido.testing.virtual_loop import VirtualLoop

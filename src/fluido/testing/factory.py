@@ -4,8 +4,8 @@ import importlib
 from collections.abc import Callable
 from typing import cast
 
-from fluido.laws.base import Law
-from fluido.laws.fixed import Fixed
+from fluido.laws._base import Law
+from fluido.laws._fixed import Fixed
 
 LawFactory = Callable[..., Law]
 

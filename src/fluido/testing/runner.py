@@ -13,7 +13,7 @@ from fluido.testing.simulation import Simulation
 from fluido.testing.trace import Trace
 
 FOLDER = Path(__file__).parent / "scenarios"
-DEFAULT_LAW = "fluido.laws.ladder:Ladder"
+DEFAULT_LAW = "fluido.laws:Ladder"
 SEEDS = 20
 
 

@@ -5,12 +5,12 @@ import math
 import random
 from collections import deque
 
+from fluido._metrics import Histogram
+from fluido._sample import Outcome, Sample
 from fluido.flow._limiter import Limiter
-from fluido.laws.base import Law
-from fluido.laws.brake import Brake
-from fluido.laws.fixed import Fixed
-from fluido.metrics import Histogram
-from fluido.sample import Outcome, Sample
+from fluido.laws._base import Law
+from fluido.laws._brake import Brake
+from fluido.laws._fixed import Fixed
 from fluido.testing.factory import LawFactory, fixed_start, named_law
 from fluido.testing.scenario import Group, JobClass, Phase, Scenario
 from fluido.testing.server import Station

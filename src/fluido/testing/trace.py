@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from fluido.metrics import Histogram
+from fluido._metrics import Histogram
 
 BIN_S = 0.5
 

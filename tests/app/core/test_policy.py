@@ -21,7 +21,7 @@ from app.db.dynamic_session import DynamicPostgreSQLSession
 from app.db.telemetry import Telemetry
 from app.services.sentinel_fluido_v2 import SentinelFluidoV2
 from app.services.system import SentinelSystem
-from fluido.laws.stream_gap import StreamGap
+from fluido.laws._stream_gap import StreamGap
 from fluido.llm import EngineFacts
 
 pytestmark = pytest.mark.anyio

@@ -3,6 +3,7 @@
 from contextlib import aclosing
 from typing import Literal, TypedDict, assert_type
 
+from fluido._metrics import FlowStats
 from fluido.llm import (
     Call,
     Delta,
@@ -16,7 +17,6 @@ from fluido.llm import (
     Options,
     Timings,
 )
-from fluido.metrics import FlowStats
 
 
 class Said(TypedDict):

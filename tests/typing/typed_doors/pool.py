@@ -6,7 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 from sqlalchemy.pool import NullPool
 
-from fluido.metrics import FlowStats
+from fluido._metrics import FlowStats
 from fluido.sqlalchemy import (
     AdaptivePool,
     Limits,

@@ -6,7 +6,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from fluido.metrics import FlowStats
+from fluido._metrics import FlowStats
 from fluido.redis import Counts, Redis, Sharing
 
 

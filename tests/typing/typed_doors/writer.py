@@ -5,7 +5,7 @@ from typing import assert_type
 from sqlalchemy import Column, Integer, MetaData, Table
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from fluido.metrics import FlowStats
+from fluido._metrics import FlowStats
 from fluido.sqlalchemy import GroupWriter, create_async_engine, write_behind
 from fluido.telemetry.prometheus import FlowCollector
 

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from fluido._sample import Outcome
 from fluido.llm._call import Lane
 from fluido.llm.admission._residency import Placement, Residency
 from fluido.llm.prompt import Prefix
-from fluido.sample import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,20 +5,20 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from fluido._metrics import FlowStats, Meter
+from fluido._sample import Outcome, Sample
 from fluido.errors import Closed, FluidoError, LimitReached, WaitTimeout
 from fluido.flow._obeyed import Obeyed
-from fluido.laws.base import Law
-from fluido.laws.engine_limit import LATE, EngineLimit
-from fluido.laws.fixed import Fixed
-from fluido.laws.soonest import PROMPT, TOKEN
+from fluido.laws._base import Law
+from fluido.laws._engine_limit import LATE, EngineLimit
+from fluido.laws._fixed import Fixed
+from fluido.laws._soonest import PROMPT, TOKEN
 from fluido.llm._engine import Engine, EngineFacts
 from fluido.llm.admission._estimate import Pace
 from fluido.llm.admission._queue import CallQueue, Reservation, Ticket
 from fluido.llm.admission._residency import UNPLACED, Placement
 from fluido.llm.admission._seats import Order, ResidencyStats, Seat
 from fluido.llm.admission._upstream import UNKNOWN_SLOTS, Upstream
-from fluido.metrics import FlowStats, Meter
-from fluido.sample import Outcome, Sample
 
 SHORT_RATIO = 3.0
 

@@ -8,8 +8,8 @@ comparison, and for servers that refuse what is too much.
 
 import math
 
-from fluido.laws.base import Decision
-from fluido.sample import Outcome, Sample
+from fluido._sample import Outcome, Sample
+from fluido.laws._base import Decision
 
 BACK_OFF = 0.9
 

@@ -13,10 +13,10 @@ and nothing is probed.
 
 import math
 
-from fluido.laws.base import Decision
-from fluido.laws.mix import OTHERS, Mix
-from fluido.measure import Ewma, clip
-from fluido.sample import Outcome, Sample
+from fluido._measure import Ewma, clip
+from fluido._sample import Outcome, Sample
+from fluido.laws._base import Decision
+from fluido.laws._mix import OTHERS, Mix
 from fluido.testing.rivals.pairs import FEWEST, Evidence, Tally, sign
 from fluido.testing.rivals.ramp import Ramp
 

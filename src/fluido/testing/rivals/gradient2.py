@@ -7,9 +7,9 @@ stays. For comparison.
 
 import math
 
-from fluido.laws.base import Decision
-from fluido.measure import Ewma, clip
-from fluido.sample import Outcome, Sample
+from fluido._measure import Ewma, clip
+from fluido._sample import Outcome, Sample
+from fluido.laws._base import Decision
 
 LONG_WINDOW = 600
 TOLERANCE = 1.5

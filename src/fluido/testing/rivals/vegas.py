@@ -7,8 +7,8 @@ base that moves, or a server that is never idle, deceives it. For comparison.
 
 import math
 
-from fluido.laws.base import Decision
-from fluido.sample import Outcome, Sample
+from fluido._sample import Outcome, Sample
+from fluido.laws._base import Decision
 
 PROBE_EVERY = 30
 

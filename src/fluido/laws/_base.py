@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from fluido.sample import Sample
+from fluido._sample import Sample
 
 
 @dataclass(frozen=True, slots=True)

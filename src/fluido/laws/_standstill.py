@@ -8,7 +8,7 @@ comes back by halves once calls complete again; the law's own value is not touch
 
 import math
 
-from fluido.laws.base import Decision
+from fluido.laws._base import Decision
 
 # Long against one service time, short against the patience of a caller; the floor is for calls whose service
 # time is not known yet, and for clocks and loops that stutter.

@@ -10,8 +10,8 @@ Batches that are not full teach nothing: then the cap does not bind.
 import math
 from statistics import median
 
-from fluido.laws.base import Decision
-from fluido.sample import Outcome, Sample
+from fluido._sample import Outcome, Sample
+from fluido.laws._base import Decision
 
 STEP = 1.5
 ARM = STEP**0.5  # from the centre to either probe

@@ -4,10 +4,10 @@ import math
 import zlib
 from abc import ABC, abstractmethod
 
-from fluido.laws.base import Decision
-from fluido.laws.mix import OTHERS, Mix
-from fluido.measure import Ewma
-from fluido.sample import Outcome, Sample
+from fluido._measure import Ewma
+from fluido._sample import Outcome, Sample
+from fluido.laws._base import Decision
+from fluido.laws._mix import OTHERS, Mix
 
 FEWEST = 10  # calls in a slot: below, it says nothing
 FULL, BINDING = 0.9, 0.8  # of the limit, and of those who start: then the limit, not the demand, decided

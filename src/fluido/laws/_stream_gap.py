@@ -6,8 +6,8 @@ has better things to do, and a reader does not notice 40 ms (25 updates a second
 
 import math
 
-from fluido.laws.base import Decision
-from fluido.sample import Sample
+from fluido._sample import Sample
+from fluido.laws._base import Decision
 
 LATE_S = 0.005
 CALM_S = 0.002

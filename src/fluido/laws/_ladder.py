@@ -12,9 +12,9 @@ evidence is forgotten, and the leader leaps two rungs at a time while that pays,
 import math
 from collections.abc import Mapping
 
-from fluido.laws.base import Decision
-from fluido.laws.rounds import FEWEST, BySlots, Meter, Slot, drawn
-from fluido.laws.rungs import Evidence, Leap, Memory, Pace, Tuning, rungs, said
+from fluido.laws._base import Decision
+from fluido.laws._rounds import FEWEST, BySlots, Meter, Slot, drawn
+from fluido.laws._rungs import Evidence, Leap, Memory, Pace, Tuning, rungs, said
 
 WORTH = 0.06  # of a step in ln that it must pay: 2 % for a rung
 REFERENCE_WORTH = 0.01  # what the reference must do better, in ln
@@ -34,7 +34,7 @@ class Ladder(BySlots):
     `worth` is the share of a step that it must pay: 0.06 where the server is ours alone, 0.7 where others
     deserve their part, because on a plateau what we gain is what they lose. `remembered` is tried first, and
     kept where it beats the start. `tuning` is for other work than statements of a database (an engine's
-    tokens). For replicas of one server there is laws/fleet.py.
+    tokens). For replicas of one server there is laws/_fleet.py.
     ValueError unless 1 <= floor <= start <= ceiling and 0 < worth < 1.
     """
 

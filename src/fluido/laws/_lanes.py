@@ -8,9 +8,9 @@ lately.
 
 import math
 
-from fluido.laws.base import Decision
-from fluido.measure import Ewma
-from fluido.sample import Outcome, Sample
+from fluido._measure import Ewma
+from fluido._sample import Outcome, Sample
+from fluido.laws._base import Decision
 
 HEAVY_FROM = 10.0
 LIGHT_BELOW = 5.0

@@ -2,8 +2,8 @@
 
 import math
 
-from fluido.laws.base import Decision
-from fluido.sample import Sample
+from fluido._sample import Sample
+from fluido.laws._base import Decision
 
 
 class Fixed:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fluido.laws.rounds import FEWEST, Slot
+from fluido.laws._rounds import FEWEST, Slot
 
 FACTOR = 1.4
 KEEP = 0.97  # of the evidence, at each pair of a rung

@@ -8,9 +8,9 @@ a healthy one.
 
 import math
 
-from fluido.laws.base import Decision
-from fluido.measure import Ewma
-from fluido.sample import Outcome, Sample
+from fluido._measure import Ewma
+from fluido._sample import Outcome, Sample
+from fluido.laws._base import Decision
 
 FAILED_SHARE = 0.5
 LONGEST_ROUND_S = 5.0

@@ -1,9 +1,9 @@
 """The in-flight limit of an engine that answers token by token: the ladder over work, under a backlog rule.
 
 The limit begins at what the engine does by itself: its slots, or, where it tells none, what comes. While it
-binds, the ladder (laws/ladder.py) compares neighbouring limits by the work done a second, where work is
+binds, the ladder (laws/_ladder.py) compares neighbouring limits by the work done a second, where work is
 tokens as they come, and first tokens, which count as much as a prompt usually takes. While the engine has
-time to rest, fewer may be in flight than the limit: as many as answer soonest (laws/soonest.py). Where the
+time to rest, fewer may be in flight than the limit: as many as answer soonest (laws/_soonest.py). Where the
 time of a token says that one more costs the others little, no lower limit is tried, and where as many wait as
 are in flight it leaps. What the engine itself says overrules all: calls that it refused, or that waited
 inside it, bound the limit, until that is asked again.
@@ -17,12 +17,12 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fluido.laws.base import Decision
-from fluido.laws.ladder import Ladder
-from fluido.laws.rungs import Tuning
-from fluido.laws.soonest import PROMPT, Soonest
-from fluido.measure import Ewma
-from fluido.sample import Outcome, Sample
+from fluido._measure import Ewma
+from fluido._sample import Outcome, Sample
+from fluido.laws._base import Decision
+from fluido.laws._ladder import Ladder
+from fluido.laws._rungs import Tuning
+from fluido.laws._soonest import PROMPT, Soonest
 
 LATE = "late"  # a piece of work that waited inside the engine; `inflight` counts who was served before it
 UNKNOWN_START, UNKNOWN_CEILING = 64, 256

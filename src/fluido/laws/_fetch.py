@@ -11,9 +11,9 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from fluido.laws.base import Decision
-from fluido.measure import Ewma
-from fluido.sample import Sample
+from fluido._measure import Ewma
+from fluido._sample import Sample
+from fluido.laws._base import Decision
 
 TARGET_BYTES = 2.0**20
 OVERHEAD = 0.05

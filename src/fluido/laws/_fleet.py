@@ -12,10 +12,10 @@ replicas share.
 import math
 from collections.abc import Mapping
 
-from fluido.laws.base import Decision
-from fluido.laws.rounds import BySlots, Meter, Slot, drawn
-from fluido.laws.rungs import said
-from fluido.measure import clip
+from fluido._measure import clip
+from fluido.laws._base import Decision
+from fluido.laws._rounds import BySlots, Meter, Slot, drawn
+from fluido.laws._rungs import said
 
 SLOT_S = 0.5
 PROBE, LEAST_PROBE = 0.12, 0.4  # ln; calls
