@@ -128,12 +128,22 @@ class Attempt:
         if relay.status == 200 and is_page(relay.headers):
             raise EngineUnavailable(f"{name} answers with a page for people: is it an engine's address?")
         if relay.status != 200:
-            raise self._counted(failure(name, model, relay.status, relay.headers, relay.body))
+            refused = failure(
+                name,
+                model,
+                relay.status,
+                relay.headers,
+                relay.body,
+                path=self._sent.path,
+                is_proven=self._permit.flow.meter.completed > 0,
+            )
+            raise self._counted(refused)
         ended = self._whole(relay) if self._sent.shape is None else relay.ended
         if (shape := self._sent.shape) is not None and shape.error:
             if relay.first_s is not None:
                 raise StreamBroken(f"{name} broke off: {shape.error[:SAID_CHARS]}", told=True)
-            raise self._counted(failure(name, model, 500, relay.headers, encoded({"error": shape.error})))
+            said = encoded({"error": shape.error})
+            raise self._counted(failure(name, model, 500, relay.headers, said, path=self._sent.path))
         if ended is None and shape is not None:
             raise StreamBroken(f"{name} ended the stream without an end")
         return self._timings(ended, relay, sent_s)

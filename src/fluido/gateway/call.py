@@ -26,6 +26,7 @@ from fluido.llm._errors import (
     StreamBroken,
     Unreached,
 )
+from fluido.llm._retry import LONGEST_WISH_S
 from fluido.llm._silence import Patience
 
 # An engine may do this much work for a call in vain, those not counted that were not reached or were full.
@@ -188,8 +189,8 @@ class Call:
         grown_s = min(LONGEST_PAUSE_S, PAUSE_S * 2 ** min(self.told.retries, 8))
         pause_s = grown_s if isinstance(error, CacheFull) else max(grown_s, error.retry_after_s or 0.0)
         pause_s *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        deadline_s = self._wanted.deadline_s
-        if deadline_s is not None and self._clock() + pause_s > deadline_s:
+        deadline_s, wish_s = self._wanted.deadline_s, error.retry_after_s or 0.0
+        if wish_s > LONGEST_WISH_S or (deadline_s is not None and self._clock() + pause_s > deadline_s):
             raise error
         await asyncio.sleep(pause_s)
 

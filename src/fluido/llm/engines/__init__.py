@@ -7,26 +7,26 @@ from fluido.llm.engines._modelfile import keep_alive_of, modelfile_parameters, t
 from fluido.llm.engines._ollama import OllamaEngine
 from fluido.llm.engines._openai import OpenAIEngine
 from fluido.llm.engines._refusals import (
-    BUSY,
-    BUSY_RETRY_S,
     NO_KEY,
     is_error,
     memory_is_full,
+    names_no_model,
     prompt_too_long,
+    refused_by_status,
+    runner_is_gone,
     text_of,
 )
-from fluido.llm.engines._transport import Transport, error_of
+from fluido.llm.engines._transport import Transport, error_in, error_of, retry_after_s
 from fluido.llm.engines._wire import lines, mapping, number, text
 
 __all__ = [
-    "BUSY",
-    "BUSY_RETRY_S",
     "NO_KEY",
     "Faults",
     "OllamaEngine",
     "OpenAIEngine",
     "Transport",
     "address",
+    "error_in",
     "error_of",
     "guarded",
     "is_error",
@@ -37,9 +37,13 @@ __all__ = [
     "mapping",
     "memory_is_full",
     "modelfile_parameters",
+    "names_no_model",
     "near",
     "number",
     "prompt_too_long",
+    "refused_by_status",
+    "retry_after_s",
+    "runner_is_gone",
     "shown",
     "text",
     "text_of",

@@ -22,7 +22,7 @@ from fluido.llm.engines._modelfile import (
     seconds_until,
     trained_tokens,
 )
-from fluido.llm.engines._refusals import NO_KEY, locked, refused_by_status, text_of, too_long
+from fluido.llm.engines._refusals import NO_KEY, locked, refused_by_status, runner_is_gone, text_of, too_long
 from fluido.llm.engines._transport import ASK_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport, error_of
 from fluido.llm.engines._wire import mapping, ndjson, number, text
 from fluido.llm.prompt import ThinkTags
@@ -37,7 +37,6 @@ DEFAULT_WINDOW_TOKENS = 4096
 # So many models are asked what they can, where nobody names one.
 MOST_ASKED = 16
 # Its runner died: not this call's doing, and the next one loads the model again.
-RUNNER_GONE = ("process has terminated", "no longer running", "connection refused", "connection reset", "EOF")
 
 
 class OllamaEngine:
@@ -355,7 +354,7 @@ class OllamaEngine:
         if status in NO_KEY and self._is_remote(call.model or self._model):
             why = said or f"it answered {status}"
             return CallRejected(f"the model's cloud refused the call: {why}", status=status, said=said)
-        if status >= 500 and any(sign in said for sign in RUNNER_GONE):
+        if runner_is_gone(status, said):
             return StreamBroken(f"{self.name} answers {status}: {said}")
         return refused_by_status(
             self.name, "/api/chat", status, said, is_proven=self._is_proven, retry_after_s=retry_after_s

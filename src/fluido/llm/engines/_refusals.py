@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from fluido.errors import EngineUnavailable
+from fluido.errors import EngineUnavailable, FluidoError
 from fluido.llm._errors import (
     MAX_SAID_CHARS,
     CallFailed,
@@ -91,6 +91,9 @@ BAD_GATEWAY = 502
 # A proxy in front of the engine waited for the first token and gave up (Cloudflare says 524). The engine
 # works on: that call was too long for the proxy's patience, and nobody else's is.
 GAVE_UP = frozenset({408, 504, 524})
+# What an Ollama says when the process that runs the model is gone.
+RUNNER_GONE = ("process has terminated", "no longer running", "connection refused", "connection reset", "EOF")
+KEY_MEND = "a key (api_key=) or a header (headers=)"
 REFUSED = frozenset({400, 422})
 
 
@@ -222,16 +225,26 @@ def _field(said: str, name: str) -> int:
     return int(found.group(1)) if found else 0
 
 
-def locked(name: str, status: int, path: str) -> EngineUnavailable:
-    """What is said of a server that lets nobody in."""
-    return EngineUnavailable(
-        f"{name} answers {status} to {path}: it wants a key (api_key=) or a header (headers=)"
-    )
+def locked(name: str, status: int, path: str, *, mend: str = KEY_MEND) -> EngineUnavailable:
+    """What is said of a server that lets nobody in; `mend` is where its key is told."""
+    return EngineUnavailable(f"{name} answers {status} to {path}: it wants {mend}")
+
+
+def runner_is_gone(status: int, said: str) -> bool:
+    """Whether the model's process died: not this call's doing, and the next one loads the model again."""
+    return status >= 500 and any(sign in said for sign in RUNNER_GONE)
 
 
 def refused_by_status(
-    name: str, path: str, status: int, said: str, *, is_proven: bool, retry_after_s: float | None
-) -> Exception:
+    name: str,
+    path: str,
+    status: int,
+    said: str,
+    *,
+    is_proven: bool,
+    retry_after_s: float | None,
+    mend: str = KEY_MEND,
+) -> FluidoError:
     """The error for a call that `name` answered with `status` and `said`.
 
     `is_proven`: it has let us in before, so that a 403 is about this call (a proxy that filters what is said)
@@ -247,7 +260,7 @@ def refused_by_status(
             told=True,
         )
     if status in NO_KEY and not (status == FORBIDDEN and is_proven):
-        return locked(name, status, path)
+        return locked(name, status, path, mend=mend)
     if status < 500:
         why = said or f"it answered {status} without a reason"
         return CallRejected(f"the engine refused the call: {why}", status=status, said=said)

@@ -149,8 +149,8 @@ class Transport:
         response = await self._send(self.base_url + path, body)
         try:
             self._check_redirect(response)
-            retry_after_s = _seconds(response.headers.get("Retry-After", ""))
-            yield Reply(response.status, self._pieces(response), retry_after_s)
+            wait_s = retry_after_s(response.headers.get("Retry-After", ""))
+            yield Reply(response.status, self._pieces(response), wait_s)
             with suppress(TimeoutError, StreamBroken):
                 async with asyncio.timeout(LAST_BYTES_S):
                     async for _ in self._pieces(response):
@@ -211,6 +211,11 @@ async def error_of(pieces: AsyncIterator[bytes]) -> object:
         raw += piece
         if len(raw) > MAX_ERROR_BYTES:
             break
+    return error_in(raw)
+
+
+def error_in(raw: bytes) -> object:
+    """The JSON of an error reply; {"error": text} where it is not JSON, of a page for people its title."""
     try:
         return json.loads(raw)
     except ValueError:
@@ -271,8 +276,8 @@ def _target(response: aiohttp.ClientResponse) -> URL | None:
         return response.url
 
 
-def _seconds(told: str) -> float | None:
-    """`Retry-After`: seconds, or a date."""
+def retry_after_s(told: str) -> float | None:
+    """What `Retry-After` says, seconds or a date, bounded; None where it says neither."""
     told = told.strip()
     try:
         wait_s = float(told) if told.replace(".", "", 1).isdigit() else _until(told)
