@@ -75,7 +75,6 @@ LARGE = {
     "fluido.flow._limiter.Limiter",
     "fluido.flow._write_behind.WriteBehind",
     "fluido.gateway.admission.Admission",
-    "fluido.laws._ladder.Ladder",
     "fluido.llm.admission._health.Health",
     "fluido.llm.engines._ollama.OllamaEngine",
     "fluido.llm.engines._openai.OpenAIEngine",

@@ -7,7 +7,8 @@ import pytest
 
 from fluido import Fixed, Ladder, Limiter, Sample
 from fluido.flow._memory import recalled
-from fluido.laws._rungs import Leap, Memory
+from fluido.laws._leap import Leap
+from fluido.laws._rungs import Memory
 from fluido.sqlalchemy._hold import Hold
 from fluido.sqlalchemy._statements import _timed
 from fluido.testing.runner import FOLDER, play
@@ -28,7 +29,7 @@ def calls(law: Ladder, now_s: float, count: int, *, inside: int, every_s: float,
 def test_other_work_brings_the_reference_back_also_where_nothing_binds() -> None:
     """96 in flight were right for waits; on hot rows they ran for seconds, because 85 of 96 bind nothing."""
     law = Ladder(start=15, ceiling=96, remembered=Memory(96.0, 15.0))
-    law._lead(len(law._rungs) - 1, None)
+    law._lead(len(law.place.rungs) - 1, None)
     law._leap = None
     now_s = calls(law, 10.0, 2000, inside=60, every_s=0.0005)
     assert law.value == 96
@@ -100,7 +101,7 @@ async def test_a_pool_saves_what_it_learned_and_the_next_one_begins_with_it(tmp_
     path = tmp_path / "limits.json"
     first = FakeDriver().pool(max=96, memory=path, logging_name="orders")
     assert isinstance(first.law, Ladder)
-    first.law._lead(first.law._nearest(57), None)
+    first.law._lead(first.law.place.nearest(57), None)
     first.dispose()
     assert json.loads(path.read_text())["what"] == "fluido limits"
     assert recalled(path, "orders") == Memory(57.0, 15.0)
@@ -114,10 +115,11 @@ async def test_a_pool_saves_what_it_learned_and_the_next_one_begins_with_it(tmp_
 def test_what_the_pairs_said_outlives_a_moment_in_which_the_server_stood_still() -> None:
     """Rates of hot rows wander by a quarter: shifts forgot thrice in ten seconds what was known."""
     law = Ladder(start=15, ceiling=96)
-    known = {3: law._about(3)}
-    known[3].add(-0.2)
-    law._leap = Leap(-1, shift=True, turned=True, evidence=known)
-    law._evidence.clear()
-    law._turn_back(law._leap)
+    law._pairs.about(3).add(-0.2)
+    known = dict(law._pairs.evidence)
+    law._leap = leap = Leap(law.place, law._meter, -1, shift=True, turned=True, evidence=known)
+    law._pairs.forget()
+    leap.turn_back()
+    law._end_leap(leap)
     assert law._leap is None
-    assert law._evidence[3].mean == pytest.approx(-0.2)
+    assert law._pairs.evidence[3].mean == pytest.approx(-0.2)

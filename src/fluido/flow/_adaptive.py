@@ -9,7 +9,8 @@ from fluido.flow._memory import Kept, Place, recalled
 from fluido.laws._base import Law
 from fluido.laws._brake import Brake
 from fluido.laws._fixed import Fixed
-from fluido.laws._ladder import WORTH, Ladder
+from fluido.laws._ladder import Ladder
+from fluido.laws._rungs import WORTH
 from fluido.laws._standstill import Standstill
 
 WORTH_SHARED = 0.7

@@ -213,8 +213,8 @@ class EngineLimit:
                 self._close()
             return
         ladder = self._ladder
-        ladder.no_lower = steep
-        ladder.no_higher = falls or self._waits.value < WAITED_SHARE
+        ladder.place.no_lower = steep
+        ladder.place.no_higher = falls or self._waits.value < WAITED_SHARE
         if steep and self._backlog >= 2 * ladder.limit:
             ladder.leap(1)
         elif falls and self._near >= FULL * ladder.limit:

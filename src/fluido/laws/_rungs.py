@@ -1,15 +1,14 @@
-"""The ladder of limits, what is known about its rungs, and what a law remembers of it."""
+"""The ladder of limits, where a law stands on it, and how long its slots are."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fluido.laws._rounds import FEWEST, Slot
 
 FACTOR = 1.4
-KEEP = 0.97  # of the evidence, at each pair of a rung
-REST_COSTS = 0.01  # of the throughput: what it may cost to ask a worse rung again and again
-LONGEST_REST = 64  # slots
+WORTH = 0.06  # of a step in ln that it must pay: 2 % for a rung
+REFERENCE_WORTH = 0.01  # what the reference must do better, in ln
 SHORTEST_S, LONGEST_S = 0.125, 8.0
 CALLS, LEAP_CALLS = 150, 40
 ROUNDS, LEAP_ROUNDS = 6, 3
@@ -24,37 +23,6 @@ class Memory:
     reference: float
 
 
-@dataclass(slots=True)
-class Evidence:
-    """What the pairs said about one rung against the leader: a forgetting mean of ln(throughput ratio)."""
-
-    weight: float = 0.0
-    square: float = 0.0
-    mean: float = 0.0
-    pairs: int = 0
-    rests: int = 0
-    rest_until: int = 0
-
-    def add(self, value: float) -> None:
-        """One more pair."""
-        self.pairs += 1
-        self.weight = KEEP * self.weight + 1.0
-        self.square = KEEP * KEEP * self.square + 1.0
-        self.mean += (value - self.mean) / self.weight
-
-    def error(self, variance: float) -> float:
-        """Standard error of the mean, when a pair has this variance."""
-        return math.sqrt(variance * self.square) / self.weight if self.weight else math.inf
-
-    def rest(self, now: int) -> None:
-        """Surely worse: ask again after 2, 4, 8 ... slots, or as its loss allows, and believe less then."""
-        self.rests += 1
-        costs = -self.mean / 2 / REST_COSTS
-        self.rest_until = now + round(min(LONGEST_REST, max(2.0**self.rests, costs)))
-        self.weight *= 0.5
-        self.square *= 0.25
-
-
 def rungs(reference: int, floor: int, ceiling: int) -> list[int]:
     """Whole limits from `floor` to `ceiling`, each FACTOR times the one below, `reference` among them."""
     ladder = [reference]
@@ -67,29 +35,49 @@ def rungs(reference: int, floor: int, ceiling: int) -> list[int]:
     return ladder
 
 
-@dataclass(slots=True)
-class Leap:
-    """Two rungs at a time: which way, whether it turned or paid, what is tried and against what.
+class Place:
+    """Where a law stands on its ladder; rungs are told by their index.
 
-    `found` is what the slot on the target did, while the leader is looked at again before it is believed:
-    after a `shift`, because a server that stood still for a moment makes anything look better that came next.
-    `evidence` is what was known before it: pairs compare, so it holds where the shift was but a moment. The
-    first slot is let pass while calls that began under another limit `drain`.
+    `no_lower`, `no_higher`: something else shows that a lower, or a higher, limit need not be tried.
+    `remembered` is what is to be tried first.
     """
 
-    way: int
-    shift: bool = False
-    drain: bool = False
-    evidence: dict[int, Evidence] = field(default_factory=dict)
-    turned: bool = False
-    paid: bool = False
-    base: Slot | None = None
-    target: int | None = None
-    found: Slot | None = None
+    __slots__ = ("leader", "no_higher", "no_lower", "reference", "remembered", "rungs", "tie", "worth")
 
-    def is_old(self, now_s: float) -> bool:
-        """Whether what is tried has to be compared with another time of the day: nobody came to fill it."""
-        return self.base is not None and now_s > self.base.until_s + 2 * LONGEST_S
+    def __init__(self, ladder: list[int], start: float, *, worth: float, tie: float) -> None:
+        self.rungs = ladder
+        self.reference = self.leader = self.nearest(start)
+        self.remembered: int | None = None
+        self.worth = worth
+        self.tie = tie
+        self.no_lower = self.no_higher = False
+
+    @property
+    def limit(self) -> int:
+        """What the leader is."""
+        return self.rungs[self.leader]
+
+    def nearest(self, limit: float) -> int:
+        """The rung next to a limit; the lowest one for what is no limit."""
+        if not 1 <= limit < math.inf:
+            return 0
+        return min(range(len(self.rungs)), key=lambda at: abs(math.log(self.rungs[at] / limit)))
+
+    def is_open(self, arm: int) -> bool:
+        """Whether there is such a rung, on a side of the leader that may be tried."""
+        barred = self.no_higher if arm > self.leader else self.no_lower
+        return 0 <= arm < len(self.rungs) and not barred
+
+    def step(self, arm: int) -> float:
+        """ln of a rung over the leader."""
+        return math.log(self.rungs[arm] / self.limit)
+
+    def pays(self, arm: int) -> float:
+        """What a rung must gain, or, below the leader, may lose, to become the leader; in ln."""
+        step = self.step(arm)
+        if abs(arm - self.leader) > 1:
+            return REFERENCE_WORTH + (self.worth - WORTH) * step  # on a shared server a high one has to pay
+        return self.worth * step if step > 0 else self.tie * self.worth * step
 
 
 @dataclass(frozen=True, slots=True)

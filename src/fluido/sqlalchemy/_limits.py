@@ -13,8 +13,8 @@ from fluido.laws._base import Law
 from fluido.laws._fixed import Fixed
 from fluido.laws._fleet import WORTH as WORTH_TOGETHER
 from fluido.laws._fleet import Fleet
-from fluido.laws._ladder import WORTH, Ladder
-from fluido.laws._rungs import Memory
+from fluido.laws._ladder import Ladder
+from fluido.laws._rungs import WORTH, Memory
 
 # What SQLAlchemy's pool opens without any argument, pool_size + max_overflow; who changes
 # one import gets no less.
