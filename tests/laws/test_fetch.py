@@ -38,6 +38,18 @@ def test_bytes_bound_wide_rows() -> None:
     assert law.value <= law.hard_rows
 
 
+def test_wide_rows_from_far_away_come_in_larger_blocks() -> None:
+    """26 rows every 20 ms were 3.3 times as slow as a constant of 100."""
+    law = Fetch(target_bytes=2.0**19)
+    for _ in range(10):
+        block(law, width=20_000, trip_s=0.020, row_s=3e-5)
+    assert law.value >= 100
+    assert law.value * 20_000 <= 4 * law.target_bytes
+    for _ in range(10):
+        block(law, width=20_000, trip_s=0.0005, row_s=3e-5)
+    assert law.value * 20_000 <= law.target_bytes, "near, memory counts"
+
+
 def test_rows_that_grow_halve_at_once() -> None:
     law = Fetch()
     for _ in range(10):

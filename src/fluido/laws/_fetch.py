@@ -2,9 +2,11 @@
 
 n = clip(min(bytes / row bytes, max(n_lat, n_hide)), 1, 10000). n_lat makes the round trip at most 5 % of
 the time the rows take; n_hide lets the next block arrive while this one is consumed (double buffering),
-with half as much in reserve. Starts at 100 and grows at most four times a block, so the first rows come
-fast; a block of more than twice the target bytes halves n at once, because rows that grow have filled
-memories before (pgjdbc#3483, #2970). A consumer that stopped early twice gets half.
+with half as much in reserve. `bytes` is the target, and up to four times as much where the round trip takes
+5 ms and longer than a block of the target does: there a small block buys nothing but waiting. Starts at 100
+and grows at most four times a block, so the first rows come fast; a block of more than twice its bytes halves
+n at once, because rows that grow have filled memories before (pgjdbc#3483, #2970). A consumer that stopped
+early twice gets half.
 """
 
 import math
@@ -20,6 +22,8 @@ OVERHEAD = 0.05
 RESERVE = 1.5
 START, FEWEST, MOST = 100.0, 50.0, 10_000.0
 GROWTH = 4.0
+# Where a round trip takes so long, and longer than the rows of a block, there may be so many times the bytes.
+FAR_S, FAR = 0.005, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,20 @@ class Fetch:
         return self._decision.value
 
     @property
+    def block_bytes(self) -> float:
+        """Bytes of a block at most: more where the round trip is longer than the rows of a block take."""
+        rows_s = self.target_bytes / self._width * self._per_row.value if self._width > 0 else 0.0
+        return self.target_bytes * min(max(self._round_trip.value / max(rows_s, FAR_S), 1.0), FAR)
+
+    @property
     def hard_rows(self) -> float:
         """More rows than this could pass eight times the target: a cursor must not ask for them."""
-        width = max(self._row_bytes.value, *self._widest) if self._widest else self._row_bytes.value
+        width = self._width
         return max(1.0, 8 * self.target_bytes / width) if width > 0 else MOST
+
+    @property
+    def _width(self) -> float:
+        return max(self._row_bytes.value, *self._widest) if self._widest else self._row_bytes.value
 
     def observe(self, _sample: Sample, /) -> Decision:
         """A call alone says nothing about rows; see `observe_block`."""
@@ -84,7 +98,7 @@ class Fetch:
         self._per_row.add(block.server_s / block.rows)
         if block.consumed > 0 and block.consume_s > 0:
             self._consume_rate.add(block.consumed / block.consume_s)
-        if block.bytes > 2 * self.target_bytes:
+        if block.bytes > 2 * self.block_bytes:
             return self._move(self.value / 2, "wide_rows")
         self._early = self._early + 1 if 2 * block.consumed < block.rows else 0
         if self._early >= 2:
@@ -103,8 +117,8 @@ class Fetch:
         )
         hide = round_trip_s * self._consume_rate.value * RESERVE
         wanted = max(amortise, hide, FEWEST)
-        width = max(self._row_bytes.value, *self._widest)
-        return min(wanted, self.target_bytes / width) if width > 0 else wanted
+        width = self._width
+        return min(wanted, self.block_bytes / width) if width > 0 else wanted
 
     def _move(self, rows: float, reason: str) -> Decision:
         rows = float(math.floor(min(max(rows, 1.0), MOST, self.hard_rows)))
