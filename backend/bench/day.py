@@ -211,11 +211,14 @@ def picture(path: Path, found: Mapping[int, Arm], made: Mapping[int, Summary], l
         top.scatter([row[0] for row in moves], [row[1] for row in moves], s=14, color=colour, label=reason)
     for index in range(len(COURSE) * length.days):
         top.axvline(index * length.law_s, color="0.85", linewidth=0.8)
-        top.text(index * length.law_s, 1.0, COURSE[index % len(COURSE)].name, fontsize=7, va="bottom")
+        name = COURSE[index % len(COURSE)].name
+        top.text(
+            index * length.law_s, 1.01, name, fontsize=7, rotation=30, transform=top.get_xaxis_transform()
+        )
     top.set_yscale("log")
     top.set_ylabel("limit")
     top.set_xlabel("seconds of the law")
-    top.legend(loc="upper right", ncols=3, fontsize=8)
+    top.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=6, fontsize=8)
     names = [phase.name for phase in COURSE]
     for size, one in made.items():
         style = {"color": "black", "linewidth": 2.2} if size == LAW else {"linewidth": 0.9}

@@ -3,28 +3,32 @@
 One real engine, arms in turn, block by block, each with its own dispatcher that goes on from block to block:
 **stock** sends whatever comes at once, **law** is ours, the others hold a constant. Callers who come back at
 once (tokens a second count), then Poisson arrivals at a part of the best rate (the whole answer counts, and
-the first token). Prompts of different arms differ, so that none finds another's in the engine's cache.
+the first token). Before each of the two the law has had twenty answers, and no more. Prompts of different
+arms differ, so that none finds another's in the engine's cache.
 """
 
 import argparse
 import asyncio
+import math
 import random
 import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench.environment import describe
 from bench.llm.arms import NEVER_ENDS, ONE_THREAD
 from bench.llm.stage import Kitchen, Served, engines
-from bench.no_harm import Row, row
+from bench.matrix import Row, row
+from embedded.ollama import built
 from fluido.laws import Fixed
 from fluido.llm import Call, Delta, Dispatcher, Engine, Message, OllamaEngine, OpenAIEngine, Options
 
 STOCK = 1000
-TO_BEST, LATENCY_TO_BEST = 0.95, 0.95
+TO_BEST, LATENCY_TO_BEST = 0.95, 1 / 1.05
+LEARNED = 20  # answers that the law has had before it is measured
 SCATTER = 0.4
 
 
@@ -37,8 +41,25 @@ class Shape:
     callers: int
     block_s: float
     blocks: int
-    light: float
+    light: float = 0.4
     """Share of the best rate at which calls come when nobody is to queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """An engine, what is asked of it, and the constants to compare with."""
+
+    kitchen: Kitchen
+    shape: Shape
+    constants: Sequence[int] = (1, 2, 4)
+
+
+ENGINES: dict[str, Cell] = {
+    "llama.cpp, random weights": Cell(Kitchen("synthetic"), Shape(60, 32, 8, 1.5, 5)),
+    "llama.cpp, SmolLM2": Cell(Kitchen("smollm2"), Shape(32, 16, 8, 4.0, 5), (1, 4)),
+    "Ollama, random weights": Cell(Kitchen("ollama", light=True), Shape(60, 32, 8, 1.5, 5)),
+}
+"""The cells of the matrix."""
 
 
 @dataclass(slots=True)
@@ -73,14 +94,18 @@ class Asker:
     def _length(self, chance: random.Random) -> int:
         return max(4, round(chance.lognormvariate(0.0, SCATTER) * self._shape.tokens))
 
-    async def closed(self, block: int) -> Heard:
-        """Callers who come back at once."""
+    async def closed(self, block: int, *, answers: float = math.inf) -> Heard:
+        """Callers who come back at once, for the length of a block, or until so many answers have come."""
         heard, chance = Heard(), random.Random(block)
         began_s = time.perf_counter()
 
         async def caller(number: int) -> int:
             tokens = turn = 0
-            while time.perf_counter() - began_s < self._shape.block_s:
+            while (
+                time.perf_counter() - began_s < self._shape.block_s
+                if answers == math.inf
+                else len(heard.wholes) < answers
+            ):
                 turn += 1
                 tokens += await self._ask(f"{block} {number} {turn}", self._length(chance), heard)
             return tokens
@@ -89,12 +114,16 @@ class Asker:
         heard.rate = sum(tokens) / (time.perf_counter() - began_s)
         return heard
 
-    async def opened(self, block: int, rate: float) -> Heard:
-        """Calls that come by chance."""
+    async def opened(self, block: int, rate: float, *, answers: float = math.inf) -> Heard:
+        """Calls that come by chance, for as long."""
         heard, chance = Heard(), random.Random(100 + block)
         began_s = time.perf_counter()
         calls: list[asyncio.Future[int]] = []
-        while time.perf_counter() - began_s < self._shape.block_s:
+        while (
+            time.perf_counter() - began_s < self._shape.block_s
+            if answers == math.inf
+            else len(calls) < answers
+        ):
             await asyncio.sleep(chance.expovariate(rate))
             name = f"open {block} {len(calls)}"
             calls.append(asyncio.ensure_future(self._ask(name, self._length(chance), heard)))
@@ -113,6 +142,8 @@ async def played(askers: Mapping[str, Asker], blocks: int, rate: float | None) -
     """Every arm in every block, in another order each time."""
     found: dict[str, list[Heard]] = {arm: [] for arm in askers}
     arms = list(askers)
+    law = askers["law"]
+    await (law.closed(-1, answers=LEARNED) if rate is None else law.opened(-1, rate, answers=LEARNED))
     for block in range(blocks):
         turn = block % len(arms)
         for arm in arms[turn:] + arms[:turn]:
@@ -121,9 +152,20 @@ async def played(askers: Mapping[str, Asker], blocks: int, rate: float | None) -
     return found
 
 
-async def cell(kitchen: Kitchen, shape: Shape, constants: Sequence[int]) -> list[Row]:
+async def engine_cell(name: str, *, short: bool = False) -> list[Row]:
+    """Both loads on one engine of the matrix; none where Ollama is not built, which is said."""
+    wanted = ENGINES[name]
+    if wanted.kitchen.engine == "ollama" and built() is None:
+        print(f"{name}: NOT RUN, because Ollama is not built here (make ollama)", flush=True)
+        return []
+    shape, constants = wanted.shape, wanted.constants
+    if short:
+        shape, constants = replace(shape, blocks=2, block_s=1.0), constants[-1:]
+    return await cell(name, wanted.kitchen, shape, constants)
+
+
+async def cell(name: str, kitchen: Kitchen, shape: Shape, constants: Sequence[int]) -> list[Row]:
     """Both loads on one engine."""
-    name = f"{kitchen.engine}, {kitchen.slots} slots"
     async with AsyncExitStack() as closing:
         served = (await closing.enter_async_context(engines(kitchen, 1)))[0]
         askers: dict[str, Asker] = {}
@@ -171,7 +213,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     environment = describe()
     print(f"commit {environment.commit[:12]}{'+' if environment.dirty else ''}, {environment.cores} cores")
     kitchen = Kitchen(engine=given.engine, slots=given.slots, light=given.engine == "ollama")
-    rows = asyncio.run(cell(kitchen, shape, given.constants))
+    name = f"{kitchen.engine}, {kitchen.slots} slots"
+    rows = asyncio.run(cell(name, kitchen, shape, given.constants))
     for found in rows:
         print(found, flush=True)
     return 0 if all(found.met for found in rows) else 1

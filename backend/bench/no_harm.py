@@ -1,6 +1,7 @@
 """`python -m bench.no_harm`: does anybody lose who changes one import, in any cell, in the first ten seconds?
 
-Each cell is a kind of work on a real PostgreSQL. Arms take turns, block by block, each on a fresh pool:
+Most cells are a kind of work on a real PostgreSQL, the last ones an engine (bench/engine_limit.py). Arms take
+turns, block by block, those of the pool each on a fresh pool:
 
 - **stock**: SQLAlchemy's own pool with what the people of that cell have (5+10 unless the cell says so);
 - **cold**: ours, started like that, with everything its law has to learn, against stock for as long;
@@ -23,7 +24,9 @@ from pathlib import Path
 
 from sqlalchemy.exc import TimeoutError as StockTimeout
 
+from bench.engine_limit import ENGINES, engine_cell
 from bench.environment import describe
+from bench.matrix import BEST_INTERVAL, BEST_LINE, Row, row
 from bench.postgres import arms
 from bench.postgres.bursts import poisson
 from bench.postgres.ground import database, headline
@@ -39,11 +42,9 @@ from bench.postgres.loops import (
     sleep_10_ms,
     two_hot_rows,
 )
-from bench.statistics import Comparison, Mean, compare
 from fluido.errors import FluidoError
 from fluido.sqlalchemy import Limits
 
-STOCK_LINE, BEST_LINE, BEST_INTERVAL = 0.95, 0.95, 0.90
 SHORT_LINE = 0.55  # of each line, in CI: two noisy blocks can only show that something is broken
 STOCK, OVERFLOW = 5, 10
 ROUND_TRIP_S = 0.2  # what a call of the cells that tell times takes
@@ -65,61 +66,18 @@ class Length:
     sweep: Sequence[int] = (2, 4, 8, 15, 32, 96)
     nominees: int = 2
     blocks: int = 5  # below five there is no interval
-    static_s: float = 2.0
+    late_blocks: int = 10  # of the law and the best constants: commits and hot rows wander by a quarter
+    static_s: float = 1.5
     cold_s: float = 5.0
     learn_s: float = 10.0
     rates: Sequence[int] = RATES
+    engines: Sequence[str] = tuple(ENGINES)
 
 
-SHORT = Length(sweep=(4, 15, 96), blocks=2, static_s=1.0, cold_s=2.0, learn_s=5.0, rates=(60,))
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the matrix: ours over a rival, above 1 = better."""
-
-    cell: str
-    what: str
-    rival: str
-    theirs: float
-    ours: float
-    comparison: Comparison
-    line: float
-    interval: float = 0.0
-    limit: float = 0.0
-
-    @property
-    def met(self) -> bool:
-        """Whether the ratio, and where one is asked for the lower end of its interval, reach the line."""
-        low = self.comparison.low
-        return self.comparison.ratio >= self.line and not low < self.interval
-
-    def __str__(self) -> str:
-        ratio = self.comparison
-        limit = f"limit {self.limit:.0f}" if self.limit else ""
-        word = "ok" if self.met else "MISSED"
-        return (
-            f"{self.cell:18s} {self.what:22s} {self.theirs:8.1f} {self.ours:8.1f}  vs {self.rival:15s} "
-            f"{ratio.ratio:6.2f} [{ratio.low:.2f}, {ratio.high:.2f}]  {word} {limit}"
-        )
-
-
-def row(
-    cell: str,
-    what: str,
-    rival: str,
-    theirs: list[float],
-    ours: list[float],
-    *,
-    lower: bool = False,
-    **more: float,
-) -> Row:
-    """From one value a block; `lower` for times."""
-    found = compare(
-        [[value] for value in theirs], [[value] for value in ours], Mean(), seed=3, lower_is_better=lower
-    )
-    line = more.pop("line", STOCK_LINE)
-    return Row(cell, what, rival, statistics.fmean(theirs), statistics.fmean(ours), found, line, **more)
+SHORT = Length(
+    sweep=(4, 15, 96), blocks=2, late_blocks=2, static_s=1.0, cold_s=2.0, learn_s=4.0, rates=(60,),
+    engines=tuple(ENGINES)[:1],
+)  # fmt: skip
 
 
 def ours(url: str, *, timeout_s: float = 300.0) -> arms.FluidoArm:
@@ -166,11 +124,14 @@ async def closed_cell(url: str, name: str, length: Length) -> AsyncIterator[Row]
         else:
             best[size].append((await held(size, length.static_s)).rate(0.25, length.static_s))
 
-    order = [("cold", 0), ("stock", 0), ("late", 0), *(("best", size) for size in nominees)]
-    for block in range(length.blocks):
-        turn = block % len(order)
-        for what, size in order[turn:] + order[:turn]:
-            await play(what, size)
+    for order, blocks in (
+        ([("cold", 0), ("stock", 0)], length.blocks),
+        ([("late", 0), *(("best", size) for size in nominees)], length.late_blocks),
+    ):
+        for block in range(blocks):
+            turn = block % len(order)
+            for what, size in order[turn:] + order[:turn]:
+                await play(what, size)
     size = max(best, key=lambda size: sum(best[size]))
     yield row(name, f"calls/s, first {length.cold_s:g} s", "stock 5+10", theirs, cold)
     limit = statistics.fmean(limits)
@@ -248,11 +209,9 @@ async def kept(arm: arms.EngineArm) -> float:
     """How long a short request takes while twenty sessions are kept open and do nothing, ms."""
     async with asyncio.timeout(20), contexts(arm, 20):
         started_s = time.perf_counter()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(3.0), arm.acquire() as execute:
                 await execute("SELECT 1")
-        except TimeoutError:
-            pass
         took_s = time.perf_counter() - started_s
     await arm.close()
     return 1e3 * took_s
@@ -297,7 +256,7 @@ async def counted_cell(url: str, name: str, length: Length) -> AsyncIterator[Row
     what, measure, lower, (size, overflow), timeout_s = counted(length)[name]
     theirs: list[float] = []
     mine: list[float] = []
-    for block in range(length.blocks):
+    for block in range(length.blocks * (5 if measure is kept else 1)):  # a single request a block
         for first in (block % 2 == 0, block % 2 != 0):
             if first:
                 theirs.append(await measure(stock(url, size, overflow, timeout_s=timeout_s)))
@@ -310,15 +269,25 @@ async def counted_cell(url: str, name: str, length: Length) -> AsyncIterator[Row
 
 
 async def run(given: argparse.Namespace) -> list[Row]:
-    """All chosen cells, one after the other, on one fresh server."""
+    """All chosen cells, one after the other, the pool's on one fresh server."""
     length = SHORT if given.short else Length()
+    names = given.only or [*counted(length), *CLOSED, *length.engines]
     rows: list[Row] = []
-    async with database() as url:
-        for name in given.only or [*counted(length), *CLOSED]:
-            cell = closed_cell if name in CLOSED else counted_cell
-            async for found in cell(url, name, length):
-                rows.append(found)
-                print(found, flush=True)
+
+    def tell(found: Row) -> None:
+        rows.append(found)
+        print(found, flush=True)
+
+    if pooled := [name for name in names if name not in ENGINES]:
+        async with database() as url:
+            for name in pooled:
+                cell = closed_cell if name in CLOSED else counted_cell
+                async for found in cell(url, name, length):
+                    tell(found)
+    for name in names:
+        if name in ENGINES:
+            for found in await engine_cell(name, short=given.short):
+                tell(found)
     return rows
 
 
@@ -326,7 +295,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run and print; 1 when a cell misses its line (in the short form: by much)."""
     parser = argparse.ArgumentParser(prog="python -m bench.no_harm", description=__doc__)
     parser.add_argument("--short", action="store_true", help="two blocks, without intervals; under 3 minutes")
-    parser.add_argument("--only", nargs="+", choices=[*counted(Length()), *CLOSED])
+    parser.add_argument("--only", nargs="+", choices=[*counted(Length()), *CLOSED, *ENGINES])
     parser.add_argument("--json", type=Path, help="write every row there")
     given = parser.parse_args(argv)
     environment = describe()

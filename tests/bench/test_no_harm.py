@@ -3,7 +3,9 @@
 import pytest
 
 from bench.day import BINDING, COURSE, LAW, Arm, Length, picture, summaries, table, verdicts
-from bench.no_harm import CLOSED, counted, row
+from bench.engine_limit import ENGINES
+from bench.matrix import row
+from bench.no_harm import CLOSED, counted
 from bench.no_harm import Length as Blocks
 
 
@@ -24,8 +26,8 @@ def test_a_wide_interval_misses_a_line_that_asks_for_one() -> None:
 
 
 def test_every_cell_of_the_design_has_a_name() -> None:
-    names = [*counted(Blocks()), *CLOSED]
-    assert len(names) == len(set(names)) == 13
+    names = [*counted(Blocks()), *CLOSED, *ENGINES]
+    assert len(names) == len(set(names)) == 16
 
 
 def days(found: dict[int, list[float]]) -> dict[int, Arm]:
