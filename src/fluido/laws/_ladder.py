@@ -47,7 +47,7 @@ class Ladder(BySlots):
             raise ValueError(f"need 1 <= floor <= start <= ceiling, not {floor}, {start}, {ceiling}")
         if not 0 < worth < 1:
             raise ValueError(f"need 0 < worth < 1, not {worth}")
-        self.floor, self.ceiling = float(floor), float(ceiling)
+        self.floor, self.ceiling, self.worth = float(floor), float(ceiling), worth
         low = math.ceil(floor)
         high = max(low, math.floor(ceiling))
         self._tuning = tuning = tuning or Tuning()

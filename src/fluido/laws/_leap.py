@@ -148,17 +148,10 @@ class Leap:
 
     def _does_pay(self, slot: Slot, base: Slot, *, again: bool = False) -> bool:
         """Whether the slot did a quarter of the step more, beyond what chance may do; `again`, half of it."""
-        value, counted = self._gain(slot, base)
+        value, counted = self._meter.gain(slot, base)
         step = math.log(slot.limit / base.limit)
         least = max(PAYS, self._place.worth if step > 0 else 0.0) * abs(step)
         return value >= (0.5 * least if again else least + ERRORS * math.sqrt(counted))
-
-    def _gain(self, slot: Slot, base: Slot) -> tuple[float, float]:
-        """As of a pair; up, no more than what ended: calls that are still inside have proven nothing."""
-        value, counted = self._meter.gain(slot, base)
-        if slot.limit > base.limit:
-            value = min(value, math.log(self._meter.rate(slot) / self._meter.rate(base)))
-        return value, counted
 
     def _land(self, target: int, slot: Slot, base: Slot) -> Landing:
         """The target leads from now on, and is what the next leap is compared with."""
@@ -169,7 +162,7 @@ class Leap:
 
     def _end_at_demand(self, target: int, slot: Slot, base: Slot) -> Landing | None:
         """The demand ends between the leader and the target, where nobody waits: as many as were inside."""
-        value, _ = self._gain(slot, base)
+        value, _ = self._meter.gain(slot, base)
         if slot.limit <= base.limit or value < self._place.worth * math.log(slot.limit / base.limit):
             return None
         inside = min(slot.mean_inflight, slot.limit)
@@ -181,7 +174,7 @@ class Leap:
         return Landing("demand_ends", compared, None)
 
     def _compared(self, slot: Slot, base: Slot) -> Mapping[str, float]:
-        value, _ = self._gain(slot, base)
+        value, _ = self._meter.gain(slot, base)
         return {"compared": slot.limit, "with": base.limit, "gain": math.expm1(value)}
 
 

@@ -196,7 +196,9 @@ class Meter:
 
         Long calls stay inside through both slots. The step of the limit then falls on the short ones, whose
         throughput looks as if more in flight paid; so where long calls have a part of the time, it is taken
-        from what the short ones took: N/R, class by class (Little's law), with N all calls inside.
+        from what the short ones took: N/R, class by class (Little's law), with N all calls inside. That only
+        ever takes from the higher limit, and never says more for it than what really ended: of a slot that is
+        short beside its calls the quick ones alone are seen, and they are quick under any limit.
         """
         plain = math.log(self.rate(one) / self.rate(other))  # by the same weights
         total = slower = 0.0
@@ -209,7 +211,8 @@ class Meter:
                     slower += weight * math.log(seconds / calls * others / others_s)
         if not total:
             return plain, 1 / one.calls + 1 / other.calls
-        return math.log(one.mean_inflight / other.mean_inflight) - slower / total, 1 / total
+        by_time = math.log(one.mean_inflight / other.mean_inflight) - slower / total
+        return (min if one.limit > other.limit else max)(plain, by_time), 1 / total
 
 
 class BySlots(ABC):
