@@ -153,6 +153,30 @@ def test_an_idle_engine_changes_at_once() -> None:
     assert models["b"].waits[0] == pytest.approx(LOAD_S, abs=0.1)
 
 
+def test_the_next_call_of_a_busy_model_is_waited_for() -> None:
+    """The engine rests between two calls of `a`: given away each time it would load twice for each of `b`."""
+    busy = [(1.5 * i, "a", math.inf) for i in range(100)]
+    calls = sorted([*busy, *((10.3 + 10.0 * i, "b", math.inf) for i in range(12))])
+    machine, models, errors, _ = played("ab", calls)
+    assert not errors
+    assert len(machine.loads) <= 15, "given away whenever it rests: 19"
+    assert max(models["b"].waits) <= 3 * 2.0 * LOAD_S + LOAD_S
+
+
+def test_a_model_that_is_called_seldom_is_not_waited_for() -> None:
+    calls = [*((10.0 * i, "a", math.inf) for i in range(6)), (51.0, "b", math.inf)]
+    _, models, _, _ = played("ab", calls)
+    assert models["b"].waits[0] == pytest.approx(LOAD_S, abs=0.1)
+
+
+def test_calls_that_came_first_are_served_before_the_engine_changes() -> None:
+    """Thirty calls at once, then one for the other model: it is served after them, by one load."""
+    calls = [*((0.0, "a", math.inf) for _ in range(30)), (1.0, "b", math.inf), (1.1, "a", math.inf)]
+    machine, models, _, _ = played("ab", calls)
+    assert machine.loads == ["a", "b", "a"]
+    assert models["b"].waits[0] == pytest.approx(30 * SERVICE_S - 1.0 + 2 * LOAD_S, abs=1.0)
+
+
 def test_a_deadline_comes_before_patience() -> None:
     calls = [(0.4 * i, "a", math.inf) for i in range(60)] + [(6.0, "b", 6.0 + LOAD_S + 1.0)]
     _, models, errors, _ = played("ab", calls)

@@ -121,7 +121,7 @@ class Admission:
         flow.checked_s = self._clock()
 
     async def _resident(self, engine: Engine) -> frozenset[str] | None:
-        await self._directory.look(engine)
+        await self._directory.look_anew(engine)
         return frozenset(engine.resident) if engine.is_up else None
 
     def _forget_one(self) -> None:

@@ -27,7 +27,7 @@ QUIET_S, IDLE_REFRESH_S = 30.0, 15.0
 # Somebody waits for one that is away.
 AWAY_REFRESH_S = 0.3
 ASK_S = 3.0
-MOST_SHOWS = 256
+MOST_SHOWS, MOST_NAMES = 256, 256
 
 
 @dataclass(slots=True)
@@ -114,6 +114,7 @@ class Directory:
         self._looked_s: dict[str, float] = {}
         self._asked_s = clock()
         self._task: asyncio.Task[None] | None = None
+        self._resolved: dict[str, tuple[str, tuple[Engine, ...]]] = {}  # since the last look
         self._shows: dict[str, Mapping[str, object]] = {}
         self.engines: tuple[Engine, ...] = ()
 
@@ -164,6 +165,12 @@ class Directory:
             task.add_done_callback(lambda _: self._looks.pop(engine.url, None))
         await asyncio.shield(task)
 
+    async def look_anew(self, engine: Engine) -> None:
+        """Look at one engine by a question that is asked after this call: a look under way may be older."""
+        if engine.url in self._looks:
+            await self.look(engine)
+        await self.look(engine)
+
     async def fresh(self) -> tuple[Engine, ...]:
         """Every engine as it was within the last second."""
         self._asked_s = self._clock()
@@ -206,6 +213,8 @@ class Directory:
         Raises ModelMissing with near names, or EngineUnavailable where no engine can be asked.
         """
         self._asked_s = self._clock()
+        if (known := self._resolved.get(model)) is not None:
+            return known
         asked = self._aliases.get(_key(model), model)
         having = [(engine, name) for engine in self.engines if (name := _name_in(engine, asked))]
         having = having or self._only()
@@ -215,7 +224,10 @@ class Directory:
         digests = Counter(engine.models.get(name, "") for engine, name in having)
         digest = max(digests, key=lambda each: (digests[each], bool(each)))
         same = [(engine, name) for engine, name in having if engine.models.get(name, "") == digest]
-        return same[0][1], tuple(engine for engine, _ in same)
+        if len(self._resolved) >= MOST_NAMES:
+            self._resolved.clear()
+        found = self._resolved[model] = same[0][1], tuple(engine for engine, _ in same)
+        return found
 
     def _only(self) -> list[tuple[Engine, str]]:
         """What a llama.cpp server does itself: its one model answers, whatever name it is called by."""
@@ -261,6 +273,7 @@ class Directory:
                 engine.away_since_s = engine.away_since_s if was_asleep else self._clock()
                 engine.error = f"{engine.url} is asleep: POST /wake_up wakes it"
         self._looked_s[engine.url] = self._clock()
+        self._resolved.clear()
 
     async def _keep_looking(self) -> None:
         while True:

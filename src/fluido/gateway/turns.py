@@ -3,8 +3,11 @@
 An Ollama that cannot hold two models unloads one for every change of mind: left alone it loads for almost
 each call of a mixed stream, or waits without end for the resident model's last call (ollama/ollama#14407).
 Here the calls of a model that is not loaded wait in its own queue. The loaded ones are served while the
-others have waited less than `PATIENCE` loads since they came or the turn began, and never so long that a
-deadline is missed. Then nobody new is let in, the engine comes to rest, and one load serves all who wait.
+others have waited less than `PATIENCE` changes (the engine comes to rest, and a load) since they came or the
+turn began, longer while calls wait that came before them, and never so long that a deadline is missed. Then
+nobody new is let in, the engine comes to rest, and one load serves all who wait. An engine that rests is
+given away at once, unless the loaded model's calls come faster than a load takes: its next one is then
+waited for (anticipatory scheduling), for to load and to load back costs more.
 
 Which models fit together nobody tells: it is seen after each load, and believed until a load shows otherwise.
 """
@@ -18,8 +21,17 @@ from typing import Protocol
 
 from fluido.errors import EngineUnavailable, FluidoError
 
-# A turn lasts this many loads while others wait: so a third of the time is spent on loading at worst.
-PATIENCE = 2.0
+# A turn lasts this many changes while others wait: so a quarter of the time is spent on them at worst.
+PATIENCE = 3.0
+# Where a load takes no longer than an answer, changes cost little and each of them breaks up what could have
+# been served together: a turn lasts at least this long. It is what people wait for a first word anyway.
+TURN_S = 2.0
+# Calls of the loaded model that came first go first, but not for longer than this many turns.
+OLDER = 4.0
+CHANGE_SHARE = 0.5
+# A call that has not come after so many of the usual times between two is taken not to come.
+LINGER = 2.0
+GAP_SHARE = 0.3
 # A model that could not be loaded is not tried again at once for those who come.
 AFTER_FAILURE_S = 2.0
 
@@ -72,6 +84,27 @@ class Player(Protocol):
         """It is not loaded any more."""
 
 
+class Rhythm:
+    """How often a model is called: the mean time between two calls."""
+
+    __slots__ = ("gap_s", "last_s")
+
+    def __init__(self) -> None:
+        self.last_s = self.gap_s = math.inf
+
+    def came(self, now_s: float) -> None:
+        """A call came."""
+        if math.isinf(self.last_s):
+            self.last_s = now_s
+            return
+        gap_s, self.last_s = now_s - self.last_s, now_s
+        self.gap_s = gap_s if math.isinf(self.gap_s) else self.gap_s + GAP_SHARE * (gap_s - self.gap_s)
+
+    def expected_s(self, load_s: float) -> float:
+        """Until when the next call is worth waiting for, where a load takes `load_s`."""
+        return self.last_s + LINGER * self.gap_s if self.gap_s < load_s else -math.inf
+
+
 class Turns:
     """The models of one engine. `resident` asks which are loaded: names as in `Player.model`."""
 
@@ -89,6 +122,8 @@ class Turns:
         self._wanting: dict[str, Player] = {}
         self._together: set[frozenset[str]] = set()
         self._failed_s: dict[str, float] = {}
+        self._rhythms: dict[str, Rhythm] = {}
+        self._changes_s: dict[str, float] = {}  # what a change to a model took: the rest, and the load
         self._began_s = -math.inf
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -114,6 +149,7 @@ class Turns:
 
     def want(self, player: Player) -> None:
         """A call for it waits, or is about to."""
+        self._rhythms.setdefault(player.model, Rhythm()).came(self._clock())
         if player.model in self._playing:
             return
         player.hold()
@@ -131,8 +167,8 @@ class Turns:
         """How much later a call for it begins because it is not loaded."""
         if self.plays(player):
             return 0.0
-        busy = any(each.inflight or each.waiting for each in self._against(player))
-        return player.expected_load_s * (1.0 + (self._patience if busy else 0.0))
+        busy = self._free_s(player) > self._clock()
+        return player.expected_load_s + (self._turn_s(player) if busy else 0.0)
 
     def _against(self, player: Player) -> list[Player]:
         """Those who may have to go for it."""
@@ -146,9 +182,27 @@ class Turns:
         since_s = player.waiting_since_s
         if since_s is None:
             return math.inf
-        load_s = player.expected_load_s
-        patient_s = max(since_s, self._began_s) + self._patience * load_s
-        return min(patient_s, player.earliest_deadline_s - load_s)
+        turn_s = self._turn_s(player)
+        before = (each.waiting_since_s for each in self._against(player))
+        if any(each_s is not None and each_s < since_s for each_s in before):
+            turn_s *= OLDER
+        return min(max(since_s, self._began_s) + turn_s, player.earliest_deadline_s - player.expected_load_s)
+
+    def _turn_s(self, player: Player) -> float:
+        """How long a turn lasts while a change to `player` is wanted."""
+        change_s = max(player.expected_load_s, self._changes_s.get(player.model, 0.0))
+        return max(TURN_S, self._patience * change_s)
+
+    def _free_s(self, player: Player) -> float:
+        """When those who would go for it have no call and expect none: infinite while they have one."""
+        free_s = -math.inf
+        for each in self._against(player):
+            if each.inflight or each.waiting:
+                return math.inf
+            rhythm = self._rhythms.get(each.model)
+            if rhythm is not None:
+                free_s = max(free_s, rhythm.expected_s(player.expected_load_s))
+        return free_s
 
     def _next(self) -> tuple[Player | None, float]:
         """Whose turn it is now, or when to look again."""
@@ -157,8 +211,7 @@ class Turns:
             if not player.waiting:
                 continue
             retry_s = self._failed_s.get(player.model, -math.inf) + AFTER_FAILURE_S
-            is_free = not any(each.inflight or each.waiting for each in self._against(player))
-            at_s = max(retry_s, -math.inf if is_free else self.due_s(player))
+            at_s = max(retry_s, min(self.due_s(player), self._free_s(player)))
             if at_s <= now_s:
                 return player, now_s
             soonest_s = min(soonest_s, at_s)
@@ -187,7 +240,7 @@ class Turns:
 
     async def _swap(self, player: Player) -> None:
         """Let the engine come to rest, load, and see who is still there."""
-        others = self._against(player)
+        others, asked_s = self._against(player), self._clock()
         for other in others:
             other.hold()
         for other in others:
@@ -207,6 +260,10 @@ class Turns:
             self._wanting.pop(player.model, None)
             self._playing[player.model] = player
             self._began_s = self._clock()
+            took_s, known_s = self._began_s - asked_s, self._changes_s.get(player.model)
+            self._changes_s[player.model] = (
+                took_s if known_s is None else known_s + CHANGE_SHARE * (took_s - known_s)
+            )
             player.let_go()
         await self._look(names, player, is_loaded=is_loaded)
 
