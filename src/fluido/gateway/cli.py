@@ -26,6 +26,7 @@ from .discovery import Directory
 from .doctor import Finding, Severity, facts, of_engine
 from .keys import BadKeys, Client, Keys, made_secret, new_key
 from .observe import observed, sentences
+from .process import freeze, room_for
 from .words import found, greeting
 
 HOUR_S = 3600.0
@@ -225,8 +226,9 @@ async def _serve(config: Config, secret: str, observe_s: float) -> None:
     try:
         if not config.engines:
             config = await _with_engines(config, tiny)
-        server = Gateway(config)
+        server = Gateway(replace(config, max_connections=room_for(config.max_connections)))
         await server.open()
+        freeze()
         try:
             for line in found(server.directory.engines):
                 console.print(escape(line))
