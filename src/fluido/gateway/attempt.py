@@ -70,10 +70,14 @@ class Attempt:
         deadline_s, sent_s = seat.order.deadline_s, self._clock()
         guard = asyncio.timeout(None if deadline_s is None else max(0.0, deadline_s - sent_s))
 
+        def progressed() -> None:
+            if not self._permit.released:
+                flow.progressed(seat)
+
         def first() -> None:
             seat.prefilled = True
-            flow.progressed(seat)
             guard.reschedule(None)
+            loop.call_soon(progressed)  # after the bytes that came were written to the client
 
         watch = SilenceWatch(
             flow.lives,

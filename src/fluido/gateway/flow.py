@@ -197,6 +197,8 @@ class Flow(Station):
 
     async def seat(self, wanted: Wanted, order: Order) -> Seat:
         """Wait in line; see `Station.admit`. One client may fill no more than his part of the line."""
+        if self._is_free(order):
+            return await self.admit(order)
         most = MOST_OF_ONE * self.queue.max_waiting
         if self._waiting_of[wanted.client] >= most:
             wait_s = self.predicted_wait_s(order)

@@ -91,8 +91,11 @@ class Answer:
         """Whether the client reads too slowly at the moment."""
         return self._connection.write_paused
 
-    def start(self, status: int, headers: Headers, *, length: int | None = None) -> None:
-        """Send the head. With `length` the body is that long, without it ends when it ends."""
+    def start(self, status: int, headers: Headers, *, length: int | None = None, first: bytes = b"") -> None:
+        """Send the head, in one write with the `first` piece of the body.
+
+        With `length` the body is that long, without it ends when it ends.
+        """
         if self.started:
             raise RuntimeError("an answer was started twice")
         self.started, self.status = True, status
@@ -110,16 +113,18 @@ class Answer:
         parts.append(
             b"connection: keep-alive\r\n\r\n" if connection.keeps_alive else b"connection: close\r\n\r\n"
         )
+        if first and not self._is_head:
+            parts.append(self._framed(first))
         connection.send(b"".join(parts))
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body."""
         if self._is_head or self.ended or not data:
             return
-        if self._chunked:
-            self._connection.send(b"%x\r\n%b\r\n" % (len(data), data))
-        else:
-            self._connection.send(data)
+        self._connection.send(self._framed(data))
+
+    def _framed(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
 
     def end(self) -> None:
         """The body is complete. Idempotent."""
@@ -130,8 +135,7 @@ class Answer:
 
     def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send everything at once."""
-        self.start(status, headers, length=None if status in NO_BODY else len(body))
-        self.write(body)
+        self.start(status, headers, length=None if status in NO_BODY else len(body), first=body)
         self.end()
 
     @property

@@ -206,9 +206,11 @@ class Inference:
         api = Api.OLLAMA if permit.flow.where.api == "ollama" else Api.OPENAI
         if asked.route is Route.PASS:
             api = asked.api  # there is nothing to translate it into
-        upstream = to_upstream(asked, api, profile, now_s=time.time(), ident=secrets.token_hex(12))
         media = b""
-        if api is not asked.api:
+        if api is asked.api:
+            upstream = to_upstream(asked, api, profile)
+        else:
+            upstream = to_upstream(asked, api, profile, now_s=time.time(), ident=secrets.token_hex(12))
             is_stream = asked.is_stream and upstream.translator is not None
             media = upstream.translator.media if is_stream and upstream.translator else JSON[1]
         sent = Sent(

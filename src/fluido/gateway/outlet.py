@@ -78,16 +78,14 @@ class Outlet:
         answer.write(beat)
         self._timer = self._loop.call_later(self._heartbeat_s, self._beat)
 
-    def begin(self, status: int, headers: Headers, *, length: int | None = None) -> None:
-        """The head of an engine's reply, unless a heartbeat has sent one already."""
-        if not self._answer.started:
-            self._answer.start(status, [*headers, *self.headers], length=length)
-
-    def speak(self, data: bytes) -> None:
-        """The first bytes of the answer."""
+    def speak(self, data: bytes, headers: Headers, *, length: int | None = None) -> None:
+        """The first bytes of the answer, after the reply's head unless a heartbeat has sent one."""
         self.spoke = True
         self.close()
-        self._answer.write(data)
+        if self._answer.started:
+            self._answer.write(data)
+        else:
+            self._answer.start(200, [*headers, *self.headers], length=length, first=data)
 
     def write(self, data: bytes) -> None:
         """More of it."""

@@ -131,9 +131,9 @@ class Relay:
         if not shape.is_first_token(data) and self._size <= HOLD_BYTES:
             return
         self.first_s = self._clock()
+        self._pass_on()
         if self._on_first is not None:
             self._on_first()
-        self._pass_on()
 
     def _pass_on(self) -> None:
         """What was held back, and from now on all."""
@@ -141,8 +141,7 @@ class Relay:
         outlet, translator = self._outlet, self._translator
         if translator is not None:
             held = translator.feed(held)
-        outlet.begin(200, [(b"content-type", self._media)] if self._media else passed_on(self.headers))
-        outlet.speak(held)
+        outlet.speak(held, [(b"content-type", self._media)] if self._media else passed_on(self.headers))
 
     def _send(self, data: bytes) -> None:
         if self._translator is not None:
@@ -166,8 +165,8 @@ class Relay:
             return
         length = self.headers.get(b"content-length", b"")
         self._passes = True
-        self._outlet.begin(200, passed_on(self.headers), length=int(length) if length.isdigit() else None)
-        self._outlet.speak(self.body)
+        length_bytes = int(length) if length.isdigit() else None
+        self._outlet.speak(self.body, passed_on(self.headers), length=length_bytes)
         self._pieces = []
 
     def on_end(self) -> None:

@@ -69,6 +69,7 @@ class Held(ABC):
     """
 
     media: bytes
+    _ending: bytes  # a piece that ends with it is whole
     __slots__ = ("_rest",)
 
     def __init__(self) -> None:
@@ -86,6 +87,8 @@ class Held(ABC):
         """See `Translator`."""
         if self._rest:
             data = self._rest + data
+        elif data.endswith(self._ending):
+            return data
         cut = self._cut(data)
         if len(data) - cut > MAX_HELD_BYTES:
             cut = len(data)
@@ -109,6 +112,7 @@ class HeldLines(Held):
     """NDJSON."""
 
     media = b"application/x-ndjson"
+    _ending = b"\n"
     __slots__ = ()
 
     def _cut(self, data: bytes) -> int:
@@ -122,6 +126,7 @@ class HeldEvents(Held):
     """Server-sent events; `drops_counts`: without the one that only counts, which the client did not want."""
 
     media = b"text/event-stream"
+    _ending = b"\n\n"
     __slots__ = ("_drops_counts",)
 
     def __init__(self, *, drops_counts: bool = False) -> None:
@@ -131,7 +136,7 @@ class HeldEvents(Held):
     def feed(self, data: bytes) -> bytes:
         """See `Translator`."""
         events = super().feed(data)
-        if not self._drops_counts or _ONLY_COUNTS.search(events) is None:
+        if not self._drops_counts or b'"usage"' not in events or _ONLY_COUNTS.search(events) is None:
             return events
         kept, at = [], 0
         for found in _EVENT_END.finditer(events):

@@ -5,8 +5,7 @@ A body is decoded one level deep only: a value is a view into the body until som
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,8 +20,7 @@ SAMPLE_BYTES, MANY_ESCAPES = 4096, 64
 COMMA, CLOSE = 0x2C, 0x7D
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """One member: its key begins at `key`, its value is `body[at:end]`."""
 
     name: str
@@ -55,8 +53,8 @@ class Members:
             end = key.end() + len(view)
             self._spans[name] = Span(name, key.start(1), key.end(), end)
             self._raws[name] = raw
-            at = _after_blank(body, end)
-            if body[at] != COMMA:
+            at = end
+            if body[at] != COMMA and body[at := _after_blank(body, end)] != COMMA:
                 if body[at] != CLOSE:
                     raise _twice(name, where)
                 break

@@ -129,6 +129,11 @@ class Purse:
             float(known_tokens) if known_tokens > 0 else math.inf if self._settled else window_tokens
         )
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether every call fits: each slot has memory of its own, or nothing is known of it."""
+        return math.isinf(self.tokens)
+
     def holds(self, tokens: int) -> None:
         """So many tokens were seen in its slots at once."""
         if not self._settled and tokens > self._window:

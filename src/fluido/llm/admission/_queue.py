@@ -78,21 +78,14 @@ class _Tenant:
 class _LaneLine:
     """One lane: the tenants that wait in it, with a fair share each. One without a waiter is forgotten."""
 
-    __slots__ = ("tenants", "virtual")
+    __slots__ = ("cost_s", "tenants", "virtual", "waiting")
 
     def __init__(self) -> None:
         self.tenants: dict[str, _Tenant] = {}
         self.virtual = 0.0
-
-    @property
-    def waiting(self) -> int:
-        """How many."""
-        return sum(tenant.waiting for tenant in self.tenants.values())
-
-    @property
-    def cost_s(self) -> float:
+        self.waiting = 0
+        self.cost_s = 0.0
         """What they cost together."""
-        return sum(tenant.cost_s for tenant in self.tenants.values())
 
     def next(self) -> Ticket | None:
         """The next one: of the tenant that has had least, the first."""
@@ -114,6 +107,8 @@ class _LaneLine:
         tenant.waiting += 1
         tenant.weight = ticket.weight
         tenant.cost_s += ticket.cost_s
+        self.waiting += 1
+        self.cost_s += ticket.cost_s
         heapq.heappush(tenant.heap, (ticket.order, serial, ticket))
 
     def leave(self, ticket: Ticket, *, is_served: bool) -> None:
@@ -125,6 +120,8 @@ class _LaneLine:
         tenant.left(ticket)
         if not tenant.waiting:
             del self.tenants[ticket.tenant]
+        self.waiting -= 1
+        self.cost_s = self.cost_s - ticket.cost_s if self.tenants else 0.0
 
 
 class CallQueue:
@@ -153,9 +150,10 @@ class CallQueue:
         self._passes = dict.fromkeys(Lane, 0.0)
         self._turns: OrderedDict[str, float] = OrderedDict()
         self._serial = itertools.count()
+        self._count = 0
 
     def __len__(self) -> int:
-        return sum(line.waiting for line in self._lines.values())
+        return self._count
 
     @property
     def cost_s(self) -> float:
@@ -237,6 +235,7 @@ class CallQueue:
             busy = [self._passes[lane] for lane in Lane if self._lines[lane].tenants]
             self._passes[ticket.lane] = max(self._passes[ticket.lane], min(busy, default=0.0))
         line.join(ticket, next(self._serial))
+        self._count += 1
 
     def peek(self) -> Ticket | None:
         """The next one to serve, or None when nobody waits."""
@@ -250,8 +249,7 @@ class CallQueue:
         ticket = self.peek()
         if ticket is not None:
             self._passes[ticket.lane] += self._strides[ticket.lane] * max(ticket.cost_s, LEAST_COST_S)
-            ticket.queued = False
-            self._lines[ticket.lane].leave(ticket, is_served=True)
+            self._leave(ticket, is_served=True)
         return ticket
 
     def discard(self, ticket: Ticket) -> bool:
@@ -261,9 +259,13 @@ class CallQueue:
         """
         if not ticket.queued:
             return False
-        ticket.queued = False
-        self._lines[ticket.lane].leave(ticket, is_served=False)
+        self._leave(ticket, is_served=False)
         return True
+
+    def _leave(self, ticket: Ticket, *, is_served: bool) -> None:
+        ticket.queued = False
+        self._lines[ticket.lane].leave(ticket, is_served=is_served)
+        self._count -= 1
 
     def drain(self) -> list[Ticket]:
         """Take everybody out, in order of service."""

@@ -389,10 +389,12 @@ class Station(Upstream):
         With a limit of one, a long answer would keep everybody waiting for half a minute. Where the slots
         share one buffer, the tokens in flight have to fit it as well.
         """
-        if (
-            self._paused
-            or self._held
-            or not self.purse.takes(tokens, self._tokens(), beside_others=self.company.is_seen)
+        if self._paused or self._held:
+            return False
+        purse = self.purse
+        # what is in flight is summed over all calls: not where it does not matter
+        if not purse.is_endless and not purse.takes(
+            tokens, self._tokens(), beside_others=self.company.is_seen
         ):
             return False
         inside = self.inflight + reserved

@@ -243,16 +243,20 @@ class Upstream:
         index, sure = seat.residency, True
         if self._asking and index.pins:
             await asyncio.wait(set(self._asking), timeout=LOOK_S)  # where the last call was is being asked
-        looks = self.seats.inflight <= 1 or not self.company.alone or self._unplaced() > 1
-        # where one buffer gets full, who else fills it matters to each call
-        looks = looks or (self.purse.is_shared and 2 * self._tokens() > self.purse.tokens)
-        if looks and index.pins and isinstance(self.engine, Telling):
+        if index.pins and isinstance(self.engine, Telling) and self._looks():
             sure = await self._look(self.engine)
             if sure and self.purse.is_shared:
                 sure = await self._till_it_fits(seat, self.engine)
         seat.tasks = self.company.tasks
         busy = self.seats.slots | self.company.taken if index.pins else self.seats.slots
         seat.place = index.place(seat.order.prefix, busy, pin=sure, pin_new=self.company.alone)
+
+    def _looks(self) -> bool:
+        """Whether a look at the slots is worth its time before a call is placed."""
+        if self.seats.inflight <= 1 or not self.company.alone or self._unplaced() > 1:
+            return True
+        # where one buffer gets full, who else fills it matters to each call
+        return self.purse.is_shared and 2 * self._tokens() > self.purse.tokens
 
     async def _till_it_fits(self, seat: Seat, engine: Telling) -> bool:
         """Wait while others fill the one buffer: a call too many costs everybody in it his answer.
