@@ -1,0 +1,103 @@
+"""G11: one of two real engines is killed, while it reads prompts or in the middle of answers."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import embedded
+from bench.gateway.arms import Arm, fluido
+from bench.gateway.client import Heard, ask
+from bench.gateway.result import Result
+from embedded.engine import EngineOptions
+from embedded.synthetic import synthetic
+
+PROMISE = (
+    "an engine is killed before a token: no call fails; in the middle: all are told in the client's shape"
+)
+SLOTS, CALLS = 4, 10
+# A prompt that takes the engine some seconds, and an answer that does.
+LONG = "the house of the small dog " * 300
+WORDS_LONG = 400
+APIS = ("openai", "ollama")
+
+
+async def killed(rounds: int = 5) -> Result:
+    """Each round kills the engine that has calls, and starts it again."""
+    found: dict[str, dict[str, int]] = {}
+    async with _two() as (one, two):
+        async with fluido(Arm("one", one.port), Arm("two", two.port)) as gateway:
+            for kind in ("before", "middle"):
+                row = found[kind] = {"calls": 0, "whole": 0, "told": 0, "silent": 0}
+                for at in range(rounds):
+                    victim = (one, two)[at % 2]
+                    heard = await _round(gateway, victim, kind)
+                    _count(row, heard)
+                    await asyncio.to_thread(victim.start_again)
+                    await _answers(gateway)
+        row = found["middle, directly"] = {"calls": 0, "whole": 0, "told": 0, "silent": 0}
+        _count(row, await _round(Arm("direct", one.port), one, "middle", apis=("openai",)))
+    before, middle = found["before"], found["middle"]
+    compared = {
+        "before a token: failed": before["calls"] - before["whole"],
+        "in the middle: broke off": middle["calls"] - middle["whole"],
+        "of these told": middle["told"],
+    }
+    met = before["whole"] == before["calls"] and middle["told"] > 0 and not middle["silent"]
+    return Result("G11", PROMISE, found, compared, met)
+
+
+def _count(row: dict[str, int], heard: list[Heard]) -> None:
+    row["calls"] += len(heard)
+    row["whole"] += sum(each.is_whole for each in heard)
+    row["told"] += sum(_is_told(each) for each in heard)
+    row["silent"] += sum(not each.is_whole and not _is_told(each) for each in heard)
+
+
+def _is_told(heard: Heard) -> bool:
+    return not heard.is_whole and (heard.is_told or heard.status >= 500)
+
+
+async def _round(
+    gateway: Arm, victim: embedded.Engine, kind: str, apis: tuple[str, ...] = APIS
+) -> list[Heard]:
+    is_before = kind == "before"
+    calls = [
+        asyncio.ensure_future(
+            ask(
+                gateway,
+                api=apis[at % len(apis)],
+                model=victim.model.name,
+                prompt=f"{at} {LONG if is_before else 'Tell me a story.'}",
+                words=4 if is_before else WORDS_LONG,
+            )
+        )
+        for at in range(CALLS if is_before else 2 * SLOTS)
+    ]
+    await asyncio.sleep(0.4 if is_before else 1.5)
+    assert victim.child is not None  # noqa: S101 - it was started
+    victim.child.kill()
+    return list(await asyncio.gather(*calls))
+
+
+async def _answers(gateway: Arm) -> None:
+    """Until the gateway has seen that both are there again."""
+    await asyncio.sleep(3.0)
+    await asyncio.gather(*(ask(gateway, model=synthetic().name, words=2) for _ in range(2)))
+
+
+@asynccontextmanager
+async def _two() -> AsyncIterator[tuple[embedded.Engine, embedded.Engine]]:
+    options = EngineOptions(slots=SLOTS, slot_tokens=4096, threads=1, prompt_cache_mib=0)
+    with tempfile.TemporaryDirectory() as folder:
+        both = [
+            embedded.Engine(Path(folder) / name, synthetic(), options, folder=name) for name in ("one", "two")
+        ]
+        try:
+            for each in both:
+                await asyncio.to_thread(each.start)
+            yield both[0], both[1]
+        finally:
+            for each in both:
+                await asyncio.to_thread(each.stop)
