@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from fluido.errors import EngineUnavailable, FluidoError, WaitTimeout
 from fluido.gateway.failures import failure
-from fluido.gateway.flow import Permit
+from fluido.gateway.flow import Displaced, Permit
 from fluido.gateway.outlet import Outlet
 from fluido.gateway.relay import SLOW_READER_S, Relay, Throttle, is_page
 from fluido.gateway.upstream import EnginePool
@@ -60,11 +61,12 @@ class Attempt:
         self._clock = clock
         self.relay: Relay | None = None
 
-    async def run(self, *, moves_on: Callable[[], bool]) -> Timings:
+    async def run(self, *, moves_on: Callable[[], bool], may_yield: bool = False) -> Timings:
         """The reply was passed on, or (in one piece) is there.
 
         Raises what it stands for where it is no answer, WaitTimeout at the deadline of the first token,
-        StreamBroken when the engine broke off or is silent and does not answer questions either.
+        StreamBroken when the engine broke off or is silent and does not answer questions either. One that
+        `may_yield` raises Displaced when a person needs its permit before its client has heard a word.
         """
         loop, flow, seat = asyncio.get_running_loop(), self._permit.flow, self._permit.seat
         deadline_s, sent_s = seat.order.deadline_s, self._clock()
@@ -95,11 +97,23 @@ class Attempt:
             on_first=first,
             clock=self._clock,
         )
+        gave_way = False
+
+        def give_way() -> bool:
+            nonlocal gave_way
+            gave_way = not self._outlet.spoke and not relay.done.done()
+            if gave_way:
+                guard.reschedule(loop.time())
+            return gave_way
+
         try:
             async with guard:
-                await self._passed(relay)
+                with flow.yields(seat, give_way) if may_yield else nullcontext():
+                    await self._passed(relay)
         except TimeoutError as error:
             waited_s = self._clock() - seat.started_s
+            if gave_way:
+                raise Displaced("a person came") from error
             if not watch.gave_up:
                 raise WaitTimeout(f"no first token within {waited_s:.1f} s", waited_s=waited_s) from error
             raise StreamBroken(f"{flow.name} went silent for {waited_s:.1f} s") from error

@@ -12,12 +12,13 @@ from fluido.errors import EngineUnavailable, FluidoError
 from fluido.gateway.admission import Admission
 from fluido.gateway.attempt import Attempt, Sent
 from fluido.gateway.discovery import Engine
-from fluido.gateway.flow import Permit, Wanted
+from fluido.gateway.flow import Displaced, Permit, Wanted
 from fluido.gateway.outlet import Outlet, passed_on
 from fluido.gateway.relay import Relay
 from fluido.gateway.seen import Outcome
 from fluido.gateway.upstream import EnginePool
 from fluido.llm import Timings
+from fluido.llm._call import Lane
 from fluido.llm._errors import (
     CacheFull,
     CallFailed,
@@ -32,6 +33,8 @@ from fluido.llm._silence import Patience
 # An engine may do this much work for a call in vain, those not counted that were not reached or were full.
 ATTEMPTS = 2
 MOST_RETRIES = 32
+# So often a task gives its permit to a person; then it ends what it began.
+MOST_DISPLACED = 2
 PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 # Larger bodies are parsed, patched and translated in a thread: a quarter of a megabyte takes a millisecond.
 THREAD_BYTES = 256 * 1024
@@ -97,7 +100,7 @@ class Call:
         self._patience = patience
         self._clock = clock
         self._tried: set[str] = set()
-        self._asked = 0
+        self._asked = self._displaced = 0
         self._translates = self._in_hand = False
         self.relay: Relay | None = None
         """The last reply, with an engine's own words where it refused."""
@@ -111,6 +114,8 @@ class Call:
             while True:
                 try:
                     return await self._once(came_s)
+                except Displaced:
+                    self._displaced += 1
                 except (EngineUnavailable, ModelMissing, CallFailed) as error:
                     if self._outlet.spoke:
                         self._outlet.broke(str(error))
@@ -138,9 +143,16 @@ class Call:
                 clock=self._clock,
             )
             try:
-                timings = await attempt.run(moves_on=lambda: self._admission.has_idle(permit, self._tried))
+                timings = await attempt.run(
+                    moves_on=lambda: self._admission.has_idle(permit, self._tried),
+                    may_yield=self._wanted.lane is Lane.BACKGROUND and self._displaced < MOST_DISPLACED,
+                )
             finally:
                 self.relay = attempt.relay
+        except Displaced:
+            self._asked -= 1
+            self._admission.left(permit)
+            raise
         except FluidoError as error:
             self._admission.failed(permit, error)
             raise

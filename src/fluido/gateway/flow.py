@@ -2,6 +2,8 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -12,12 +14,16 @@ from fluido.gateway.wire import KeepAlive
 from fluido.llm import Kind
 from fluido.llm._call import Lane
 from fluido.llm._engine import Engine as LlmEngine
-from fluido.llm.admission import Order, Seat, Station
+from fluido.llm.admission import Order, Seat, Station, Ticket
 from fluido.llm.prompt import Prefix
 
 # What a load is thought to take before one was seen. The library's own guess is for deadlines, and longer.
 FIRST_LOAD_S, LOAD_SHARE = 2.0, 0.5
 MOST_OF_ONE = 0.75
+# Permits of several that a page's own tasks leave to the person who may ask next.
+KEPT = 1
+# A person who would wait for less than this share of his own first token disturbs nobody.
+FELT = 0.2
 # A wait is predicted by means: who is let in with less room than this often misses his deadline.
 MARGIN = 1.4
 # openai-python obeys no Retry-After above a minute.
@@ -57,6 +63,10 @@ class Wanted:
         return Prefix(self.chain, self.tokens, self.head)
 
 
+class Displaced(EngineUnavailable):
+    """A page's own task gave its permit to a person, who would have waited for it; it begins again later."""
+
+
 @dataclass(slots=True)
 class Permit:
     """The right to be in flight at one engine. Give it back once, by `Admission.release`."""
@@ -85,7 +95,7 @@ class Flow(Station):
     def __init__(
         self, engine: Engine, llm: LlmEngine, model: str, *, max_waiting: int, is_open: bool = False
     ) -> None:
-        super().__init__(llm, model=model, max_waiting=max_waiting)
+        super().__init__(llm, model=model, max_waiting=max_waiting, keeps=KEPT)
         self._is_open = is_open
         self.where = engine
         self.turns: Turns | None = None
@@ -95,6 +105,10 @@ class Flow(Station):
         self._deadlines: Counter[float] = Counter()
         self._waiting_of: Counter[str] = Counter()
         self._promises = Promises()
+        self._yielding: dict[int, Callable[[], bool]] = {}
+        self._leaving: set[int] = set()
+        self.displaced = 0
+        """Tasks that gave way to people."""
         self._load_s = 0.0
 
     @property
@@ -169,10 +183,11 @@ class Flow(Station):
             label=self.model,
             tokens=prompt + int(output),
             deadline_s=wanted.deadline_s,
+            width=wanted.answers,
         )
 
-    def _has_room(self, cost_s: float, tokens: int = 0, reserved: int = 0) -> bool:
-        return self._is_open or super()._has_room(cost_s, tokens, reserved)
+    def _has_room(self, claim: Order | Ticket, reserved: int = 0) -> bool:
+        return self._is_open or super()._has_room(claim, reserved)
 
     def _check_in_time(self, order: Order) -> None:
         """Refuse whose wait would end too near to his deadline: he is told now, and not then."""
@@ -195,10 +210,45 @@ class Flow(Station):
             wait_s -= max(0.0, order.deadline_s - now_s - order.first_token_s) / MARGIN
         return self._promises.next_s(now_s, wait_s, order.cost_s / self.limit)
 
+    @contextmanager
+    def yields(self, seat: Seat, give_way: Callable[[], bool]) -> Iterator[None]:
+        """While nobody has heard a word of it, a task gives its permit to a person who needs it.
+
+        `give_way` is called then; it returns False where it is too late for that.
+        """
+        self._yielding[id(seat)] = give_way
+        try:
+            yield
+        finally:
+            self._yielding.pop(id(seat), None)
+
+    def release(self, seat: Seat) -> None:
+        """See `Station.release`."""
+        self._leaving.discard(id(seat))
+        super().release(seat)
+
+    def _make_way(self, order: Order) -> None:
+        """Where a person would have to wait, the task that began last, and loses least, gives way."""
+        people = len(self.queue) - self.queue.waiting(Lane.BACKGROUND)
+        if self._is_held_up(order) and people >= len(self._leaving):
+            for seat in sorted(self.seats, key=lambda each: each.started_s, reverse=True):
+                give_way = self._yielding.pop(id(seat), None)
+                if give_way is not None and give_way():
+                    self._leaving.add(id(seat))
+                    self.displaced += 1
+                    return
+
+    def _is_held_up(self, order: Order) -> bool:
+        if not self._yielding or self.is_held or self._is_free(order):
+            return False
+        return self.predicted_wait_s(order) > FELT * order.first_token_s
+
     async def seat(self, wanted: Wanted, order: Order) -> Seat:
         """Wait in line; see `Station.admit`. One client may fill no more than his part of the line."""
         if self._is_free(order):
             return await self.admit(order)
+        if order.lane < Lane.BACKGROUND:
+            self._make_way(order)
         most = MOST_OF_ONE * self.queue.max_waiting
         if self._waiting_of[wanted.client] >= most:
             wait_s = self.predicted_wait_s(order)

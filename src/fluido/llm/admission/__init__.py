@@ -1,7 +1,7 @@
 """Admission control of one engine: its queue, permits, health checks and prefix-cache index."""
 
 from fluido.llm.admission._health import Health
-from fluido.llm.admission._queue import Reservation
+from fluido.llm.admission._queue import Reservation, Ticket
 from fluido.llm.admission._seats import Order, ResidencyStats, Seat
 from fluido.llm.admission._station import Station
 
@@ -12,4 +12,5 @@ __all__ = [
     "ResidencyStats",
     "Seat",
     "Station",
+    "Ticket",
 ]

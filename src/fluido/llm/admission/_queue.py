@@ -29,7 +29,8 @@ LEAST_COST_S = 1e-3
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """One call's place. `cost_s` is what serving it should take, `weight` its tenant's share beside others.
+    """One call's place. `cost_s` is what serving it should take, `weight` its tenant's share beside others,
+    `width` how many permits it takes.
 
     `grant` is called when its turn has come and answers whether the caller still wants it; `shed` is called
     instead when it is thrown out.
@@ -43,6 +44,7 @@ class Ticket:
     tenant: str = ""
     tokens: int = 0
     weight: float = 1.0
+    width: int = 1
     order: float = field(default=0.0, init=False)
     joined_s: float = field(default=0.0, init=False)
     queued: bool = field(default=False, init=False)
@@ -237,20 +239,24 @@ class CallQueue:
         line.join(ticket, next(self._serial))
         self._count += 1
 
-    def peek(self) -> Ticket | None:
-        """The next one to serve, or None when nobody waits."""
-        busy = [lane for lane in Lane if self._lines[lane].tenants]
+    def peek(self, *, above: Lane | None = None) -> Ticket | None:
+        """The next one to serve (of the lanes `above` one), or None when nobody waits there."""
+        busy = [lane for lane in Lane if self._lines[lane].tenants and (above is None or lane < above)]
         if not busy:
             return None
         return self._lines[min(busy, key=lambda lane: (self._passes[lane], lane))].next()
 
     def pop(self) -> Ticket | None:
-        """Take the next one out; its lane has used a share of its cost."""
+        """Take the next one out."""
         ticket = self.peek()
         if ticket is not None:
-            self._passes[ticket.lane] += self._strides[ticket.lane] * max(ticket.cost_s, LEAST_COST_S)
-            self._leave(ticket, is_served=True)
+            self.take(ticket)
         return ticket
+
+    def take(self, ticket: Ticket) -> None:
+        """Take one out that `peek` gave; its lane has used a share of its cost."""
+        self._passes[ticket.lane] += self._strides[ticket.lane] * max(ticket.cost_s, LEAST_COST_S)
+        self._leave(ticket, is_served=True)
 
     def discard(self, ticket: Ticket) -> bool:
         """Take `ticket` out, wherever it stands: O(1) now, amortised O(log n).

@@ -15,7 +15,8 @@ class Order:
     """What admission needs to know of a call.
 
     `cost_s` of engine time are expected, of which `first_token_s` until the first token, and `tokens` of KV
-    memory for prompt and answer. `weight` is the tenant's share beside other tenants.
+    memory for prompt and answer. `weight` is the tenant's share beside other tenants, `width` how many
+    answers the engine computes for it at once.
     """
 
     cost_s: float
@@ -28,6 +29,7 @@ class Order:
     tokens: int = 0
     deadline_s: float | None = None
     weight: float = 1.0
+    width: int = 1
 
 
 @dataclass(slots=True)
@@ -41,7 +43,8 @@ class Seat:
     `area` is the engine's sum of seconds in flight when the call began, `residency` the index by which it was
     placed: the engine may come back with another. `tasks` is what the slots had served when it was sent.
     `heard_s` is when its last piece came (0: none), `pieces` how many, `tokens` how many tokens it had by the
-    engine's own count, `before` how many in flight had begun no later when its first piece came.
+    engine's own count, `before` how many in flight had begun no later when its first piece came. `width` is
+    how many permits it holds.
     """
 
     order: Order
@@ -65,6 +68,7 @@ class Seat:
     pieces: int = 0
     tokens: int = 0
     before: int = 0
+    width: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class Seats:
         self._clock = clock
         self._on_gone = on_gone
         self._taken: dict[int, Seat] = {}
+        self._width = 0
         self._haunted: list[int] = []  # slots
         self._changed_s = clock()
         self._area = 0.0  # seconds in flight, summed over all calls so far
@@ -114,8 +119,8 @@ class Seats:
 
     @property
     def inflight(self) -> int:
-        """The calls and the ghosts."""
-        return len(self._taken) + len(self._haunted)
+        """The permits of the calls, and the ghosts."""
+        return self._width + len(self._haunted)
 
     @property
     def slots(self) -> set[int]:
@@ -131,7 +136,12 @@ class Seats:
 
     def before(self, seat: Seat) -> int:
         """How many in flight came no later than `seat`, itself included."""
-        return next(at for at, other in enumerate(self._taken.values(), start=1) if other is seat)
+        count = 0
+        for other in self._taken.values():
+            count += other.width
+            if other is seat:
+                break
+        return count
 
     def take(self, seat: Seat) -> None:
         """A call begins."""
@@ -141,11 +151,13 @@ class Seats:
             for other in self._taken.values():
                 other.shared = True
         self._taken[id(seat)] = seat
+        self._width += seat.width
 
     def leave(self, seat: Seat, now_s: float) -> float:
         """A call ends; how many were in flight on average while it ran. Once per seat."""
         area = self._pass_time(now_s) - seat.area
         del self._taken[id(seat)]
+        self._width -= seat.width
         service_s = now_s - seat.started_s
         return area / service_s if service_s > 0 else 0.0
 

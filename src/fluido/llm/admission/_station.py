@@ -1,6 +1,7 @@
 """One engine with the queue in front of it: admission, the in-flight limit, health and figures."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from fluido.laws._base import Law
 from fluido.laws._engine_limit import LATE, EngineLimit
 from fluido.laws._fixed import Fixed
 from fluido.laws._soonest import PROMPT, TOKEN
+from fluido.llm._call import Lane
 from fluido.llm._engine import Engine, EngineFacts
 from fluido.llm.admission._estimate import Pace
 from fluido.llm.admission._queue import CallQueue, Reservation, Ticket
@@ -21,12 +23,15 @@ from fluido.llm.admission._seats import Order, ResidencyStats, Seat
 from fluido.llm.admission._upstream import UNKNOWN_SLOTS, Upstream
 
 SHORT_RATIO = 3.0
+# People who were here so lately may come again at any time.
+PEOPLE_S = 60.0
 
 
 class Station(Upstream):
     """Admits calls to one engine.
 
-    `law` makes what decides how many are in flight; the default is `EngineLimit`.
+    `law` makes what decides how many are in flight; the default is `EngineLimit`. `keeps` permits are no
+    background call's while people come.
     """
 
     def __init__(
@@ -36,10 +41,13 @@ class Station(Upstream):
         model: str = "",
         law: Callable[[EngineFacts], Law] | None = None,
         max_waiting: int = 256,
+        keeps: int = 0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         super().__init__(engine, model=model, clock=clock)
         self.queue = CallQueue(max_waiting=max_waiting)
+        self._keeps = keeps
+        self._people_s = -math.inf
         self._make_law = law or (lambda facts: EngineLimit(facts.slots, key=engine.name))
         self._obeyed = Obeyed(Fixed(UNKNOWN_SLOTS))
         self._adapting: EngineLimit | None = None
@@ -167,7 +175,9 @@ class Station(Upstream):
         """
         self._check_up()
         came_s = self._clock()
-        if not len(self.queue) and self._has_room(order.cost_s, order.tokens):
+        if order.lane < Lane.BACKGROUND:
+            self._people_s = came_s
+        if not self._stand_before(order.lane) and self._has_room(order):
             return await self._settled(self._sit(order, came_s))
         seat: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
 
@@ -183,7 +193,15 @@ class Station(Upstream):
                 seat.set_exception(error)
 
         ticket = Ticket(
-            order.cost_s, grant, shed, order.lane, order.key, order.tenant, order.tokens, order.weight
+            order.cost_s,
+            grant,
+            shed,
+            order.lane,
+            order.key,
+            order.tenant,
+            order.tokens,
+            order.weight,
+            order.width,
         )
         ahead_s = self._queue_up(ticket, order, had_place=had_place)
         self._grant()
@@ -212,7 +230,12 @@ class Station(Upstream):
 
     def _is_free(self, order: Order) -> bool:
         """Whether a call would be served at once: nobody waits, and the reserved places leave room."""
-        return not len(self.queue) and self._has_room(order.cost_s, order.tokens, self.queue.reserved)
+        return not self._stand_before(order.lane) and self._has_room(order, self.queue.reserved)
+
+    def _stand_before(self, lane: Lane) -> int:
+        """How many wait whom a call may not pass: people pass those for whom no place is kept."""
+        passes = self._keeps and lane < Lane.BACKGROUND
+        return len(self.queue) - (self.queue.waiting(Lane.BACKGROUND) if passes else 0)
 
     def _check_up(self) -> None:
         if self._closed:
@@ -273,14 +296,17 @@ class Station(Upstream):
 
     def _sit(self, order: Order, came_s: float) -> Seat:
         now_s = self._clock()
+        limit = self._limit(self.inflight + len(self.queue) + 1)
+        width = max(1, min(order.width, limit))
         seat = Seat(
             order=order,
             place=Placement(UNPLACED, 0),
             waited_s=now_s - came_s,
             started_s=now_s,
-            inflight=self.inflight + 1,
-            limit=float(self._limit(self.inflight + len(self.queue) + 1)),
+            inflight=self.inflight + width,
+            limit=float(limit),
             residency=self.residency,
+            width=width,
         )
         self.seats.take(seat)
         self._idle.clear()
@@ -379,35 +405,51 @@ class Station(Upstream):
             self._idle.set()
 
     def _grant(self) -> None:
-        while (ticket := self.queue.peek()) is not None and self._has_room(ticket.cost_s, ticket.tokens):
-            self.queue.pop()
+        while (ticket := self._next()) is not None:
+            self.queue.take(ticket)
             ticket.grant()
 
-    def _has_room(self, cost_s: float, tokens: int = 0, reserved: int = 0) -> bool:
+    def _next(self) -> Ticket | None:
+        """Who is let in next, if there is room: where it is kept for people, the first of them."""
+        ticket = self.queue.peek()
+        if ticket is not None and not self._has_room(ticket) and self._keeps:
+            ticket = self.queue.peek(above=Lane.BACKGROUND)
+        return ticket if ticket is not None and self._has_room(ticket) else None
+
+    def _has_room(self, claim: Order | Ticket, reserved: int = 0) -> bool:
         """Whether one more may be in flight: under the limit, or a short one beside long ones that hold it.
 
         With a limit of one, a long answer would keep everybody waiting for half a minute. Where the slots
-        share one buffer, the tokens in flight have to fit it as well.
+        share one buffer, the tokens in flight have to fit it as well. A call that is wider than the limit
+        takes all of it.
         """
         if self._paused or self._held:
             return False
         purse = self.purse
         # what is in flight is summed over all calls: not where it does not matter
         if not purse.is_endless and not purse.takes(
-            tokens, self._tokens(), beside_others=self.company.is_seen
+            claim.tokens, self._tokens(), beside_others=self.company.is_seen
         ):
             return False
         inside = self.inflight + reserved
         limit = self._limit(inside + max(1, len(self.queue)))
-        if inside < limit:
+        kept = self._kept(claim.lane, limit)
+        if inside + min(claim.width, limit) + kept <= limit:
             return True
-        spare = inside == limit < len(self.residency) and self._pinned is None
-        return spare and SHORT_RATIO * cost_s < min((self._left_s(seat) for seat in self.seats), default=0.0)
+        if not (inside == limit < len(self.residency) and self._pinned is None and claim.width == 1):
+            return False
+        left_s = min((self._left_s(seat) / seat.width for seat in self.seats), default=0.0)
+        return SHORT_RATIO * claim.cost_s < left_s
+
+    def _kept(self, lane: Lane, limit: int) -> int:
+        """Permits that a call may not take because people were here lately: where it is one of several."""
+        is_for_people = lane is Lane.BACKGROUND and self._clock() - self._people_s < PEOPLE_S
+        return min(self._keeps, limit - 1) if is_for_people else 0
 
     def _left_s(self, seat: Seat) -> float:
-        """What a running call has still to go. Who is over the estimate has some quarter of its age to go."""
-        age_s = self._clock() - seat.started_s
-        return max(seat.order.cost_s - age_s, age_s / 4)
+        """Work that a running call has still to do. Who is over the estimate has some quarter of it to do."""
+        done_s = (self._clock() - seat.started_s) * seat.width
+        return max(seat.order.cost_s - done_s, done_s / 4)
 
     def residency_stats(self) -> ResidencyStats:
         """Figures of what the engine holds."""
