@@ -1,11 +1,12 @@
 """Clients' own suites directly and with the gateway in the middle: no test may be worse (design: G12).
 
     python tests/conformance/gateway_suite.py                 # some 10 minutes
-    python tests/conformance/gateway_suite.py --only ollama   # openai, langchain
+    python tests/conformance/gateway_suite.py --only ollama   # openai, langchain, integration
 
 ollama-python's client tests compare each request's body with a fake server of their own; openai-python's run
-against the embedded llama.cpp, langchain-tests' against the real Ollama where it is built. The archives are
-fetched once with pip, by their hashes, into the user's cache; the clients live in build/gateway-suites.
+against the embedded llama.cpp, langchain-tests' and Ollama's own integration tests (in Go) against the real
+Ollama where it is built. The archives are fetched once with pip, by their hashes, into the user's cache; the
+clients live in build/gateway-suites.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from archive import SourceArchive
+from gateway import ollama_integration
 from redis_suite import results_of
 
 import embedded
@@ -32,6 +34,7 @@ from embedded.ollama import built
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+BUILD = ROOT / "build" / "gateway-suites"
 PINS = ROOT / "requirements" / "gateway-suites.txt"
 WAIT_S, TRIES = 1500.0, 2
 SETTINGS = """[pytest]
@@ -65,12 +68,13 @@ SUITES = (
     ),
     Suite("openai", [f"tests/api_resources/{name}" for name in OPENAI_TESTS], "llamacpp"),
     Suite("langchain", ["langchain_units.py"], "ollama"),
+    Suite("integration", ollama_integration.PLAIN, "ollama"),
 )
 
 
 def python() -> Path:
     """The interpreter of an environment with the clients, made once."""
-    folder = ROOT / "build" / "gateway-suites"
+    folder = BUILD
     ready = folder / "ready"
     if not ready.exists() or ready.read_text() != PINS.read_text():
         shutil.rmtree(folder, ignore_errors=True)
@@ -119,7 +123,10 @@ def gateway(url: str) -> Iterator[str]:
 
 
 def run(suite: Suite, way: str, url: str, model: str, only: str = "") -> dict[str, str]:
-    """One run of pytest: the result of each test."""
+    """One run: the result of each test."""
+    if suite.name == "integration":
+        made = ollama_integration.program(BUILD)
+        return ollama_integration.results(made, url, model, only) if made is not None else {}
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         if suite.name == "langchain":
@@ -157,7 +164,12 @@ def compare(suite: Suite) -> bool:
     if suite.engine == "ollama" and built() is None:
         print(f"{suite.name}: NOT RUN, the real Ollama is not built: `make ollama`", flush=True)
         return True
+    if suite.name == "integration" and shutil.which("go") is None:
+        print(f"{suite.name}: NOT RUN, there is no Go here", flush=True)
+        return True
     with engine(suite.engine) as (url, model):
+        if suite.name == "integration":
+            ollama_integration.name_model(url, model)
         direct = run(suite, "directly", url, model)
         if suite.engine:
             with gateway(url) as address:
@@ -187,7 +199,7 @@ def _is_test(path: str) -> bool:
 
 
 def _plain(test: str) -> str:
-    return test.rpartition("::")[2].partition("[")[0]
+    return test.rpartition("::")[2].partition("[")[0].partition("/")[0]
 
 
 def _worse(direct: dict[str, str], through: dict[str, str]) -> set[str]:

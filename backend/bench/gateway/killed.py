@@ -1,7 +1,9 @@
 """G11: one of two real engines is killed, while it reads prompts or in the middle of answers."""
 
 import asyncio
+import json
 import tempfile
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,14 +32,14 @@ async def killed(rounds: int = 5) -> Result:
         async with fluido(Arm("one", one.port), Arm("two", two.port)) as gateway:
             for kind in ("before", "middle"):
                 row = found[kind] = {"calls": 0, "whole": 0, "told": 0, "silent": 0}
-                for at in range(rounds):
-                    victim = (one, two)[at % 2]
-                    heard = await _round(gateway, victim, kind)
+                for _ in range(rounds):
+                    victim, heard = await _round(gateway, (one, two), kind)
                     _count(row, heard)
                     await asyncio.to_thread(victim.start_again)
                     await _answers(gateway)
         row = found["middle, directly"] = {"calls": 0, "whole": 0, "told": 0, "silent": 0}
-        _count(row, await _round(Arm("direct", one.port), one, "middle", apis=("openai",)))
+        _, heard = await _round(Arm("direct", one.port), (one,), "middle", apis=("openai",))
+        _count(row, heard)
     before, middle = found["before"], found["middle"]
     compared = {
         "before a token: failed": before["calls"] - before["whole"],
@@ -60,15 +62,16 @@ def _is_told(heard: Heard) -> bool:
 
 
 async def _round(
-    gateway: Arm, victim: embedded.Engine, kind: str, apis: tuple[str, ...] = APIS
-) -> list[Heard]:
+    gateway: Arm, engines: tuple[embedded.Engine, ...], kind: str, apis: tuple[str, ...] = APIS
+) -> tuple[embedded.Engine, list[Heard]]:
+    """Kill the engine that has more of the calls; it, and what became of them."""
     is_before = kind == "before"
     calls = [
         asyncio.ensure_future(
             ask(
                 gateway,
                 api=apis[at % len(apis)],
-                model=victim.model.name,
+                model=engines[0].model.name,
                 prompt=f"{at} {LONG if is_before else 'Tell me a story.'}",
                 words=4 if is_before else WORDS_LONG,
             )
@@ -76,9 +79,17 @@ async def _round(
         for at in range(CALLS if is_before else 2 * SLOTS)
     ]
     await asyncio.sleep(0.4 if is_before else 1.5)
+    busy = [await asyncio.to_thread(_busy, each) for each in engines]
+    victim = engines[busy.index(max(busy))]
     assert victim.child is not None  # noqa: S101 - it was started
     victim.child.kill()
-    return list(await asyncio.gather(*calls))
+    return victim, list(await asyncio.gather(*calls))
+
+
+def _busy(engine: embedded.Engine) -> int:
+    """How many of its slots are at work."""
+    with urllib.request.urlopen(f"{engine.url}/slots", timeout=5) as reply:  # noqa: S310 - on loopback
+        return sum(slot["is_processing"] for slot in json.load(reply))
 
 
 async def _answers(gateway: Arm) -> None:

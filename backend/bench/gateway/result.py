@@ -87,8 +87,10 @@ def _times(one: Floats, other: Floats, axis: int = -1) -> Floats:
 def _interval(
     statistic: Callable[..., Floats], one: list[float], other: list[float], *, paired: bool
 ) -> list[float]:
-    """The estimate and a 95 % interval by the percentiles of a bootstrap."""
+    """The estimate and a 95 % interval by the percentiles of a bootstrap; of one value there is none."""
     a, b = np.asarray(one), np.asarray(other)
+    if min(len(a), len(b)) < 2:
+        return [round(float(statistic(a, b)), 3), float("nan"), float("nan")]
     made = bootstrap(
         (a, b),
         statistic,
