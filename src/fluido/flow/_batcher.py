@@ -119,6 +119,7 @@ class Batcher(Generic[Item, Result]):
         self._held: deque[_Waiter[Item, Result]] = deque()
         self._alone: set[asyncio.Task[None]] = set()
         self._watch: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._starting: asyncio.Task[None] | None = None
         self.meter = Meter(name, self.kind)
@@ -131,7 +132,10 @@ class Batcher(Generic[Item, Result]):
         if self._waiting >= self.max_pending:
             self.meter.refused += 1
             raise BufferFull(f"{self._waiting} items wait in {self.name} already (max_pending)")
-        done: asyncio.Future[Result | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._move_to(loop)
+        done: asyncio.Future[Result | None] = loop.create_future()
         size = self._size(item) if self._size else 0
         pending = _Waiter(item, size, self._clock(), done)
         if self._origin is not None:
@@ -160,6 +164,7 @@ class Batcher(Generic[Item, Result]):
     async def close(self) -> None:
         """Refuse newcomers and return when everything pending was written. Idempotent."""
         self._closed = True
+        self._move_to(asyncio.get_running_loop())
         while tasks := {*self._running, *self._alone}:
             await asyncio.wait(tasks)
 
@@ -173,6 +178,27 @@ class Batcher(Generic[Item, Result]):
             inflight=len(self._running) + len(self._alone),
             waiting=self._waiting + len(self._held),
         )
+
+    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Forget what a loop that has ended left: its timer, its lanes, and who waited there."""
+        before, self._loop = self._loop, loop
+        if before is None or before is loop:
+            return
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if not before.is_closed():
+            return
+        for task in [task for task in self._running if task.get_loop() is before]:
+            lane = self._running.pop(task)
+            if lane.started_s < math.inf and not lane.overdue:
+                self._leave(lane)
+            lane.overdue = True  # the collector may end its task later
+            if task is self._starting:
+                self._starting = None
+        self._alone = {task for task in self._alone if task.get_loop() is not before}
+        self._held = deque(pending for pending in self._held if pending.done.get_loop() is not before)
+        self._keep(lambda pending: pending.done.get_loop() is not before and not pending.done.done())
 
     # -- lanes --
 
@@ -294,6 +320,8 @@ class Batcher(Generic[Item, Result]):
                 elif self._settle(batch[start:end], results):
                     # Its time says something about what was refused, not about its size.
                     outcome = Outcome.IGNORED
+        except GeneratorExit:
+            raise  # the loop was closed over us, and nobody can be told
         except BaseException:
             for pending in batch:
                 _fail(pending, Closed(f"{self.name} was cancelled during the write"))
@@ -354,6 +382,8 @@ class Batcher(Generic[Item, Result]):
             self._settle([pending], await self._write([pending.item]))
         except Exception as error:  # noqa: BLE001  (whatever the caller's write raises belongs to the item)
             _fail(pending, error)
+        except GeneratorExit:
+            raise  # as above
         except BaseException:
             _fail(pending, Closed(f"{self.name} was cancelled during the write"))
             raise
@@ -368,12 +398,13 @@ class Batcher(Generic[Item, Result]):
 
     def _forget(self) -> None:
         if self._gone > self._waiting + 8:
-            self._gone = 0
-            kept = {
-                group: deque(pending for pending in queue if not pending.done.done())
-                for group, queue in self._queues.items()
-            }
-            self._queues = {group: queue for group, queue in kept.items() if queue}
+            self._keep(lambda pending: not pending.done.done())
+
+    def _keep(self, waits: Callable[[_Waiter[Item, Result]], bool]) -> None:
+        kept = {group: deque(filter(waits, queue)) for group, queue in self._queues.items()}
+        self._queues = {group: queue for group, queue in kept.items() if queue}
+        self._waiting = sum(map(len, self._queues.values()))
+        self._gone = 0
 
 
 def _fail(pending: _Waiter[Item, Result], error: Exception) -> None:

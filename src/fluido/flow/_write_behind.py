@@ -91,6 +91,7 @@ class WriteBehind(Generic[Item]):
         self._worker: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._progress = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._hurry_to = 0
         self._placed = 0
         self._closed = False
@@ -109,6 +110,7 @@ class WriteBehind(Generic[Item]):
 
     def offer(self, item: Item) -> None:
         """Buffer an item without waiting; raises BufferFull when there is no room, Closed after `close()`."""
+        self._come()
         self._offer(item)
 
     def _offer(self, item: Item) -> None:
@@ -127,6 +129,7 @@ class WriteBehind(Generic[Item]):
 
         A caller cancelled in the tick in which its item was accepted cannot take it back.
         """
+        self._come()
         if self._closed or (self._has_room() and not self._queue.waiting):
             self._offer(item)
             return
@@ -137,9 +140,11 @@ class WriteBehind(Generic[Item]):
 
     async def flush(self) -> None:
         """Write what is buffered now without waiting for its time; return when that is done."""
+        self._come()
         goal = self.meter.admitted
         self._hurry_to = max(self._hurry_to, goal)
         self._wake.set()
+        self._go_on()
         while (self._placed < goal and self._worker is not None) or self._aside is not None:
             self._progress.clear()
             await self._progress.wait()
@@ -147,6 +152,7 @@ class WriteBehind(Generic[Item]):
     async def close(self, timeout_s: float = 5.0) -> None:
         """Refuse newcomers, write what is there for at most `timeout_s`, reject the rest. Idempotent."""
         self._closed = True
+        self._come()
         for waiter in self._line.everybody():
             self._queue.refuse(waiter, Closed(f"{self.name} was closed"))
         try:
@@ -222,6 +228,30 @@ class WriteBehind(Generic[Item]):
             self._rejected(items, error)
         except Exception:
             log.exception("the callback for rejected items failed")
+
+    def _come(self) -> None:
+        """In another loop than before: go on with what one that has ended left under way."""
+        loop, before = asyncio._get_running_loop(), self._loop
+        if loop is before or loop is None:
+            return
+        self._loop = loop
+        if before is None:
+            return
+        if before.is_closed():  # nobody is told of the tasks that it was closed over
+            self._worker = self._aside = None
+            for waiter in self._line.everybody():
+                if waiter.turn.get_loop() is before:
+                    self._queue.drop(waiter)
+        if self._worker is None and self._aside is None:
+            self._wake, self._progress = asyncio.Event(), asyncio.Event()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Write what is there, if nobody does: a loop may have ended over it."""
+        if self._items and self._worker is None:
+            self._start()
+        if self._held and self._aside is None:
+            self._start_aside()
 
     # -- the worker: exists while the buffer is not empty --
 
@@ -324,10 +354,7 @@ class WriteBehind(Generic[Item]):
         for item, error in refused:
             self._reject([item], error)
         if self._held and self._aside is None:
-            self._aside = asyncio.get_running_loop().create_task(
-                self._write_held(), name=f"fluido-{self.name}-aside", context=self._surround(None)
-            )
-            self._aside.add_done_callback(self._aside_ended)
+            self._start_aside()
         if self._failing:
             self._failing = False
             log.info("%s writes again", self.name)
@@ -343,6 +370,12 @@ class WriteBehind(Generic[Item]):
             log.warning(says, self.name, waiting, type(error).__name__, reason)
 
     # -- what was held up: written at the side, one after the other --
+
+    def _start_aside(self) -> None:
+        self._aside = asyncio.get_running_loop().create_task(
+            self._write_held(), name=f"fluido-{self.name}-aside", context=self._surround(None)
+        )
+        self._aside.add_done_callback(self._aside_ended)
 
     def _aside_ended(self, _task: "asyncio.Task[None]") -> None:
         self._aside = None
