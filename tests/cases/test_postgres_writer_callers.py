@@ -323,6 +323,27 @@ async def test_a_row_that_is_refused_does_not_stop_a_buffer(
     await behind.close()
 
 
+async def test_a_row_whose_trigger_speaks_for_the_server_does_not_stop_a_buffer(engine: AsyncEngine) -> None:
+    """The connection is gone, says a function of one row. It is not, and nothing may be repeated for ever."""
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql(
+            "CREATE OR REPLACE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF NEW.parent_id = 2 THEN RAISE EXCEPTION 'gone' USING ERRCODE = '08006'; END IF;"
+            " RETURN NEW; END $$"
+        )
+        await connection.exec_driver_sql(
+            "CREATE TRIGGER gone BEFORE INSERT ON children FOR EACH ROW EXECUTE FUNCTION gone()"
+        )
+    refused: list[Any] = []
+    behind = write_behind(engine, CHILDREN, rejected=lambda rows, _: refused.append(rows[0]["parent_id"]))
+    for parent in (1, 2, 1, 2):
+        behind.offer({"parent_id": parent})
+    await asyncio.wait_for(behind.flush(), 30.0)
+    assert (await count(engine, CHILDREN), refused) == (2, [2, 2])
+    assert behind.failures == 0
+    await behind.close()
+
+
 async def test_a_buffer_says_that_it_repeats_and_loses_nothing(
     postgres_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

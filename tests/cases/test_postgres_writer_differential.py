@@ -19,6 +19,7 @@ pytestmark = pytest.mark.servers
 # Driver, AUTOCOMMIT, hooks that set each caller's tenant.
 ENGINES = {
     "asyncpg": ("asyncpg", False, False),
+    "psycopg": ("psycopg", False, False),
     "asyncpg, autocommit, hooks": ("asyncpg", True, True),
     "psycopg, hooks": ("psycopg", False, True),
     "psycopg, autocommit": ("psycopg", True, False),
@@ -54,14 +55,14 @@ def play(url: str, engine: str, examples: int, *, steady: bool = True) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_rows_are_what_single_inserts_store(postgres_url: str, engine: str) -> None:
-    play(postgres_url, engine, 125)
+    play(postgres_url, engine, 100)
 
 
 @pytest.mark.deep
 @pytest.mark.parametrize("part", range(8))
 @pytest.mark.parametrize("engine", ENGINES)
 def test_rows_are_what_single_inserts_store_20_000_times(postgres_url: str, engine: str, part: int) -> None:
-    play(postgres_url, engine, 625, steady=False)
+    play(postgres_url, engine, 500, steady=False)
 
 
 def descend(rows: Any) -> Any:

@@ -303,8 +303,14 @@ DEFERRED = (
     "CREATE CONSTRAINT TRIGGER no AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED"
     " FOR EACH ROW EXECUTE FUNCTION no()"
 )
+# What a server says of itself; here a function says it, of one row.
+SERVERS = ("08006", "25006", "40001", "53300", "57P01")
 REFUSALS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "a trigger's own state": ([_function(RAISES), BEFORE], {"v": "bad"}),
+    **{
+        f"a trigger that raises {state}": ([_function(RAISES.replace("AB123", state)), BEFORE], {"v": "bad"})
+        for state in SERVERS
+    },
     "a table that only one row's trigger misses": ([_function(MISSES), BEFORE], {"v": "bad"}),
     "a deferred constraint": ([_function(RAISES), DEFERRED], {"v": "bad"}),
     "a check": (["ALTER TABLE t ADD CHECK (v <> 'bad')"], {"v": "bad"}),

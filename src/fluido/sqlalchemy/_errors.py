@@ -1,5 +1,7 @@
 """fluido's errors, worded so that code written for SQLAlchemy's pool catches them too."""
 
+import re
+
 from sqlalchemy import exc
 
 from fluido._sample import Outcome
@@ -18,6 +20,8 @@ PASSING = ("08", "53", "57P", "40", "25006")
 # Too large or too slow: 57014 cancelled by a timeout, 53200 out of memory, 54 a program limit.
 _TOO_MUCH = ("57014", "53200", "54")
 _ROWS_OWN = ("53200", "53400")  # out of memory, a configured limit: fewer rows may do
+# The innermost line of an error's context, in any language, where a function raised it of its own accord.
+_BY_RAISE = re.compile(r"[^\n]*PL/pgSQL[^\n]*\bRAISE(?:\n|\Z)")
 
 
 class PoolTimeout(WaitTimeout, exc.TimeoutError):
@@ -51,9 +55,14 @@ def sqlstate_of(error: BaseException | None) -> str:
     return ""
 
 
+def state_of_server(error: BaseException | None) -> str:
+    """The same, but "" for a code that a function chose for its RAISE: it says nothing of the server."""
+    return "" if _BY_RAISE.match(_context_of(error)) else sqlstate_of(error)
+
+
 def outcome_of(error: BaseException) -> Outcome:
     """OVERLOAD when the server refused or lost us, else IGNORED."""
-    state = sqlstate_of(error)
+    state = state_of_server(error)
     if state:
         return Outcome.OVERLOAD if state.startswith(OVERLOADED) else Outcome.IGNORED
     if isinstance(error, TimeoutError):
@@ -84,9 +93,9 @@ def concerns_all(error: BaseException) -> bool:
         return False
     if error.connection_invalidated:
         return True
-    state = sqlstate_of(error)
+    state = state_of_server(error)
     if state in {"42P01", "3F000"}:
-        return not _raised_inside(error)
+        return not _context_of(error)  # inside of a trigger: then a single row may have brought it there
     return state.startswith(CONCERN_ALL) and state not in _ROWS_OWN
 
 
@@ -98,13 +107,13 @@ def is_passing(error: BaseException) -> bool:
         return True
     if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
         return True
-    return sqlstate_of(error).startswith(PASSING)
+    return state_of_server(error).startswith(PASSING)
 
 
-def _raised_inside(error: exc.DBAPIError) -> bool:
-    """Whether a trigger or a function raised it: then a single row may have brought it there."""
-    orig = error.orig
+def _context_of(error: BaseException | None) -> str:
+    """Where in functions and triggers the server raised it, innermost first; "" where nowhere."""
+    orig = getattr(error, "orig", None) or error
     context = getattr(getattr(orig, "__cause__", None), "context", None) or getattr(
         getattr(orig, "diag", None), "context", None
     )
-    return bool(context)
+    return context if isinstance(context, str) else ""

@@ -41,7 +41,7 @@ class RowInsert:
             if column.default is not None and (column.default.is_scalar or column.default.is_callable)
         ]
         self._key_columns = [self._columns[name] for name in self.key]
-        self._answer = [self._columns[name] for name in self.returning]
+        self.answered = [self._columns[name] for name in self.returning]
         self.plain = self.finished(postgresql.insert(self.table))
         self._lookups: dict[tuple[bool, ...], sa.Select[Any]] = {}
 
@@ -110,7 +110,7 @@ class RowInsert:
                 else column == sa.cast(sa.bindparam(name, type_=column.type), column.type)
                 for (name, column), null in zip(given, nulls, strict=True)
             ]
-            known = self._lookups[nulls] = sa.select(*self._answer).where(*same)
+            known = self._lookups[nulls] = sa.select(*self.answered).where(*same)
         return known, {name: row[column.key] for name, column in given if row[column.key] is not None}
 
     def touching(self, row: Row) -> Insert:
@@ -122,7 +122,7 @@ class RowInsert:
                 index_elements=self._key_columns,
                 set_={column.name: self.table.columns[column.key] for column in self._key_columns},
             )
-            .returning(*self._answer)
+            .returning(*self.answered)
         )
 
     def finished(self, insert: Insert) -> Insert:
@@ -132,7 +132,7 @@ class RowInsert:
         # In the order of the parameters: one plan node inserts and returns, row after row. SQLAlchemy's own
         # sorting is not asked for: it trusts that new ids ascend, which a trigger or a sequence need not do,
         # and writes one statement a row where the server makes the keys by itself.
-        return insert.returning(*self._answer) if self.returning else insert
+        return insert.returning(*self.answered) if self.returning else insert
 
     def _check(self, names: Iterable[str]) -> None:
         unknown = sorted(set(names) - self._columns.keys())

@@ -12,9 +12,9 @@ from sqlalchemy.util import greenlet_spawn
 
 from fluido.flow._bisect import HELD, Held, Refused
 from fluido.flow._label import label
-from fluido.sqlalchemy._errors import OutcomeUnknown, concerns_all, sqlstate_of
-from fluido.sqlalchemy._insert import Expressions, Row, RowInsert
-from fluido.sqlalchemy._plain import PlainInsert
+from fluido.sqlalchemy._errors import OutcomeUnknown, concerns_all, sqlstate_of, state_of_server
+from fluido.sqlalchemy._insert import Expressions, Insert, Row, RowInsert
+from fluido.sqlalchemy._plain import LOCK_PATIENCE_S, PlainInsert, lock_bound
 from fluido.sqlalchemy._surroundings import Surroundings
 from fluido.sqlalchemy._suspicion import Suspicion, blamed
 
@@ -23,8 +23,7 @@ Verdict = Answer | Refused | Held
 
 FIRST_BACK_OFF_S = 0.02
 LONGEST_BACK_OFF_S = 0.5
-# How long rows of many callers wait for a lock together, and again once it is known that one of them waits.
-LOCK_PATIENCE_S = 0.25
+# How long rows of many callers wait for a lock together once it is known that one of them does.
 NEXT_PATIENCE_S = 0.05
 
 # The server undid the whole statement for the sake of another one.
@@ -36,13 +35,10 @@ _STALE = "0A000"
 _SIZES = (1000, 768, 512, 384, 256, 192, 128, 96, 64, 48)
 
 
-def _bound(patience_s: float) -> str:
-    """Bounds the waits for locks in this transaction, unless the user's own bound is tighter."""
-    bound = f"{patience_s * 1e3:.0f}ms"
-    return (
-        f"SELECT set_config('lock_timeout', '{bound}', true)"
-        f" WHERE current_setting('lock_timeout')::interval NOT BETWEEN '1us' AND '{bound}'"
-    )
+# What an engine's options say of its transactions.
+_OF_TRANSACTIONS = frozenset({"isolation_level", "postgresql_readonly", "postgresql_deferrable"})
+# Rows for one statement, and that statement with its parameters where it is a plain one.
+_Work = tuple[Sequence[Row], tuple[Insert, Row] | None]
 
 
 class Unmatched(Exception):
@@ -70,13 +66,14 @@ class RowWriter:
         self._autocommit = engine.sync_engine.execution_options(isolation_level="AUTOCOMMIT")
         options = engine.get_execution_options()
         # Whose transactions are of a kind of his own gets no other.
-        self._own_isolation = "isolation_level" in options or bool(
+        self._own_isolation = bool(_OF_TRANSACTIONS & options.keys()) or bool(
             getattr(engine.sync_engine.dialect, "_on_connect_isolation_level", None)
         )
         self._pooled: bool | None = None
         self._psycopg = engine.dialect.driver.startswith("psycopg")
         self._surroundings = surroundings
         self._flat = PlainInsert(insert)
+        self._at_once = True  # whether a statement of plain rows may be a transaction by itself
         self._suspicion = Suspicion(insert.table)
         self._names = {column.name: column.key for column in insert.table.columns}
         self._label = f"write:{insert.table.name}"
@@ -99,7 +96,7 @@ class RowWriter:
                     raise
                 failed = unknown = error
             except (exc.DBAPIError, OSError) as error:
-                if unknown is None and sqlstate_of(error) not in _UNDONE:
+                if unknown is None and state_of_server(error) not in _UNDONE:
                     raise
                 failed = unknown or error
             if self._clock() + back_off_s > give_up_s:
@@ -107,9 +104,13 @@ class RowWriter:
             await asyncio.sleep(back_off_s)
             back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
 
-    def _attempt(self, rows: Sequence[Row]) -> Sequence[Verdict] | None:
+    def _attempt(self, rows: Sequence[Row], refused: Exception | None = None) -> Sequence[Verdict] | None:
+        """Store them; `refused` is what a first try ended with."""
         alone = len(rows) == 1
-        engine = self._autocommit if alone and not self._in_transaction() else self._engine
+        suspects = [] if alone else self._suspicion.of(rows)
+        whole = None if alone or suspects or refused is not None else self._whole_in_one(rows)
+        autocommit = whole is not None or (alone and not self._in_transaction())
+        engine = self._autocommit if autocommit else self._engine
         connected = False
         try:
             with engine.connect() as connection:
@@ -119,7 +120,10 @@ class RowWriter:
                 if alone:
                     answer = self._alone(connection, rows[0])
                     return [answer] if self.insert.returning else None
-                verdicts = self._together(connection, rows)
+                if whole is not None:
+                    refused, answers = self._store_at_once(connection, whole)
+                else:
+                    verdicts = self._together(connection, rows, suspects, refused)
         except exc.DBAPIError as error:
             if connected and error.connection_invalidated and not _never_sent(error):
                 raise _unknown(rows) from error
@@ -128,9 +132,38 @@ class RowWriter:
             if connected:
                 raise _unknown(rows) from error
             raise
+        if whole is not None:
+            return answers if refused is None else self._attempt(rows, refused)
         if verdicts is None:
             return self._halves(rows)
         return verdicts if self.insert.returning or any(verdicts) else None
+
+    def _whole_in_one(self, rows: Sequence[Row]) -> tuple[Insert, Row] | None:
+        """The statement that stores all of them in a transaction of its own, if they allow it."""
+        if not self._at_once or self._in_transaction():
+            return None
+        groups = list(self._alike(rows))
+        return self._flat.whole(rows) if len(groups) == 1 else None
+
+    def _store_at_once(
+        self, connection: sa.Connection, whole: tuple[Insert, Row]
+    ) -> tuple[Exception | None, Sequence[Verdict] | None]:
+        """What was answered; or the error that some row is to blame for, and nothing is stored."""
+        insert = self.insert
+        try:
+            if self._pooled:  # known since a moment ago; from now on there are transactions
+                connection.execution_options(isolation_level="READ COMMITTED")
+            result = connection.execute(*whole)
+            found = result.all() if insert.returning else ()
+            if self._pooled:
+                connection.commit()
+        except Exception as error:
+            if _concerns_all(error, connection):
+                raise
+            if sqlstate_of(error) == _STALE and insert.returning:
+                self._at_once = False  # rules of the table do not go with WITH; or it was changed just now
+            return error, None
+        return None, [insert.answer(row[:-1]) for row in found] or None
 
     def _in_transaction(self) -> bool:
         """Whether a single row needs one: hooks may expect it, and a pooler would part its messages."""
@@ -179,30 +212,24 @@ class RowWriter:
 
     # -- many rows, in one transaction --
 
-    def _together(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Verdict] | None:
+    def _together(
+        self,
+        connection: sa.Connection,
+        rows: Sequence[Row],
+        suspects: Sequence[int],
+        refused: Exception | None,
+    ) -> list[Verdict] | None:
         """Store what can be stored. None, with nothing stored, if only the COMMIT showed a refusal."""
-        suspects = self._suspicion.of(rows)
         doubted = set(suspects)
         trusted = (
             [index for index in range(len(rows)) if index not in doubted] if suspects else range(len(rows))
         )
         verdicts: list[Verdict] = [None] * len(rows)
-        for again in (True, False):
-            self._begin(connection, LOCK_PATIENCE_S)
-            try:
-                answers = self._store(connection, [rows[index] for index in trusted])
-            except Exception as error:
-                if _concerns_all(error, connection):
-                    raise
-                connection.rollback()
-                if again and sqlstate_of(error) == _STALE:
-                    continue
-                self._begin(connection, NEXT_PATIENCE_S)
-                self._isolate(connection, rows, trusted, verdicts, error)
-            else:
-                for index, answer in zip(trusted, answers, strict=False):
-                    verdicts[index] = answer
-            break
+        if refused is None or sqlstate_of(refused) == _STALE:
+            refused = self._all(connection, rows, trusted, verdicts)
+        if refused is not None:
+            self._begin(connection, NEXT_PATIENCE_S)
+            self._isolate(connection, rows, trusted, verdicts, refused)
         self._one_by_one(connection, rows, suspects, verdicts)
         try:
             connection.commit()
@@ -212,6 +239,28 @@ class RowWriter:
             connection.rollback()
             return None  # a deferred constraint
         return verdicts
+
+    def _all(
+        self, connection: sa.Connection, rows: Sequence[Row], trusted: Sequence[int], verdicts: list[Verdict]
+    ) -> Exception | None:
+        """Store those that are trusted; or the error that one of them is to blame for, and none is stored."""
+        work = self._work([rows[index] for index in trusted])
+        bounded = len(trusted) == len(rows) and all(plain is not None for _, plain in work)
+        for again in (True, False):
+            self._begin(connection, None if bounded else LOCK_PATIENCE_S)
+            try:
+                answers = self._store(connection, work)
+            except Exception as error:
+                if _concerns_all(error, connection):
+                    raise
+                connection.rollback()
+                if not again or sqlstate_of(error) != _STALE:
+                    return error
+            else:
+                for index, answer in zip(trusted, answers, strict=False):
+                    verdicts[index] = answer
+                return None
+        raise AssertionError("the second turn returns or raises")
 
     def _halves(self, rows: Sequence[Row]) -> list[Verdict]:
         middle = len(rows) // 2
@@ -226,16 +275,23 @@ class RowWriter:
             verdicts += [None] * len(half) if answers is None else answers
         return verdicts
 
-    def _begin(self, connection: sa.Connection, patience_s: float) -> None:
+    def _begin(self, connection: sa.Connection, patience_s: float | None) -> None:
         if _is_autocommit(connection):
             connection.execution_options(isolation_level="READ COMMITTED")
-        connection.exec_driver_sql(_bound(patience_s))
+        if patience_s is not None:
+            connection.exec_driver_sql(lock_bound(patience_s))
 
-    def _store(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Answer]:
+    def _work(self, rows: Sequence[Row]) -> list[_Work]:
+        groups = list(self._alike(rows))
+        return [(group, self._flat.of(group) if len(group) > 1 else None) for group in groups]
+
+    def _store(self, connection: sa.Connection, work: Sequence[_Work]) -> list[Answer]:
         answers: list[Answer] = []
-        for group in self._alike(rows):
+        for group, plain in work:
             if len(group) == 1:
                 answers.append(self._store_one(connection, group[0]))
+            elif plain is not None:
+                answers += self._answers(connection, group, connection.execute(*plain))
             else:
                 answers += self._store_alike(connection, group)
         return answers
@@ -255,9 +311,6 @@ class RowWriter:
 
     def _store_alike(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Answer]:
         insert = self.insert
-        flat = self._flat.of(rows)
-        if flat is not None:
-            return self._answers(connection, rows, connection.execute(*flat))
         if not insert.returning and not self._psycopg:
             # asyncpg sends the rows of an executemany in one go; psycopg is faster with one statement.
             connection.execute(insert.plain, rows)
@@ -303,7 +356,7 @@ class RowWriter:
             end = min(len(indices), at + size) if failed <= at else guess
             piece = [rows[index] for index in indices[at:end]]
             try:
-                answers = self._store(connection, piece)
+                answers = self._store(connection, self._work(piece))
             except Exception as caught:
                 if _concerns_all(caught, connection):
                     raise

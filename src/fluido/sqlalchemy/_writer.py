@@ -13,7 +13,8 @@ from fluido.flow._write_behind import WriteBehind
 from fluido.laws._base import Law
 from fluido.sqlalchemy._errors import is_passing, outcome_of_batch
 from fluido.sqlalchemy._insert import Row, RowInsert, Target
-from fluido.sqlalchemy._rows import LOCK_PATIENCE_S, RowWriter, Verdict
+from fluido.sqlalchemy._plain import LOCK_PATIENCE_S
+from fluido.sqlalchemy._rows import RowWriter, Verdict
 from fluido.sqlalchemy._sizes import size_of_row
 from fluido.sqlalchemy._surroundings import Context, Partition, Surroundings
 from fluido.sqlalchemy._suspicion import reason_of
