@@ -9,11 +9,13 @@ from fluido.llm import (
     Delta,
     Dispatcher,
     EngineBusy,
+    Lane,
     Message,
     Options,
     PromptTooLong,
     Timings,
 )
+from fluido.llm.prompt._budget import LAST_MESSAGES
 
 pytestmark = pytest.mark.anyio
 
@@ -91,6 +93,26 @@ async def test_a_lost_conversation_is_sent_shorter_and_grows_from_there(engine) 
         alone = [await answer(dispatcher, talk("a", turn, chars=400)) for turn in range(12, 16)]
         assert len({end.dropped_messages for end in alone[1:]}) == 1, "warm: only appended to"
         assert scripted.calls[-1].messages[: len(scripted.calls[-2].messages)] == scripted.calls[-2].messages
+
+
+async def test_a_lost_conversation_costs_those_who_wait_no_more_than_a_sliding_window(engine) -> None:
+    """What is worth computing again for one alone is not while ten wait for it."""
+    scripted = engine(slots=1, context_tokens=40_000)
+    async with Dispatcher([scripted], cold_prefill_s=2.0) as dispatcher:
+        for turn in range(8):
+            for name in "ab":
+                end = await answer(dispatcher, talk(name, turn, chars=100))
+        assert end.dropped_messages == 0, "nobody waits: whole"
+        scripted.go.clear()
+        calls = [talk("first", 0), *(talk(name, 8, chars=100) for name in "ab")]
+        calls += [talk(f"behind-{n}", 0, lane=Lane.BACKGROUND) for n in range(30)]
+        waiting = [asyncio.create_task(answer(dispatcher, call)) for call in calls]
+        await ticks()
+        scripted.go.set()
+        ends = await asyncio.gather(*waiting)
+        sent = [len(call.messages) for call in scripted.calls if call.conversation in "ab"][-2:]
+    assert max(end.dropped_messages for end in ends) > 0
+    assert min(sent) == 1 + LAST_MESSAGES, "the system prompt, three exchanges, the question"
 
 
 async def test_a_prompt_the_engine_finds_too_long_is_cut_by_its_count(engine, timings) -> None:

@@ -60,7 +60,7 @@ class Dispatcher:
 
     How many are in flight is found, at most `most` (`EngineLimit`); `slots` fixes it, `law` makes another.
     A conversation that lost its place in the engine is sent with as much history as can be computed again in
-    `cold_prefill_s`. `max_waiting` bounds each queue, `max_wait_s` the wait of a call without a deadline.
+    `cold_prefill_s`, divided among it and all who wait; never less than the last exchanges. `max_waiting` bounds each queue, `max_wait_s` the wait of a call without a deadline.
     """
 
     def __init__(

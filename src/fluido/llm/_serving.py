@@ -42,7 +42,12 @@ SUSPECT_S = 0.25
 
 
 class Serving:
-    """Serves jobs on stations. `cold_prefill_s`: so much computing is a lost conversation's history worth."""
+    """Serves jobs on stations. `cold_prefill_s`: so much computing is a lost conversation's history worth.
+
+    That is the time of everybody whom it costs: who asks, and all who wait behind. So a history that nobody
+    waits for comes whole, and under load a lost one is sent as a plain sliding window would send it
+    (`LAST_MESSAGES`), which costs the engine what such a window costs it.
+    """
 
     def __init__(
         self,
@@ -273,7 +278,7 @@ class Serving:
         sent_s = self._clock()
         try:
             if self._is_dear(prompt, seat, station):
-                cold_tokens = self._cold_prefill_s * station.estimate.prefill_per_s
+                cold_tokens = self._worth_s(station) * station.estimate.prefill_per_s
                 prompt = self._composer.compose(job.call, job.kind, station.facts, cold_tokens=cold_tokens)
             job.sent = prompt
             with part("fluido.llm.answer", flow=station.name, kind=job.kind.value) as here:
@@ -351,7 +356,11 @@ class Serving:
         if not (call.trim and call.conversation and station.tells_residency) or seat.place.warm:
             return False
         uncached = prompt.tokens - seat.place.cached_tokens
-        return station.estimate.prefill_s(uncached) > self._cold_prefill_s
+        return station.estimate.prefill_s(uncached) > self._worth_s(station)
+
+    def _worth_s(self, station: Station) -> float:
+        """Seconds of computing again that a lost history is worth now, shared with all who wait for them."""
+        return self._cold_prefill_s / (1 + len(station.queue))
 
     def _learn(self, job: Job, prompt: Prompt, station: Station, seat: Seat, timings: Timings) -> None:
         station.health.succeeded()
