@@ -36,6 +36,24 @@ async def said(events: AsyncGenerator[Delta | Timings, None]) -> tuple[str, Timi
     return text, end
 
 
+class SplitSlots(OpenAIShape):
+    """A llama.cpp whose slots have memory of their own, which nothing that it says shows."""
+
+    def routes(self) -> dict[str, Any]:
+        props = {"total_slots": 4, "default_generation_settings": {"n_ctx": 2048}, "model_alias": "tiny"}
+        return {"/props": lambda: props, "/slots": list, "/health": lambda: {"status": "ok"}}
+
+
+@pytest.mark.parametrize(("tokens", "together"), [(0, False), (8192, True)])
+async def test_what_all_slots_hold_may_be_said(tokens: int, together: bool) -> None:
+    """Two long prompts at once: one window is all there is, until more was said or seen."""
+    async with running(SplitSlots()) as server:
+        service = sentinel(server, engine_kv_tokens=tokens)
+        await service.open()
+        assert service.dispatcher.stations[0].purse.takes(1500, 1500) is together
+        await service.close()
+
+
 async def test_a_thinking_model_answers_the_first_question_too() -> None:
     """256 tokens go into thoughts: asked once more with a larger bound, and rightly from then on."""
     async with running(Thinking()) as server:

@@ -23,12 +23,31 @@ def test_it_begins_at_what_the_engine_does_by_itself() -> None:
     assert EngineLimit(None).value == UNKNOWN_START, "unknown: as many as come, bounded"
     assert EngineLimit(None, most=8).value == 8
     assert EngineLimit(100, most=64).value == 64
+    assert EngineLimit(None, usual_slots=4).value == 8, "a few more than those of its kind have"
+    assert EngineLimit(16, usual_slots=4).value == 16, "what it tells is believed"
 
 
-@pytest.mark.parametrize(("slots", "most"), [(0, 8), (4, 0)])
-def test_an_engine_has_a_slot(slots: int, most: int) -> None:
+def first_tokens(law: EngineLimit, count: int, *, inflight: int, waiting: int) -> None:
+    """So many calls were heard for the first time, at once."""
+    for _ in range(count):
+        law.room(1.0, inflight + waiting, 1.0)
+        law.progress(piece(PROMPT, 1.0, 0.1, inflight, law.value))
+
+
+def test_an_engine_that_answers_most_at_once_is_given_more_and_one_that_does_not_is_not() -> None:
+    many, few, idle = (EngineLimit(None, usual_slots=4) for _ in range(3))
+    first_tokens(many, 7, inflight=8, waiting=50)
+    assert many.value == 72
+    first_tokens(few, 4, inflight=8, waiting=50)
+    assert few.value == 9, "the first one might have been an answer of one piece"
+    first_tokens(idle, 200, inflight=1, waiting=0)
+    assert idle.value == 8, "while nobody waits nothing is known of a burst"
+
+
+@pytest.mark.parametrize(("slots", "most", "usual"), [(0, 8, None), (4, 0, None), (None, 8, 0), (-1, 8, 4)])
+def test_an_engine_has_a_slot(slots: int | None, most: int, usual: int | None) -> None:
     with pytest.raises(ValueError, match="at least one slot"):
-        EngineLimit(slots, most=most)
+        EngineLimit(slots, most=most, usual_slots=usual)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 4])

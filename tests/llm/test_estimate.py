@@ -80,3 +80,22 @@ def test_a_call_is_not_more_work_for_being_slowed_down(timings) -> None:
         estimate.learn(beside, Kind.SHORT, 0, was_alone=False)
     assert estimate.work(beside) == before
     assert estimate.decode_per_s == pytest.approx(25, rel=0.2)
+
+
+def test_nobody_is_refused_for_what_small_prompts_make_of_a_long_one(timings) -> None:
+    """A turn of fifteen tokens costs a call's overhead a token; a conversation that moved has hundreds."""
+    estimate = Estimate()
+    turn = timings(prompt_tokens=400, cached_tokens=385, prefill_s=0.06, output_tokens=8, decode_s=0.1)
+    for _ in range(50):
+        estimate.learn(turn, Kind.SHORT, 15)
+    assert estimate.prefill_s(600) > 2.0, "4 ms a token"
+    assert estimate.seen_prefill_s(600) == pytest.approx(0.12)
+    assert estimate.cost_s(600, 8) == pytest.approx(0.22)
+    whole = timings(prompt_tokens=600, cached_tokens=0, prefill_s=0.3, output_tokens=8, decode_s=0.1)
+    estimate.learn(whole, Kind.SHORT, 600)
+    assert estimate.prefill_s(600) < 0.7, "one long prompt tells more than fifty turns"
+    assert estimate.seen_prefill_s(600) == pytest.approx(0.6)
+
+
+def test_before_anything_was_seen_a_guess_is_a_guess() -> None:
+    assert Estimate().seen_prefill_s(3000) == Estimate().prefill_s(3000) == pytest.approx(10.0)

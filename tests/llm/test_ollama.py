@@ -71,6 +71,7 @@ async def test_facts_tell_window_author_and_thinking(ollama) -> None:
     assert (facts.model, facts.slots, facts.context_tokens, facts.thinks) == ("m:latest", None, 2048, True)
     assert facts.defaults == Options(temperature=0.2, stop=("<end>", "x y"))
     assert facts.version == "0.20.0"
+    assert (facts.slots, facts.usual_slots) == (None, 4), "OLLAMA_NUM_PARALLEL is not told"
 
 
 async def test_every_call_carries_the_same_runner_options(ollama, server) -> None:

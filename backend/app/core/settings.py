@@ -96,6 +96,12 @@ class Settings(BaseSettings):
         ge=1,
         description="How many calls each engine works on at a time, fixed; unset: found, and followed.",
     )
+    engine_kv_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="Tokens that all slots of a llama.cpp hold together (split slots: slots times window), "
+        "which it does not tell; 0: found out by use, from one window on.",
+    )
     keep_alive: str | None = Field(
         default=None,
         description="How long Ollama keeps the model (30m, -1); unset leaves OLLAMA_KEEP_ALIVE in force.",

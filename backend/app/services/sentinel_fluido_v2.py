@@ -268,6 +268,7 @@ def _engines(ollama_url: str | None, model: str, settings: Settings) -> list[Eng
             model=model,
             window=settings.engine_window,
             slots=settings.engine_slots,
+            kv_tokens=settings.engine_kv_tokens,
             api_key=settings.openai_api_key.get_secret_value(),
             headers=headers,
         )

@@ -5,8 +5,9 @@ index and health are that of the library. What the models of one engine share is
 """
 
 import asyncio
+import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from fluido._sample import Outcome
 from fluido.errors import EngineUnavailable, FluidoError, LimitReached, WaitTimeout
@@ -233,12 +234,24 @@ class Admission:
 
     def has_idle(self, permit: Permit, tried: Collection[str]) -> bool:
         """Whether another engine would begin at once with a call whose first token is late."""
-        flow = permit.flow
+        return any(not other.inflight and not other.waiting for other in self._others(permit, tried))
+
+    def has_room(self, permit: Permit, tried: Collection[str]) -> bool:
+        """Whether another engine could answer in time a call whose own answers no question."""
+        deadline_s = permit.seat.order.deadline_s
+        left_s = math.inf if deadline_s is None else deadline_s - self._clock()
         return any(
-            not other.inflight and not other.waiting and other.health.up
-            for (url, model), other in self._flows.items()
-            if model == flow.model and url != flow.where.url and other.name not in tried
+            other.estimate.is_a_guess or other.predicted_wait_s(permit.seat.order) <= left_s
+            for other in self._others(permit, tried)
         )
+
+    def _others(self, permit: Permit, tried: Collection[str]) -> Iterator[Flow]:
+        """The other engines that are up and have the call's model."""
+        flow = permit.flow
+        for (url, model), other in self._flows.items():
+            is_other = model == flow.model and url != flow.where.url and other.name not in tried
+            if is_other and other.health.up:
+                yield other
 
     def succeeded(self, permit: Permit, timings: Timings) -> None:
         """The call was answered to its end: give the permit back, and learn."""

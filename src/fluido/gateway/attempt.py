@@ -1,12 +1,13 @@
 """One attempt at one engine: a call that has its permit is sent, relayed, watched for silence, and judged."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from fluido.errors import EngineUnavailable, FluidoError, WaitTimeout
+from fluido.errors import EngineUnavailable, FluidoError
 from fluido.gateway.failures import failure
 from fluido.gateway.flow import Displaced, Permit
 from fluido.gateway.outlet import Outlet
@@ -61,7 +62,9 @@ class Attempt:
         self._clock = clock
         self.relay: Relay | None = None
 
-    async def run(self, *, moves_on: Callable[[], bool], may_yield: bool = False) -> Timings:
+    async def run(
+        self, *, moves_on: Callable[[], bool], flees: Callable[[], bool], may_yield: bool = False
+    ) -> Timings:
         """The reply was passed on, or (in one piece) is there.
 
         Raises what it stands for where it is no answer, WaitTimeout at the deadline of the first token,
@@ -70,7 +73,8 @@ class Attempt:
         """
         loop, flow, seat = asyncio.get_running_loop(), self._permit.flow, self._permit.seat
         deadline_s, sent_s = seat.order.deadline_s, self._clock()
-        guard = asyncio.timeout(None if deadline_s is None else max(0.0, deadline_s - sent_s))
+        left_s = math.inf if deadline_s is None else max(0.0, deadline_s - sent_s)
+        guard = asyncio.timeout(None if deadline_s is None else left_s)
 
         def progressed() -> None:
             if not self._permit.released:
@@ -85,8 +89,10 @@ class Attempt:
             flow.lives,
             lambda: guard.reschedule(loop.time()),
             self._patience,
-            first_s=self._patience.for_first_token(seat.order.first_token_s),
             moves_on=moves_on,
+            flees=flees,
+            expected_s=seat.order.first_token_s,
+            left_s=left_s,
         )
         relay = self.relay = Relay(
             self._outlet,
@@ -111,12 +117,9 @@ class Attempt:
                 with flow.yields(seat, give_way) if may_yield else nullcontext():
                     await self._passed(relay)
         except TimeoutError as error:
-            waited_s = self._clock() - seat.started_s
             if gave_way:
                 raise Displaced("a person came") from error
-            if not watch.gave_up:
-                raise WaitTimeout(f"no first token within {waited_s:.1f} s", waited_s=waited_s) from error
-            raise StreamBroken(f"{flow.name} went silent for {waited_s:.1f} s") from error
+            raise watch.why(flow.name, self._clock() - seat.started_s) from error
         finally:
             watch.close()
         return self._judged(relay, sent_s)

@@ -145,6 +145,7 @@ class Call:
             try:
                 timings = await attempt.run(
                     moves_on=lambda: self._admission.has_idle(permit, self._tried),
+                    flees=lambda: self._admission.has_room(permit, self._tried),
                     may_yield=self._wanted.lane is Lane.BACKGROUND and self._displaced < MOST_DISPLACED,
                 )
             finally:

@@ -174,7 +174,7 @@ class Flow(Station):
             output = wanted.answers * self.estimate.output_tokens(Kind.MEDIUM, wanted.most_tokens)
         return Order(
             cost_s=self.estimate.cost_s(uncached, output),
-            first_token_s=self.estimate.prefill_s(uncached),
+            first_token_s=self.estimate.seen_prefill_s(uncached),
             prefix=prefix,
             lane=wanted.lane,
             key=wanted.user,

@@ -1,12 +1,13 @@
 """The in-flight limit of an engine that answers token by token: the ladder over work, under a backlog rule.
 
-The limit begins at what the engine does by itself: its slots, or, where it tells none, what comes. While it
-binds, the ladder (laws/_ladder.py) compares neighbouring limits by the work done a second, where work is
-tokens as they come, and first tokens, which count as much as a prompt usually takes. While the engine has
-time to rest, fewer may be in flight than the limit: as many as answer soonest (laws/_soonest.py). Where the
-time of a token says that one more costs the others little, no lower limit is tried, and where as many wait as
-are in flight it leaps. What the engine itself says overrules all: calls that it refused, or that waited
-inside it, bound the limit, until that is asked again.
+The limit begins at what the engine does by itself: its slots, or, where it tells none, what comes. Where it
+tells none but is of a kind that works on few at a time, it begins at twice those, and opens as the engine is
+heard to answer most at once. While it binds, the ladder (laws/_ladder.py) compares neighbouring limits
+by the work done a second, where work is tokens as they come, and first tokens, which count as much as a
+prompt usually takes. While the engine has time to rest, fewer may be in flight than the limit: as many as
+answer soonest (laws/_soonest.py). Where the time of a token says that one more costs the others little, no
+lower limit is tried, and where as many wait as are in flight it leaps. What the engine itself says overrules
+all: calls that it refused, or that waited inside it, bound the limit, until that is asked again.
 
 A limit that falls is reached only as answers end, and what happens until then belongs to no limit. So the
 ladder's time stands still meanwhile.
@@ -26,6 +27,11 @@ from fluido.laws._soonest import PROMPT, Soonest
 
 LATE = "late"  # a piece of work that waited inside the engine; `inflight` counts who was served before it
 UNKNOWN_START, UNKNOWN_CEILING = 64, 256
+# An engine of usually n slots that does not tell begins at so many times n: what it holds beyond its slots is
+# first come first served, and the callers' deadlines pass there.
+SPARE = 2
+# While it answers most of what it has at once, it has more slots than are in use: so many times more come in.
+AT_ONCE, MORE = 0.75, 8
 # A lower limit must gain: at the same throughput more in flight have their first token earlier. Answers begin
 # and end together, so pieces scatter in lumps: two standard errors.
 TUNING = Tuning(calls=100, shortest_s=0.5, longest_s=4.0, tie=-0.75, sure=2.0, leaps=False)
@@ -45,10 +51,18 @@ FIRST_HOLD_S, LONGEST_HOLD_S = 60.0, 3600.0
 
 @dataclass(slots=True)
 class _Crowd:
-    """Since when many have been in flight, and how many at most."""
+    """Since when many have been in flight, and how many at most; how many of them are `heard`.
+
+    Those have had their first token, and not ended.
+    """
 
     since_s: float = math.inf
     most: int = 0
+    heard: int = 0
+
+    def parts(self) -> None:
+        """There are few again, or as many as the engine likes."""
+        self.since_s, self.most = math.inf, 0
 
 
 @dataclass(slots=True)
@@ -73,7 +87,8 @@ class _Busy:
 
 
 class EngineLimit:
-    """Decides how many calls are in flight at one engine. `slots=None`: it does not tell how many it has.
+    """Decides how many calls are in flight at one engine. `slots=None`: it does not tell how many it has,
+    `usual_slots` is how many engines of its kind have (None: nobody knows).
 
     `observe` is told of answers that ended, `progress` of pieces of work, `room` of who is in the system.
     ValueError unless 1 <= slots and 1 <= most.
@@ -82,12 +97,20 @@ class EngineLimit:
     name = "engine"
     floor = 1.0
 
-    def __init__(self, slots: int | None = None, *, most: int = UNKNOWN_CEILING, key: str = "") -> None:
-        if (slots is not None and slots < 1) or most < 1:
-            raise ValueError(f"an engine has at least one slot, not {slots} of {most}")
+    def __init__(
+        self,
+        slots: int | None = None,
+        *,
+        usual_slots: int | None = None,
+        most: int = UNKNOWN_CEILING,
+        key: str = "",
+    ) -> None:
+        if min(slots or 1, usual_slots or 1, most) < 1 or 0 in {slots, usual_slots}:
+            raise ValueError(f"an engine has at least one slot, not {slots} or {usual_slots} of {most}")
         self._most = most if slots is None else min(slots, most)
         self._key = key
-        self._ladder = self._built(min(UNKNOWN_START, most) if slots is None else self._most, self._most)
+        unknown = UNKNOWN_START if usual_slots is None else SPARE * usual_slots
+        self._ladder = self._built(min(unknown, most) if slots is None else self._most, self._most)
         self._is_open = slots is None  # what comes is let in, up to the start
         self._soonest = Soonest()
         self._clock_s = self._seen_s = 0.0  # the ladder's time, and when it last went on
@@ -162,6 +185,7 @@ class EngineLimit:
             return self._waited_inside(now_s, sample.inflight)
         if sample.started_s >= self._bound_s and sample.inflight <= self._ladder.ceiling:
             self._soonest.learn(sample.label, took_s, sample.inflight, sample.units, now_s)
+        self._crowd.heard += sample.label == PROMPT
         passed_s, self._seen_s = now_s - self._seen_s, now_s
         if sample.inflight > self._ladder.value:
             return self._decision  # on the way down
@@ -169,6 +193,8 @@ class EngineLimit:
         self._company.add(sample.inflight)
         self._crowd.most = max(self._crowd.most, sample.inflight)
         self._waits.add(self._backlog > sample.inflight)
+        if sample.label == PROMPT and self._is_open and self._backlog > sample.inflight:
+            self._open(sample.inflight)
         if not 0 <= now_s - self._looked_s < LOOK_S:
             self._looked_s = now_s
             self._look(now_s)
@@ -183,6 +209,7 @@ class EngineLimit:
         now_s, service_s = sample.finished_s, sample.finished_s - sample.started_s
         if not (0 <= service_s < math.inf and math.isfinite(now_s)):
             return self._decision
+        self._crowd.heard = max(0, self._crowd.heard - 1)
         if sample.outcome is Outcome.OVERLOAD:
             self._refused.append((now_s, sample.inflight))
             told = [count for at_s, count in self._refused if now_s - at_s <= TOLD_WITHIN_S]
@@ -207,7 +234,7 @@ class EngineLimit:
         falls = elasticity is not None and elasticity <= FALLING
         if self._is_open:
             if steep or self._company.value < CROWD:
-                self._crowd = _Crowd()
+                self._crowd.parts()
             self._crowd.since_s = min(self._crowd.since_s, now_s)
             if now_s - self._crowd.since_s >= CROWD_S:
                 self._close()
@@ -219,6 +246,18 @@ class EngineLimit:
             ladder.leap(1)
         elif falls and self._near >= FULL * ladder.limit:
             ladder.leap(-1)
+
+    def _open(self, inflight: int) -> None:
+        """A first token came while others wait to be let in: an engine that has more slots is given more."""
+        limit = self._ladder.limit
+        if min(self._crowd.heard, inflight) >= AT_ONCE * limit:
+            more = MORE * limit
+        else:
+            # short answers are never many at once; nor are those of an engine of one slot, which soon tells
+            more = max(limit, UNKNOWN_START) if self._soonest.is_short else limit + (self._crowd.heard <= 1)
+        if (start := min(more, self._most)) > limit:
+            self._ladder = self._built(start, self._most)
+            self._say(Decision(float(start), "answered_at_once", {"heard": float(self._crowd.heard)}))
 
     def _close(self) -> None:
         """Nothing shows that all who came are too many, or not: begin to compare, at as many as came."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 PROMPT, TOKEN = "prompt", "token"  # pieces of work: the first token came, one more came
 KEEP = 64  # pieces of a mean
 FEWEST_TOKENS, FEWEST_PROMPTS, FEWEST_ANSWERS = 16, 1, 8
+SHORT = 4.0  # pieces of an answer, beside its first
 WILD = 8.0  # times the mean: more is a pause of the machine
 FRESH_S = 60.0  # what was not seen for so long is asked again, by letting in what comes
 NEAR = 3.0  # times more or fewer in flight: further away S(n) may be another line
@@ -124,6 +125,11 @@ class Soonest:
         miss = units - self._mean
         self._mean += miss / self._answers
         self._variance += (miss * (units - self._mean) - self._variance) / self._answers
+
+    @property
+    def is_short(self) -> bool:
+        """Whether answers are known to be of a few pieces."""
+        return self._answers >= FEWEST_ANSWERS and self._tokens <= SHORT * self._prompts
 
     @property
     def alike(self) -> float:

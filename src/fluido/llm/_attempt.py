@@ -1,12 +1,13 @@
 """One attempt at one engine: a call that has its permit is streamed to its readers, and watched."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 
 from fluido._sample import Outcome
-from fluido.errors import FluidoError, WaitTimeout
+from fluido.errors import FluidoError
 from fluido.llm._call import Call, Timings
 from fluido.llm._errors import StreamBroken
 from fluido.llm._relay import Relay
@@ -42,13 +43,14 @@ class Attempt:
         self._said: list[str] = []
         self._thought = False
 
-    async def run(self, *, moves_on: Callable[[], bool]) -> tuple[Timings, str]:
-        """The end and the whole text. `moves_on`: whether an idle engine may take it, its first token late.
+    async def run(self, *, moves_on: Callable[[], bool], flees: Callable[[], bool]) -> tuple[Timings, str]:
+        """The end and the whole text. `moves_on`: whether an idle engine may take it, its first token late;
+        `flees`: whether any other could in time.
 
         Raises what the engine raises, WaitTimeout at the deadline of the first token, StreamBroken when the
         engine is silent and does not answer questions either.
         """
-        timings = await self._watched(moves_on=moves_on)
+        timings = await self._watched(moves_on=moves_on, flees=flees)
         station, seat = self._station, self._seat
         if timings is None:
             raise StreamBroken(f"{station.name} ended without timings")
@@ -66,7 +68,7 @@ class Attempt:
         call, window = self._prompt.call, self._station.followed_tokens
         return replace(call, window_tokens=window) if window else call
 
-    async def _watched(self, *, moves_on: Callable[[], bool]) -> Timings | None:
+    async def _watched(self, *, moves_on: Callable[[], bool], flees: Callable[[], bool]) -> Timings | None:
         loop, station, seat = asyncio.get_running_loop(), self._station, self._seat
         deadline_s = self._prompt.call.deadline_s
         left_s = None if deadline_s is None else max(0.0, deadline_s - self._clock())
@@ -75,17 +77,16 @@ class Attempt:
             station.lives,
             lambda: guard.reschedule(loop.time()),
             self._patience,
-            first_s=self._patience.for_first_token(seat.order.first_token_s),
             moves_on=moves_on,
+            flees=flees,
+            expected_s=seat.order.first_token_s,
+            left_s=math.inf if left_s is None else left_s,
         )
         try:
             async with guard:
                 return await self._read(guard, watch)
         except TimeoutError as error:
-            waited_s = self._clock() - seat.started_s
-            if not watch.gave_up:
-                raise WaitTimeout(f"no first token within {waited_s:.1f} s", waited_s=waited_s) from error
-            raise StreamBroken(f"{station.name} went silent for {waited_s:.1f} s") from error
+            raise watch.why(station.name, self._clock() - seat.started_s) from error
         except FluidoError:
             seat.refused = True
             raise

@@ -10,7 +10,7 @@ from typing import Self
 from fluido._metrics import FlowStats
 from fluido.errors import Closed, FluidoError, WaitTimeout
 from fluido.laws._base import Law
-from fluido.laws._engine_limit import UNKNOWN_CEILING, EngineLimit
+from fluido.laws._engine_limit import UNKNOWN_CEILING
 from fluido.laws._fixed import Fixed
 from fluido.llm._answers import Answers
 from fluido.llm._call import Call, Delta, Timings
@@ -20,7 +20,7 @@ from fluido.llm._job import Job
 from fluido.llm._relay import Relay
 from fluido.llm._serving import Serving
 from fluido.llm._silence import Patience
-from fluido.llm.admission import Reservation, ResidencyStats, Station
+from fluido.llm.admission import Reservation, ResidencyStats, Station, adapting
 from fluido.llm.prompt import Budget, Composer, Presets, detect
 
 COLD_PREFILL_S = 0.5
@@ -322,7 +322,7 @@ def _limited(
     for engine in engines:
         name = engine.name
 
-        def adapting(facts: EngineFacts, name: str = name) -> Law:
-            return EngineLimit(facts.slots, most=most, key=name)
+        def found(facts: EngineFacts, name: str = name) -> Law:
+            return adapting(facts, most=most, key=name)
 
-        yield engine, law or (adapting if slots is None else fixed)
+        yield engine, law or (found if slots is None else fixed)

@@ -1,5 +1,6 @@
 """What the dispatcher needs from an engine, and what callers may ask of the runner of its model."""
 
+import enum
 import math
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,8 @@ from fluido.llm._profile import RUNNER_FIELDS, Wishes, canonical
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What an engine says about itself. `slots` is None where it does not tell how many it has.
+    """What an engine says about itself. `slots` is None where it does not tell how many it has; then
+    `usual_slots` is how many engines of its kind work on at a time (None: nobody knows).
 
     `context_tokens` is the window of one slot (0: unknown). `pins_slots` tells that a call may name its slot.
     `defaults` is what the model's author set: nobody fills over it. `instance` changes when the engine was
@@ -43,6 +45,7 @@ class EngineFacts:
     most_context_tokens: int = 0
     tells_restart: bool = False
     kv_tokens: int = 0
+    usual_slots: int | None = None
 
     def named(self, model: str) -> str:
         """The one name of `model` on this engine; empty is the engine's own."""
@@ -75,6 +78,15 @@ class Pulse:
     resident: bool | None = None
     window_tokens: int = 0
     slots: tuple[SlotState, ...] | None = None
+
+
+class Life(enum.Enum):
+    """What a silent engine answers: it is seen at work, lives and does not tell, is idle, or nothing."""
+
+    AT_WORK = enum.auto()
+    UNTOLD = enum.auto()
+    IDLE = enum.auto()
+    MUTE = enum.auto()
 
 
 class Engine(Protocol):

@@ -87,6 +87,10 @@ class StreamBroken(EngineUnavailable):
         self.told = told
 
 
+class Mute(StreamBroken):
+    """It answered neither the call nor a question, and another engine was there: it is down."""
+
+
 class Unreached(EngineUnavailable):
     """No connection to the engine could be made: it was given nothing."""
 

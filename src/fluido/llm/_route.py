@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fluido.llm._job import Job
+from fluido.llm._retry import ATTEMPTS
 from fluido.llm.admission import Order, Station
 from fluido.llm.prompt import Prompt
 
@@ -60,7 +61,7 @@ def may_move(stations: Sequence[Station], job: Job, choice: Choice, waited_s: fl
 
     Where that engine's pace is not known yet, it may be as slow as this one.
     """
-    if waited_s < LATE * choice.order.first_token_s:
+    if job.asked >= ATTEMPTS or waited_s < LATE * choice.order.first_token_s:
         return False
     for other in others(stations, job, choice.station):
         if other.name in job.tried or other.inflight or len(other.queue):
@@ -68,5 +69,19 @@ def may_move(stations: Sequence[Station], job: Job, choice: Choice, waited_s: fl
         pace = other.estimate
         needs_s = waited_s if pace.is_a_guess else pace.prefill_s(choice.prompt.tokens)
         if SURE * needs_s <= left_s:
+            return True
+    return False
+
+
+def may_flee(stations: Sequence[Station], job: Job, choice: Choice, left_s: float) -> bool:
+    """Whether another engine could answer a call in time whose own answers no question."""
+    if job.asked >= ATTEMPTS:
+        return False
+    for other in others(stations, job, choice.station):
+        pace = other.estimate
+        if other.name in job.tried:
+            continue
+        first_s = pace.seen_prefill_s(choice.prompt.tokens)
+        if pace.is_a_guess or other.predicted_wait_s(choice.order) + first_s <= left_s:
             return True
     return False

@@ -30,7 +30,7 @@ from fluido.llm._job import Job
 from fluido.llm._profile import runner_notes
 from fluido.llm._relay import Relay
 from fluido.llm._retry import ATTEMPTS, again_after_s
-from fluido.llm._route import Choice, choose, may_move, others
+from fluido.llm._route import Choice, choose, may_flee, may_move, others
 from fluido.llm._silence import Patience
 from fluido.llm.admission import Order, Reservation, Seat, Station
 from fluido.llm.prompt import Composer, Prompt
@@ -239,7 +239,7 @@ class Serving:
         output = estimate.output_tokens(job.kind, call.options.num_predict)
         order = Order(
             cost_s=estimate.cost_s(uncached, output),
-            first_token_s=estimate.prefill_s(uncached),
+            first_token_s=estimate.seen_prefill_s(uncached),
             prefix=prompt.prefix,
             lane=call.lane,
             key=call.key,
@@ -292,10 +292,10 @@ class Serving:
                     clock=self._clock,
                 )
                 timings, text = await attempt.run(
-                    moves_on=lambda: (
-                        job.asked < ATTEMPTS
-                        and may_move(self._stations, job, choice, self._clock() - sent_s, self._left_s(job))
-                    )
+                    moves_on=lambda: may_move(
+                        self._stations, job, choice, self._clock() - sent_s, self._left_s(job)
+                    ),
+                    flees=lambda: may_flee(self._stations, job, choice, self._left_s(job)),
                 )
                 here.note(
                     prompt_tokens=timings.prompt_tokens,

@@ -19,9 +19,9 @@ class EngineTruth:
     """What an engine is. Times in seconds.
 
     `slots`: how many it works on at a time; the others wait inside, first come first served. `told`: whether
-    it says so. `refuse_above`: one call more is answered 429. With more than `kv_tokens` in flight (prompts
-    and answers) a step takes longer, by `thrash` for each `kv_tokens` too many. `caches` conversations keep
-    their prefix (None: all).
+    it says so, `usual` how many are usual for its kind. `refuse_above`: one call more is answered 429. With
+    more than `kv_tokens` in flight (prompts and answers) a step takes longer, by `thrash` for each
+    `kv_tokens` too many. `caches` conversations keep their prefix (None: all).
     `noise` is the sigma of a lognormal factor on each step, `pause_s` what a call costs at its end, beside
     the others.
     """
@@ -32,6 +32,7 @@ class EngineTruth:
     chunk: int = 512
     slots: int | None = None
     told: bool = False
+    usual: int | None = None
     refuse_above: int | None = None
     kv_tokens: float = math.inf
     thrash: float = 4.0
@@ -82,7 +83,7 @@ class SimulatedEngine:
     async def facts(self, model: str = "") -> EngineFacts:  # noqa: ARG002
         """What it tells."""
         slots = self.truth.slots if self.truth.told else None
-        return EngineFacts(self.name, "simulated", "m", slots, 0, "1")
+        return EngineFacts(self.name, "simulated", "m", slots, 0, "1", usual_slots=self.truth.usual)
 
     async def load(self, model: str, window_tokens: int | None = None) -> None:
         """It serves one model."""

@@ -3,7 +3,7 @@
 from fluido.llm.admission._health import Health
 from fluido.llm.admission._queue import Reservation, Ticket
 from fluido.llm.admission._seats import Order, ResidencyStats, Seat
-from fluido.llm.admission._station import Station
+from fluido.llm.admission._station import Station, adapting
 
 __all__ = [
     "Health",
@@ -13,4 +13,5 @@ __all__ = [
     "Seat",
     "Station",
     "Ticket",
+    "adapting",
 ]

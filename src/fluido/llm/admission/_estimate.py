@@ -1,10 +1,15 @@
 """What serving a call will take, learned from the engine's own figures: rates per token, lengths per kind."""
 
+import math
+
 from fluido.llm._call import Kind, Timings
 
 FIRST_PREFILL_PER_S = 300.0
 FIRST_DECODE_PER_S = 30.0
-LEARN_SHARE = 0.1
+KEPT = 0.9  # of what was known, at each answer
+# A prompt is believed to take at most so many times what the longest of late took: small ones cost a call's
+# overhead a token, and nobody is refused for what that makes of a long one.
+BEYOND, KEPT_LONGEST = 2.0, 0.99
 FIRST_OUTPUT_TOKENS = {Kind.SHORT: 60.0, Kind.MEDIUM: 200.0, Kind.LONG: 500.0, Kind.CODE: 300.0}
 PRIOR_ANSWERS = 5
 FORGET = 0.98
@@ -16,18 +21,19 @@ SLOWEST, FASTEST = 4.0, 0.02
 
 
 class Rate:
-    """Seconds a token. The first that is seen replaces the guess, later ones correct it."""
+    """Seconds a token: all seconds by all tokens of some ten answers. The first one replaces the guess."""
 
-    __slots__ = ("_seen", "token_s")
+    __slots__ = ("_seconds", "_tokens", "token_s")
 
     def __init__(self, guess_per_s: float) -> None:
         self.token_s = 1.0 / guess_per_s
-        self._seen = 0
+        self._seconds = self._tokens = 0.0
 
-    def learn(self, token_s: float) -> None:
-        """A token took so long."""
-        self._seen += 1
-        self.token_s += max(1.0 / self._seen, LEARN_SHARE) * (token_s - self.token_s)
+    def learn(self, seconds: float, tokens: float) -> None:
+        """So many tokens took so long."""
+        self._seconds = KEPT * self._seconds + seconds
+        self._tokens = KEPT * self._tokens + tokens
+        self.token_s = self._seconds / self._tokens
 
 
 class ContextCost:
@@ -73,7 +79,7 @@ class Estimate:
     no other. A guess about an unknown machine is forgotten after a few answers.
     """
 
-    __slots__ = ("_alone", "_decode", "_kinds", "_prefill", "answers", "context")
+    __slots__ = ("_alone", "_decode", "_kinds", "_longest_s", "_prefill", "answers", "context")
 
     def __init__(self) -> None:
         self.answers = 0
@@ -81,6 +87,7 @@ class Estimate:
         self._prefill, self._decode = Rate(FIRST_PREFILL_PER_S), Rate(FIRST_DECODE_PER_S)
         self._alone = (Rate(FIRST_PREFILL_PER_S), Rate(FIRST_DECODE_PER_S))
         self._kinds: dict[Kind, tuple[int, float]] = {}
+        self._longest_s = 0.0
 
     @property
     def is_a_guess(self) -> bool:
@@ -101,6 +108,11 @@ class Estimate:
         """Seconds to compute `tokens` that are not resident."""
         return tokens * self._prefill.token_s
 
+    def seen_prefill_s(self, tokens: int) -> float:
+        """The same, and not far beyond what was seen: what a call may be refused for."""
+        most_s = math.inf if self.is_a_guess or not self._longest_s else BEYOND * self._longest_s
+        return min(self.prefill_s(tokens), most_s)
+
     def output_tokens(self, kind: Kind, bound: int | None) -> float:
         """The expected length.
 
@@ -113,7 +125,7 @@ class Estimate:
 
     def cost_s(self, uncached_tokens: int, output_tokens: float) -> float:
         """Seconds of engine time for one call."""
-        return uncached_tokens * self._prefill.token_s + output_tokens * self._decode.token_s
+        return self.seen_prefill_s(uncached_tokens) + output_tokens * self._decode.token_s
 
     def work(self, timings: Timings) -> float:
         """What a call was, in prompt tokens: an output token counts as many as it takes longer alone.
@@ -131,15 +143,16 @@ class Estimate:
         if timings.cached_tokens is not None:
             computed = timings.prompt_tokens - timings.cached_tokens
         self.answers += 1
+        self._longest_s = max(KEPT_LONGEST * self._longest_s, timings.prefill_s)
         if computed >= 8 and timings.prefill_s > 0:
-            self._prefill.learn(timings.prefill_s / computed)
+            self._prefill.learn(timings.prefill_s, computed)
             if was_alone:
-                self._alone[0].learn(timings.prefill_s / computed)
+                self._alone[0].learn(timings.prefill_s, computed)
         if timings.output_tokens >= 4 and timings.decode_s > 0:
             token_s = timings.decode_s / timings.output_tokens
-            self._decode.learn(token_s)
+            self._decode.learn(timings.decode_s, timings.output_tokens)
             if was_alone:
-                self._alone[1].learn(token_s)
+                self._alone[1].learn(timings.decode_s, timings.output_tokens)
                 self.context.learn(timings.prompt_tokens + timings.output_tokens / 2, token_s)
         count, mean = self._kinds.get(kind, (0, 0.0))
         share = max(1.0 / (count + 1), 0.02)
@@ -163,5 +176,5 @@ class Pace:
         if predicted_s <= LEARN_FROM_S:
             return
         self._seen += 1
-        share = max(1.0 / self._seen, LEARN_SHARE)
+        share = max(1.0 / self._seen, 1.0 - KEPT)
         self.factor += share * (min(SLOWEST, max(FASTEST, waited_s / predicted_s)) - self.factor)

@@ -5,6 +5,7 @@ What counts against an engine, and how it is unlearned:
 | seen | believed | unlearned by |
 |---|---|---|
 | refused connection, nobody answers | down | a probe (0.2 s later, then up to every 2 s) |
+| a call and two questions without an answer, where another engine is up | down, the same | the same |
 | three streams broken in a row | down, has to prove itself | an answer; a probe and one token |
 | CallFailed for three callers in a row | suspected: asked for one token while it goes on | that token |
 | a call that it refused and another engine answered | passed over, 5 s and doubling | an answer of its own |
@@ -20,7 +21,7 @@ from contextlib import aclosing
 from fluido.errors import EngineUnavailable, FluidoError
 from fluido.llm._call import Call, Message, Options
 from fluido.llm._engine import Engine
-from fluido.llm._errors import CallFailed, EngineBusy, ModelMissing, StreamBroken
+from fluido.llm._errors import CallFailed, EngineBusy, ModelMissing, Mute, StreamBroken
 from fluido.llm.engines import Faults
 
 BROKEN_STREAMS_TO_DOWN = 3
@@ -124,7 +125,7 @@ class Health:
         if not isinstance(error, EngineUnavailable):
             return
         if isinstance(error, StreamBroken):
-            self._broken += 1
+            self._broken += BROKEN_STREAMS_TO_DOWN if isinstance(error, Mute) else 1
             if self._broken < BROKEN_STREAMS_TO_DOWN:
                 return
         self.down(error)

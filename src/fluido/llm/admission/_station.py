@@ -11,7 +11,7 @@ from fluido._sample import Outcome, Sample
 from fluido.errors import Closed, FluidoError, LimitReached, WaitTimeout
 from fluido.flow._obeyed import Obeyed
 from fluido.laws._base import Law
-from fluido.laws._engine_limit import LATE, EngineLimit
+from fluido.laws._engine_limit import LATE, UNKNOWN_CEILING, EngineLimit
 from fluido.laws._fixed import Fixed
 from fluido.laws._soonest import PROMPT, TOKEN
 from fluido.llm._call import Lane
@@ -25,6 +25,11 @@ from fluido.llm.admission._upstream import UNKNOWN_SLOTS, Upstream
 SHORT_RATIO = 3.0
 # People who were here so lately may come again at any time.
 PEOPLE_S = 60.0
+
+
+def adapting(facts: EngineFacts, *, key: str, most: int = UNKNOWN_CEILING) -> EngineLimit:
+    """The law that finds an engine's limit, at most `most`, beginning at what is known of it."""
+    return EngineLimit(facts.slots, usual_slots=facts.usual_slots, most=most, key=key)
 
 
 class Station(Upstream):
@@ -48,7 +53,7 @@ class Station(Upstream):
         self.queue = CallQueue(max_waiting=max_waiting)
         self._keeps = keeps
         self._people_s = -math.inf
-        self._make_law = law or (lambda facts: EngineLimit(facts.slots, key=engine.name))
+        self._make_law = law or (lambda facts: adapting(facts, key=engine.name))
         self._obeyed = Obeyed(Fixed(UNKNOWN_SLOTS))
         self._adapting: EngineLimit | None = None
         self._pinned: float | None = None

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from fluido.errors import FluidoError
-from fluido.llm._engine import Engine, EngineFacts, Pulse, SlotState, Telling
+from fluido.llm._engine import Engine, EngineFacts, Life, Pulse, SlotState, Telling
 from fluido.llm._errors import ModelMissing
 from fluido.llm.admission._beliefs import Company, Lacks, Purse
 from fluido.llm.admission._estimate import Estimate
@@ -214,19 +214,18 @@ class Upstream:
         except FluidoError as error:
             _log.warning("%s loaded %s and cannot be asked: %s", self.name, model, error)
 
-    async def lives(self) -> bool | None:
-        """Whether the engine is at work, maybe for a call of ours; None: it answers and does not tell.
-
-        False where it is seen idle, and where it does not answer. Raises nothing.
-        """
+    async def lives(self, within_s: float = PULSE_S) -> Life:
+        """Whether the engine is at work, maybe for a call of ours. Raises nothing."""
         try:
-            async with asyncio.timeout(PULSE_S):
+            async with asyncio.timeout(within_s):
                 pulse = await self.pulse()
         except (FluidoError, TimeoutError):
-            return False
+            return Life.MUTE
         if pulse.resident is False and self.facts is not None:
             self.loader.forget(self.facts.named(self.model))
-        return None if pulse.slots is None else any(state.busy for state in pulse.slots)
+        if pulse.slots is None:
+            return Life.UNTOLD
+        return Life.AT_WORK if any(state.busy for state in pulse.slots) else Life.IDLE
 
     async def pulse(self) -> Pulse:
         """The engine's pulse; one that has none is asked for its facts."""

@@ -36,6 +36,8 @@ DEFAULT_IDLE_S = 300.0
 DEFAULT_WINDOW_TOKENS = 4096
 # So many models are asked what they can, where nobody names one.
 MOST_ASKED = 16
+# OLLAMA_NUM_PARALLEL where nobody set it: 4 at most, by version and memory.
+USUAL_SLOTS = 4
 # Its runner died: not this call's doing, and the next one loads the model again.
 
 
@@ -136,6 +138,7 @@ class OllamaEngine:
             kind="ollama",
             model=model,
             slots=self._slots,
+            usual_slots=None if is_remote else USUAL_SLOTS,
             context_tokens=profile.num_ctx or resident or self._unknown_window(),
             version=text(version.get("version")),
             thinks=isinstance(capabilities, list) and "thinking" in capabilities,

@@ -46,6 +46,8 @@ LAST_EVENTS_S = 1.0
 # After a cut the rest of a history stands elsewhere in the prompt. llama.cpp moves what it holds of it, in
 # pieces of at least so many tokens, instead of computing it again.
 REUSE_TOKENS = 64
+# What one person runs at home works on one to four calls at a time: LM Studio, KoboldCpp.
+DESKTOP_SLOTS = 4
 # A template that knows these belongs to a model that thinks before it speaks.
 THINKING_SIGNS = ("<think>", "enable_thinking", "reasoning_content", "<|channel|>")
 
@@ -159,6 +161,7 @@ class OpenAIEngine:
             slots=self._slots,
             context_tokens=window or await self._listing.told_window(),
             version="",
+            usual_slots=DESKTOP_SLOTS if self._listing.is_desktop else None,
         )
 
     async def _names(self) -> list[str]:
@@ -262,7 +265,7 @@ class OpenAIEngine:
                 if (delta := reader.read(chunk)) is not None:
                     yield delta
                 if reader.is_finished:
-                    for late in await _late(stream, reader):
+                    async for late in _late(stream, reader):
                         yield late
                     break
         if (held := reader.rest()) is not None:
@@ -326,17 +329,22 @@ class OpenAIEngine:
         return await self._refusal(status if status < 500 and status else 500, chunk, call)
 
 
-async def _late(stream: AsyncIterator[bytes], reader: Reader) -> list[Delta]:
-    """What comes after the finish reason: figures, seldom a word. Nothing of it can break an answer."""
-    late: list[Delta] = []
+async def _late(stream: AsyncIterator[bytes], reader: Reader) -> AsyncIterator[Delta]:
+    """What comes after the finish reason: figures, seldom a word. Nothing of it can break an answer.
+
+    Some servers say in every chunk why they will stop: as long as words come, the answer is not over.
+    """
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + LAST_EVENTS_S
     with suppress(TimeoutError, StreamBroken):
-        async with asyncio.timeout(LAST_EVENTS_S):
-            async for event in stream:
-                if event.strip() == DONE:
-                    break
-                if (delta := reader.read(decoded(event))) is not None:
-                    late.append(delta)
-    return late
+        while True:
+            async with asyncio.timeout_at(until_s):
+                event = await anext(stream, DONE)
+            if event.strip() == DONE:
+                return
+            if (delta := reader.read(decoded(event))) is not None:
+                yield delta
+                until_s = loop.time() + LAST_EVENTS_S
 
 
 async def _generator(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -16,7 +16,8 @@ ROOTS = ("/v1", "")
 CHAT = "/chat/completions"
 MODELS = "/models"
 # Where servers tell the window that `/v1/models` does not: TabbyAPI, KoboldCpp.
-WINDOW_PLACES = ("/v1/model", "/api/extra/true_max_context_length")
+KOBOLD_CPP = "/api/extra/true_max_context_length"
+WINDOW_PLACES = ("/v1/model", KOBOLD_CPP)
 LM_STUDIO = "/api/v0/models"
 EXTRA_ASK_S = 1.0
 NO_SUCH_PAGE = frozenset({404, 405, 410, 501})
@@ -30,6 +31,7 @@ class Listing:
         self._name = name
         self.root = ROOTS[0]
         self.is_lm_studio = False
+        self.is_desktop = False
 
     @property
     def chat(self) -> str:
@@ -45,7 +47,7 @@ class Listing:
         if window_known or any(each.window_tokens for each in models):
             return models
         known = {each.name: each for each in listed(await self._if_told(LM_STUDIO))}
-        self.is_lm_studio = bool(known)
+        self.is_lm_studio = self.is_desktop = bool(known)
         return [known.get(each.name, each) for each in models]
 
     async def _listing(self) -> object:
@@ -81,6 +83,7 @@ class Listing:
         """The window of the one model of a server that tells it in a place of its own; 0: not told."""
         for place in WINDOW_PLACES:
             if window := told_window(await self._if_told(place)):
+                self.is_desktop = place == KOBOLD_CPP
                 return window
         return 0
 

@@ -83,11 +83,12 @@ _NO_SUCH_MODEL = re.compile(
 _SHARED_MEMORY = "context size has been exceeded"
 # Statuses that say the same whatever server sends them: locked, busy, gone, given up.
 NO_KEY = frozenset({401, 403, 407})
-BUSY = frozenset({429, 503})
+# 529: overloaded, as hosted APIs say.
+BUSY = frozenset({429, 503, 529})
 BUSY_RETRY_S = 1.0
 FORBIDDEN = 403
-# A proxy that says so has nobody behind it.
-BAD_GATEWAY = 502
+# A proxy that says so has nobody behind it; from 520 on Cloudflare's.
+BAD_GATEWAY = frozenset({502, 520, 521, 522, 523, 525, 526, 527, 530})
 # A proxy in front of the engine waited for the first token and gave up (Cloudflare says 524). The engine
 # works on: that call was too long for the proxy's patience, and nobody else's is.
 GAVE_UP = frozenset({408, 504, 524})
@@ -264,7 +265,7 @@ def refused_by_status(
     if status < 500:
         why = said or f"it answered {status} without a reason"
         return CallRejected(f"the engine refused the call: {why}", status=status, said=said)
-    if status == BAD_GATEWAY or not said:
+    if status in BAD_GATEWAY or not said:
         return EngineUnavailable(f"{name} answers {status}: {said[:100]}")
     return CallFailed(f"the engine failed at this call: {said}", status=status, said=said)
 

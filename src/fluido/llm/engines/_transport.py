@@ -27,6 +27,8 @@ CONNECT_TIMEOUT_S = 0.8
 # is told so earlier (`health.SURE_S`).
 ASK_TIMEOUT_S = 5.0
 MAX_ERROR_BYTES = 64 << 10
+# What an engine says of itself: a list of hundreds of models is some 100 KiB.
+MAX_REPLY_BYTES = 8 << 20
 # The end of the body may come a packet after the end of the answer; waiting for it keeps the connection.
 LAST_BYTES_S = 0.02
 _NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
@@ -80,6 +82,8 @@ class Transport:
             timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_s),
             headers=self._headers,
             auto_decompress=True,
+            # A hosted API is reached through a company's proxy, as by others; an engine at home directly.
+            trust_env=self.base_url.startswith("https://"),
         )
 
     async def close(self) -> None:
@@ -121,17 +125,13 @@ class Transport:
         """As `ask`, for replies that need not be an object; None where it is not JSON."""
         limit_s = self._ask_s if timeout_s is None else timeout_s
         try:
-            async with self._opened().request(
-                method,
-                self.base_url + path,
-                json=body,
-                allow_redirects=method == "GET",
-                timeout=aiohttp.ClientTimeout(
-                    total=None if math.isinf(limit_s) else limit_s, connect=self._connect_s
-                ),
-            ) as response:
-                self._check_redirect(response)
-                raw = await response.read()
+            async with asyncio.timeout(None if math.isinf(limit_s) else limit_s):
+                response = await self._send(method, self.base_url + path, body)
+                try:
+                    self._check_redirect(response)
+                    raw = await self._bounded(response)
+                finally:
+                    response.close()  # nothing where all was read
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unavailable(error) from error
         try:
@@ -146,7 +146,7 @@ class Transport:
         A connection that the server had already given up is replaced by a new one: nothing of an answer has
         come then.
         """
-        response = await self._send(self.base_url + path, body)
+        response = await self._send("POST", self.base_url + path, body)
         try:
             self._check_redirect(response)
             wait_s = retry_after_s(response.headers.get("Retry-After", ""))
@@ -159,29 +159,45 @@ class Transport:
             # After the last byte this is a no-op; before it the socket is closed instead of being put back.
             response.close()
 
-    async def _send(self, url: str, body: Mapping[str, object]) -> aiohttp.ClientResponse:
-        """Post, and post again where the same host says that it moved the path and keeps the method."""
+    async def _bounded(self, response: aiohttp.ClientResponse) -> bytes:
+        raw = bytearray()
+        async for piece in response.content.iter_any():
+            raw += piece
+            if len(raw) > MAX_REPLY_BYTES:
+                raise EngineUnavailable(
+                    f"{self.base_url} answers a question with more than {MAX_REPLY_BYTES} bytes"
+                )
+        return bytes(raw)
+
+    async def _send(self, method: str, url: str, body: Mapping[str, object] | None) -> aiohttp.ClientResponse:
+        """Ask, and ask again where the same host says that it moved the path and the method stays.
+
+        No other host: our headers hold a key. Not from https to http either.
+        """
         for _ in range(MOST_HOPS):
-            response = await self._sent(url, body)
-            target = _target(response)
-            if response.status not in KEEPS_METHOD or target is None or target.host != URL(url).host:
+            response = await self._sent(method, url, body)
+            target, here = _target(response), URL(url)
+            keeps_method = method == "GET" or response.status in KEEPS_METHOD
+            if target is None or not keeps_method or target.host != here.host:
+                break
+            if here.scheme == "https" != target.scheme:
                 break
             url = str(target)
             response.close()
         return response
 
-    async def _sent(self, url: str, body: Mapping[str, object]) -> aiohttp.ClientResponse:
+    async def _sent(self, method: str, url: str, body: Mapping[str, object] | None) -> aiohttp.ClientResponse:
         session = self._opened()
         started_s = self._clock()
         try:
             try:
-                return await session.post(url, json=body, allow_redirects=False)
+                return await session.request(method, url, json=body, allow_redirects=False)
             except aiohttp.ClientConnectorError:
                 raise
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 if self._afresh is None or self._clock() - started_s > STALE_CONNECTION_S:
                     raise
-                return await self._afresh.post(url, json=body, allow_redirects=False)
+                return await self._afresh.request(method, url, json=body, allow_redirects=False)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unavailable(error) from error
 

@@ -12,6 +12,8 @@ from fluido.llm._errors import StreamBroken
 MAX_LINE_BYTES = 4 << 20
 BOM = b"\xef\xbb\xbf"
 DONE = b"[DONE]"
+# One event, however it is written: more is no answer of an engine.
+MAX_EVENT_LINES = 1024
 
 
 class LineSplitter:
@@ -66,9 +68,11 @@ async def events(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     data: list[bytes] = []
     async for line in lines(pieces):
         if line.startswith(b"data:"):
-            if data and _is_whole(b"\n".join(data)):
+            if data and _is_whole(data):
                 yield b"\n".join(data)
                 data = []
+            if len(data) >= MAX_EVENT_LINES or sum(map(len, data)) > MAX_LINE_BYTES:
+                raise StreamBroken("the engine sent an event without an end")
             if value := line[5:].removeprefix(b" "):
                 data.append(value)
         elif line.startswith(b"error:"):
@@ -80,11 +84,12 @@ async def events(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         yield b"\n".join(data)
 
 
-def _is_whole(data: bytes) -> bool:
-    if data.strip() == DONE:
-        return True
+def _is_whole(data: list[bytes]) -> bool:
+    last = data[-1].rstrip()
+    if last == DONE or not last.endswith(b"}"):
+        return last == DONE
     try:
-        return isinstance(json.loads(data), dict)
+        return isinstance(json.loads(b"\n".join(data)), dict)
     except ValueError:
         return False
 
