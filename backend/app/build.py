@@ -11,7 +11,7 @@ from app.core.adaptive_buffers import AdaptiveBufferManager, DataFlowType
 from app.core.settings import Settings
 from app.db.dynamic_session import DynamicPostgreSQLSession
 from app.services.sentinel_fluido_v2 import SentinelFluidoV2
-from app.services.system import SentinelSystem
+from app.services.system import Part, SentinelSystem
 from fluido.laws import StreamGap
 
 
@@ -44,14 +44,24 @@ def build(
     buffers = buffers if buffers is not None else AdaptiveBufferManager()
     cache = cache if cache is not None else DynamicRedisCache()
     cache.configure(namespace=namespace)
-    service = SentinelFluidoV2(settings=settings, buffers=buffers)
+    if settings.gateway:
+        # its modules are loaded only where it is wanted
+        from app.services.gateway import MountedGateway, Shared  # noqa: PLC0415
+
+        shared = Shared()
+        service = SentinelFluidoV2(settings=settings, buffers=buffers, make_station=shared.station)
+        beside: Part | None = MountedGateway(settings, shared)
+    else:
+        service, beside = SentinelFluidoV2(settings=settings, buffers=buffers), None
     db = DynamicPostgreSQLSession(
         settings.required_database_url(),
         policy=buffers.policy(DataFlowType.DATABASE_QUERY),
         sharers=settings.replicas,
         memory=settings.memory(),
     )
-    system = system_class(service, db, cache, buffers, redis_url=settings.redis_url, settings=settings)
+    system = system_class(
+        service, db, cache, buffers, redis_url=settings.redis_url, settings=settings, beside=beside
+    )
     pace = Pace(
         law=StreamGap(),
         slow_client_s=settings.slow_client_s,

@@ -107,6 +107,14 @@ class Settings(BaseSettings):
         description="How long Ollama keeps the model (30m, -1); unset leaves OLLAMA_KEEP_ALIVE in force.",
     )
     model: str | None = Field(default=None, description="The model to ask for; unset: the one that is there.")
+    gateway: bool = Field(
+        default=False,
+        description="Serve Ollama's and OpenAI's APIs as well, on SENTINEL_GATEWAY_PORT, with the same keys "
+        "and one queue for both (docs/gateway.md).",
+    )
+    gateway_port: int = Field(
+        default=11435, ge=0, le=65535, description="Where; 0: a free port, which the log names."
+    )
     data_dir: Path | None = Field(
         default=None,
         description="Where `make run` keeps its servers' data; unset: .sentinel in the source tree.",

@@ -21,6 +21,7 @@ from fluido.llm import (
     Options,
     Presets,
     Reservation,
+    Station,
     Timings,
     detect,
     thinking_bound,
@@ -55,6 +56,7 @@ class SentinelFluidoV2:
     the engine finds its own prefix again. When the window fills up it is cut in one step.
 
     `ollama_url` and `model` default to what `Settings` says, `model` to what the engine serves.
+    `make_station` makes the queue in front of an engine, see `Dispatcher`.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class SentinelFluidoV2:
         settings: Settings | None = None,
         buffers: AdaptiveBufferManager = adaptive_buffer_manager,
         system_prompt: str = SYSTEM_PROMPT,
+        make_station: Callable[..., Station] = Station,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         settings = settings or Settings()
@@ -85,6 +88,7 @@ class SentinelFluidoV2:
             max_waiting=self._max_waiting,
             max_wait_s=self._deadline_s,
             presets=Presets(PRESETS),
+            make_station=make_station,
             clock=clock,
         )
         self._is_open = False
@@ -258,10 +262,7 @@ class SentinelFluidoV2:
 def _engines(ollama_url: str | None, model: str, settings: Settings) -> list[Engine]:
     """One engine for each URL, which a comma separates; both kinds where both are set."""
     headers = {name: value.get_secret_value() for name, value in settings.engine_headers.items()}
-    ollama_urls = _each(ollama_url or settings.ollama_url or "")
-    openai_urls = [] if ollama_url else _each(settings.openai_url or "")
-    if not ollama_urls and not openai_urls:
-        ollama_urls = [DEFAULT_OLLAMA_URL]
+    openai_urls, ollama_urls = ([], _each(ollama_url)) if ollama_url else engine_urls(settings)
     speak_openai = [
         OpenAIEngine(
             url,
@@ -286,6 +287,12 @@ def _engines(ollama_url: str | None, model: str, settings: Settings) -> list[Eng
         for url in ollama_urls
     ]
     return [*speak_openai, *speak_ollama]
+
+
+def engine_urls(settings: Settings) -> tuple[list[str], list[str]]:
+    """The addresses of the engines that speak OpenAI's API, and of those that speak Ollama's."""
+    openai_urls, ollama_urls = _each(settings.openai_url or ""), _each(settings.ollama_url or "")
+    return openai_urls, ollama_urls if openai_urls or ollama_urls else [DEFAULT_OLLAMA_URL]
 
 
 def _each(urls: str) -> list[str]:

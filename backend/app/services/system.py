@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from typing import Protocol
 
 import structlog
 
@@ -31,8 +32,21 @@ HEALTH_TIMEOUT_S = 1.0
 MIGRATE_AGAIN_S = 1.0
 
 
+class Part(Protocol):
+    """Something that is open while Sentinel is."""
+
+    async def open(self) -> None:
+        """Begin."""
+
+    async def close(self) -> None:
+        """End. Idempotent."""
+
+
 class SentinelSystem:
-    """Joins the LLM service, the database and the cache. Inert until `open`."""
+    """Joins the LLM service, the database and the cache. Inert until `open`.
+
+    `beside` uses the service's engines too: it is opened after the service and closed before it.
+    """
 
     def __init__(
         self,
@@ -43,8 +57,10 @@ class SentinelSystem:
         *,
         redis_url: str | None,
         settings: Settings,
+        beside: Part | None = None,
     ) -> None:
         self._redis_url = redis_url
+        self._beside = beside
         should_migrate = settings.migrate
         self.sentinel = sentinel
         self.db = db
@@ -86,6 +102,8 @@ class SentinelSystem:
         )
         self._buffers.attach(DataFlowType.TELEMETRY, lambda: [self._telemetry], self._telemetry.live)
         await self.sentinel.open()
+        if self._beside is not None:
+            await self._beside.open()
         if self._should_migrate and not await self._migrate():
             self._migrating = asyncio.create_task(self._migrate_until_done())
         self._retention.open()
@@ -104,6 +122,8 @@ class SentinelSystem:
             parts.push_async_callback(self._ledger.close)
             parts.push_async_callback(self.assistant.drain)
             parts.push_async_callback(self.sentinel.close)
+            if self._beside is not None:
+                parts.push_async_callback(self._beside.close)
             parts.push_async_callback(self._end_migrating)
             parts.push_async_callback(self._retention.close)
             parts.push_async_callback(self._watch.close)

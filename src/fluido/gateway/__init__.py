@@ -3,3 +3,10 @@
 from fluido._extras import need
 
 need("gateway", "aiohttp", "httptools", "msgspec")
+
+from fluido.gateway.app import Gateway
+from fluido.gateway.config import BadConfig, Config, EngineUrl
+from fluido.gateway.keys import Client, Keys
+from fluido.gateway.shared import Shared
+
+__all__ = ["BadConfig", "Client", "Config", "EngineUrl", "Gateway", "Keys", "Shared"]

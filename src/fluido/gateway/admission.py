@@ -14,6 +14,7 @@ from fluido.errors import EngineUnavailable, FluidoError, LimitReached, WaitTime
 from fluido.gateway.comeback import Comeback
 from fluido.gateway.discovery import Directory, Engine
 from fluido.gateway.flow import Flow, Permit, Wanted
+from fluido.gateway.shared import Shared
 from fluido.gateway.turns import Turns
 from fluido.llm import Kind, OllamaEngine, OpenAIEngine, Timings, Wishes
 from fluido.llm._engine import Engine as LlmEngine
@@ -25,8 +26,6 @@ SUSPECT_S = 0.25
 CROWDED_S, CROWDED_SHARE = 0.05, 0.05
 FLOWS_KEPT = 64
 WARMED = 4
-# A model that nobody uses may have been unloaded: asked again after so long.
-CHECK_S = 1.0
 RETURN_S = Patience().return_s
 
 
@@ -42,6 +41,7 @@ class Admission:
         max_waiting: int = 2000,
         is_open: bool = False,
         return_s: float = RETURN_S,
+        shared: Shared | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._directory = directory
@@ -50,6 +50,7 @@ class Admission:
         self._most_context_tokens = most_context_tokens
         self._max_waiting = max_waiting
         self._is_open = is_open
+        self._shared = shared or Shared()
         self._clock = clock
         self._flows: dict[tuple[str, str], Flow] = {}
         self._opening: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -68,7 +69,11 @@ class Admission:
             await turns.close()
         flows, self._flows = self._flows, {}
         for flow in flows.values():
-            await flow.close()
+            if flow in self._shared:
+                flow.turns = None
+                flow.let_go()
+            else:
+                await flow.close()
         if self._closing:
             await asyncio.wait(self._closing)
 
@@ -84,7 +89,9 @@ class Admission:
         name = (engine.url, model)
         self._used_s[name] = self._clock()
         flow = self._flows.get(name)
-        if flow is None:
+        if flow is None and (flow := self._shared.flow(engine, model)) is not None:
+            self._flows[name] = flow
+        elif flow is None:
             flow = self._flows[name] = self._made(engine, model)
             self._opening[name] = asyncio.create_task(flow.open(), name="fluido-gateway-open")
             self._opening[name].add_done_callback(lambda _: self._opening.pop(name, None))
@@ -131,7 +138,7 @@ class Admission:
             return
         for name in sorted(self._flows, key=lambda each: self._used_s.get(each, 0.0)):
             flow = self._flows[name]
-            if not flow.inflight and not flow.waiting and name not in self._opening:
+            if not (flow.inflight or flow.waiting or name in self._opening or flow in self._shared):
                 del self._flows[name]
                 self._used_s.pop(name, None)
                 if flow.turns is not None:
@@ -153,7 +160,7 @@ class Admission:
                 now, most = flow.facts.context_tokens, flow.facts.most_context_tokens
                 await flow.loader.widen(flow.named, wanted.window_tokens, now, most)
             if flow.turns is not None:
-                await self._to_turn(flow, flow.turns, order.tokens)
+                await flow.ready(flow.named, order.tokens)
                 self._check_deadline(flow, flow.turns, order)
             try:
                 seat = await flow.seat(wanted, order)
@@ -196,19 +203,6 @@ class Admission:
             for look in looks:
                 look.cancel()
         return [flow for flow in flows if flow.is_ready]
-
-    async def _to_turn(self, flow: Flow, turns: Turns, needed_tokens: int) -> None:
-        """Make sure that the model is loaded, or will be when its turn comes."""
-        idle = not flow.inflight and not flow.waiting
-        if turns.plays(flow) and idle and self._clock() - flow.checked_s > CHECK_S:
-            flow.checked_s = self._clock()
-            is_loaded = await flow.check_resident()
-            if 0 < flow.followed_tokens < needed_tokens:
-                flow.loader.displaced(flow.named)  # another client's window is too small for this call
-                is_loaded = False
-            if not is_loaded:
-                turns.lost(flow)
-        turns.want(flow)
 
     def _check_deadline(self, flow: Flow, turns: Turns, order: Order) -> None:
         """Refuse who cannot be served in time because another model has the engine."""

@@ -24,6 +24,7 @@ from fluido.gateway.page import Pages
 from fluido.gateway.passing import pass_through
 from fluido.gateway.seen import Seen
 from fluido.gateway.server import HttpServer
+from fluido.gateway.shared import Shared
 from fluido.gateway.upstream import EnginePool
 from fluido.gateway.wire import Api, Asked, BadRequest, Profile, Route, api_of, parse, refusal, to_upstream
 from fluido.llm import Wishes
@@ -49,7 +50,10 @@ _log = logging.getLogger("fluido.gateway")
 
 
 class Gateway:
-    """A reverse proxy with a queue, and its own pages. Inert until `open`."""
+    """A reverse proxy with a queue, and its own pages. Inert until `open`.
+
+    `shared` are the queues of a Dispatcher in this process, if there is one.
+    """
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class Gateway:
         *,
         directory: Directory | None = None,
         patience: Patience | None = None,
+        shared: Shared | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.config = config
@@ -75,6 +80,7 @@ class Gateway:
             max_waiting=config.max_waiting,
             is_open=config.observe,
             return_s=(patience or Patience()).return_s,
+            shared=shared,
             clock=clock,
         )
         self._inference = Inference(

@@ -1,6 +1,7 @@
 """Flow: the queue of one model on one engine, with what a call costs there."""
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,12 +12,16 @@ from fluido.errors import EngineUnavailable, FluidoError, LimitReached
 from fluido.gateway.discovery import Engine
 from fluido.gateway.turns import Turns
 from fluido.gateway.wire import KeepAlive
+from fluido.laws import Law
 from fluido.llm import Kind
 from fluido.llm._call import Lane
 from fluido.llm._engine import Engine as LlmEngine
+from fluido.llm._engine import EngineFacts
 from fluido.llm.admission import Order, Seat, Station, Ticket
 from fluido.llm.prompt import Prefix
 
+# A model that nobody uses may have been unloaded: asked again after so long.
+CHECK_S = 1.0
 # What a load is thought to take before one was seen. The library's own guess is for deadlines, and longer.
 FIRST_LOAD_S, LOAD_SHARE = 2.0, 0.5
 MOST_OF_ONE = 0.75
@@ -93,9 +98,17 @@ class Flow(Station):
     """One model of one engine, with its queue and what calls of it cost. `is_open`: nobody ever waits."""
 
     def __init__(
-        self, engine: Engine, llm: LlmEngine, model: str, *, max_waiting: int, is_open: bool = False
+        self,
+        engine: Engine,
+        llm: LlmEngine,
+        model: str,
+        *,
+        max_waiting: int,
+        is_open: bool = False,
+        law: Callable[[EngineFacts], Law] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        super().__init__(llm, model=model, max_waiting=max_waiting, keeps=KEPT)
+        super().__init__(llm, model=model, law=law, max_waiting=max_waiting, keeps=KEPT, clock=clock)
         self._is_open = is_open
         self.where = engine
         self.turns: Turns | None = None
@@ -162,6 +175,23 @@ class Flow(Station):
         """Its model gave way to another: what it held is gone."""
         self.loader.forget()
         self.residency.clear()
+
+    async def ready(self, model: str, needed_tokens: int = 0) -> None:
+        """Make sure that its model is loaded, or will be when its turn comes; without turns see `Station`."""
+        turns = self.turns
+        if turns is None:
+            await super().ready(model, needed_tokens)
+            return
+        idle = not self.inflight and not self.waiting
+        if turns.plays(self) and idle and self._clock() - self.checked_s > CHECK_S:
+            self.checked_s = self._clock()
+            is_loaded = await self.check_resident()
+            if 0 < self.followed_tokens < needed_tokens:
+                self.loader.displaced(self.named)  # another client's window is too small for this call
+                is_loaded = False
+            if not is_loaded:
+                turns.lost(self)
+        turns.want(self)
 
     def order(self, wanted: Wanted) -> Order:
         """What a call would cost here."""

@@ -60,7 +60,8 @@ class Dispatcher:
 
     How many are in flight is found, at most `most` (`EngineLimit`); `slots` fixes it, `law` makes another.
     A conversation that lost its place in the engine is sent with as much history as can be computed again in
-    `cold_prefill_s`, divided among it and all who wait; never less than the last exchanges. `max_waiting` bounds each queue, `max_wait_s` the wait of a call without a deadline.
+    `cold_prefill_s`, divided among it and all who wait; never less than the last exchanges. `max_waiting`
+    bounds each queue, `max_wait_s` the wait of a call without a deadline, `make_station` makes the queues.
     """
 
     def __init__(
@@ -78,10 +79,11 @@ class Dispatcher:
         answers: Answers | None = None,
         cold_prefill_s: float = COLD_PREFILL_S,
         max_wait_s: float = MAX_WAIT_S,
+        make_station: Callable[..., Station] = Station,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.stations = tuple(
-            Station(engine, model=model, law=make, max_waiting=max_waiting, clock=clock)
+            make_station(engine, model=model, law=make, max_waiting=max_waiting, clock=clock)
             for engine, make in _limited(engines, law, slots, most)
         )
         self.presets = presets or Presets()
@@ -99,10 +101,7 @@ class Dispatcher:
         self._answered = self._failed = 0
 
     async def open(self) -> None:
-        """Open every engine. One that is away does not fail this: it is waited for in the background.
-
-        Single flight: a second task that opens waits for the first, so that an engine is settled once.
-        """
+        """Open every engine, once, whoever asks. One that is away is waited for in the background."""
         if self._opening is None:
             self._opened = True
             self._opening = asyncio.create_task(self._open_all(), name="fluido-llm-open")
