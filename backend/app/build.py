@@ -46,7 +46,8 @@ def build(
     cache.configure(namespace=namespace)
     if settings.gateway:
         # its modules are loaded only where it is wanted
-        from app.services.gateway import MountedGateway, Shared  # noqa: PLC0415
+        from app.services.gateway import MountedGateway  # noqa: PLC0415
+        from fluido.gateway import Shared  # noqa: PLC0415
 
         shared = Shared()
         service = SentinelFluidoV2(settings=settings, buffers=buffers, make_station=shared.station)
