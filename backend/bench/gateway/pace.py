@@ -38,8 +38,8 @@ class Pace:
         return self.gap_s * max(1.0, self.inflight / self.knee) if self.knee else self.gap_s
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """A slot for one call."""
+    async def turn(self) -> AsyncIterator[float]:
+        """A slot for one call, and the seconds that it waited for it."""
         came_s = time.perf_counter()
         async with self._permits:
             began_s = time.perf_counter()
@@ -47,7 +47,7 @@ class Pace:
             self.inflight += 1
             self.peak = max(self.peak, self.inflight)
             try:
-                yield
+                yield began_s - came_s
             finally:
                 self.inflight -= 1
                 self.busy_s += time.perf_counter() - began_s
@@ -63,28 +63,34 @@ class Pace:
             "busy_s": round(self.busy_s, 3),
         }
 
-    def end(self, words: int) -> bytes:
+    def end(self, words: int, waited_s: float) -> bytes:
         """The last bytes of a stream."""
         if self.api == "ollama":
-            return chunk(_line("", **self._counts(words))) + b"0\r\n\r\n"
+            return chunk(_line("", **self._counts(words, waited_s))) + b"0\r\n\r\n"
         last = _sse({}, "stop") + _sse({}, None, _usage(words)) + b"data: [DONE]\n\n"
         return chunk(last) + b"0\r\n\r\n"
 
-    def whole(self, words: int) -> dict[str, Any]:
+    def whole(self, words: int, waited_s: float) -> dict[str, Any]:
         """An answer in one piece."""
         said = {"role": "assistant", "content": WORD * words}
         if self.api == "ollama":
-            return {"model": "m:latest", "created_at": CREATED, "message": said, **self._counts(words)}
+            return {
+                "model": "m:latest",
+                "created_at": CREATED,
+                "message": said,
+                **self._counts(words, waited_s),
+            }
         choice = {"index": 0, "message": said, "finish_reason": "stop"}
         head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m"}
         return {**head, "choices": [choice], "usage": _usage(words)}
 
-    def _counts(self, words: int) -> dict[str, Any]:
+    def _counts(self, words: int, waited_s: float) -> dict[str, Any]:
+        """As Ollama counts: the whole time holds what a call waited inside."""
         prompt_s, words_s = self.first_s, words * self.gap_s
         return {
             "done": True,
             "done_reason": "stop",
-            "total_duration": int((prompt_s + words_s) * 1e9) + 2,
+            "total_duration": int((waited_s + prompt_s + words_s) * 1e9) + 2,
             "prompt_eval_count": 10,
             "prompt_eval_duration": int(prompt_s * 1e9) + 1,
             "eval_count": words,

@@ -77,7 +77,7 @@ class Served(asyncio.Protocol):
 
     async def _say(self, words: int) -> None:
         pace, write = self._stub.pace, self._transport.write
-        async with pace.turn():
+        async with pace.turn() as waited_s:
             await asyncio.sleep(pace.first_s)
             write(HEADS[pace.api] + pace.word)
             if self._stub.wheel is not None:
@@ -86,16 +86,16 @@ class Served(asyncio.Protocol):
                 for _ in range(words - 1):
                     await asyncio.sleep(pace.gap_now_s)
                     write(pace.word)
-            write(pace.end(words))
+            write(pace.end(words, waited_s))
             pace.served += 1
 
     async def _say_at_once(self, words: int) -> None:
         pace = self._stub.pace
-        async with pace.turn():
+        async with pace.turn() as waited_s:
             await asyncio.sleep(pace.first_s)
             for _ in range(words - 1):
                 await asyncio.sleep(pace.gap_now_s)
-            self._whole(pace.whole(words))
+            self._whole(pace.whole(words, waited_s))
             pace.served += 1
 
 
