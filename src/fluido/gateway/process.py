@@ -6,8 +6,6 @@ from contextlib import suppress
 # Each stream has two connections; what else is open are logs, pipes and the engines' pages.
 FILES_A_CONNECTION, OTHER_FILES = 2, 128
 FEWEST = 16
-# Calls leave few cycles behind: a look at the young objects after every third call finds nothing.
-YOUNG, MIDDLE, OLD = 20_000, 20, 50
 
 
 def room_for(connections: int) -> int:
@@ -29,10 +27,10 @@ def room_for(connections: int) -> int:
 
 
 def freeze() -> None:
-    """Leave out of every garbage collection what is there now, and collect more seldom.
+    """Leave out of every garbage collection what is there now.
 
-    A look at all objects of the process takes tens of milliseconds, in which no stream gets a byte.
+    A look at all objects of the process takes tens of milliseconds, in which no stream gets a byte. It is done
+    as often as before: what a call leaves behind in cycles may hold its body.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG, MIDDLE, OLD)
