@@ -29,8 +29,8 @@ def room_for(connections: int) -> int:
 def freeze() -> None:
     """Leave out of every garbage collection what is there now.
 
-    A look at all objects of the process takes tens of milliseconds, in which no stream gets a byte. It is done
-    as often as before: what a call leaves behind in cycles may hold its body.
+    A look at all objects of a process takes tens of milliseconds, in which no stream gets a byte. They
+    are as frequent as before: what a call leaves behind in cycles may hold its body.
     """
     gc.collect()
     gc.freeze()
