@@ -16,7 +16,6 @@ KEEP = 0.97  # of the evidence, at each pair of a rung
 REST_COSTS = 0.01  # of the throughput: what it may cost to ask a worse rung again and again
 LONGEST_REST = 64  # slots
 SURE_AT_ONCE = 2.5  # standard errors of the first pair
-LEAST_SCATTER = 0.2  # of what counting alone would scatter: calls that take turns scatter less
 REFERENCE_EVERY = 24  # slots
 REFERENCE_FIRST = 2  # pairs, when a new leader stands far from it
 
@@ -154,7 +153,7 @@ class Pairs:
     def _learn(self, about: Evidence, value: float, counted: float) -> Evidence:
         if about.weight:
             self._variance += 0.05 * (min(1.0, (value - about.mean) ** 2) - self._variance)
-        self._variance = max(self._variance or counted, LEAST_SCATTER * counted)
+        self._variance = self._variance or counted
         about.add(min(max(value, -2.0), 2.0))
         return about
 
