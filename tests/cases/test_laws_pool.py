@@ -41,6 +41,18 @@ def test_other_work_brings_the_reference_back_also_where_nothing_binds() -> None
     assert "other_work" in reasons
 
 
+def test_other_work_is_seen_before_a_long_slot_ends() -> None:
+    """Hot rows after I/O: slots of 96 in flight lasted three seconds there, all of them at 96."""
+    law = Ladder(start=15, ceiling=96)
+    law._lead(len(law.place.rungs) - 1, None)
+    law._leap = None
+    began_s = now_s = calls(law, 10.0, 6000, inside=96, every_s=0.0002)
+    now_s = calls(law, now_s, 60, inside=96, every_s=0.004)  # the old ones drain slowly
+    while law.limit != 15 and now_s < began_s + 10.0:
+        now_s = calls(law, now_s, 1, inside=96, every_s=0.004, label="update hot")
+    assert now_s < began_s + 2.0, "it was 3.6"
+
+
 def test_a_silence_is_no_part_of_a_slot() -> None:
     """Two phases with three seconds between them: the first slot after it was three seconds long."""
     law = Ladder(start=15, ceiling=96)

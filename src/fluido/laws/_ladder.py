@@ -18,6 +18,7 @@ from fluido.laws._rungs import WORTH, Memory, Pace, Place, Tuning, rungs, said
 
 LEAST_ROUNDS = 2.5  # of a leap, by the service times themselves: calls that came together end together
 IDLE_S = 600.0
+LOOK_EVERY = 100  # calls of a slot: whether they are of other work
 
 
 class Ladder(BySlots):
@@ -108,7 +109,9 @@ class Ladder(BySlots):
     def _at(self, now_s: float) -> bool:
         slot, slot_s = self._meter.slot, self._pace.slot_s
         if slot is not None and slot.from_s - slot_s <= now_s < slot.until_s:
-            return False
+            if not slot.calls or slot.calls % LOOK_EVERY or not self._meter.is_other(slot):
+                return False
+            slot.until_s = now_s  # slots of much in flight are long where little ends
         if slot is not None and self._waits_for_more(slot, now_s):
             slot.until_s = now_s + min(slot_s, self._tuning.shortest_s)
             return True

@@ -174,22 +174,31 @@ class Meter:
 
     def work(self, slot: Slot) -> tuple[str, str]:
         """The largest class of the work before a slot, and in it: as before while half of the mix is."""
-        total = sum(seen[0] + seen[2] for seen in slot.classes.values())
-        if not total:
-            return self._largest, self._largest
-        shares: dict[str, float] = {}
-        for label, seen in slot.classes.items():
-            name = self._mix.name(label)
-            shares[name] = shares.get(name, 0.0) + (seen[0] + seen[2]) / total
-        before, usual = self._largest, self._usual
-        other = sum(min(share, usual.get(name, 0.0)) for name, share in shares.items()) < SAME_WORK
-        keep = 0.0 if other else 1.0 - FOLLOWS
+        shares, before, usual = self._shares(slot), self._largest, self._usual
+        if not shares:
+            return before, before
+        other = self.is_other(slot)
+        keep = 0.0 if other or not usual else 1.0 - FOLLOWS
         names = usual.keys() | shares.keys()
         self._usual = {
             name: keep * usual.get(name, 0.0) + (1 - keep) * shares.get(name, 0.0) for name in names
         }
-        self._largest = max(shares, key=shares.__getitem__) if other else before
+        self._largest = max(shares, key=shares.__getitem__) if other or not usual else before
         return (before if usual else self._largest), self._largest
+
+    def is_other(self, slot: Slot) -> bool:
+        """Whether most calls so far are of other classes than usual."""
+        usual = self._usual
+        common = sum(min(share, usual.get(name, 0.0)) for name, share in self._shares(slot).items())
+        return bool(usual and slot.calls) and common < SAME_WORK
+
+    def _shares(self, slot: Slot) -> dict[str, float]:
+        total = sum(seen[0] + seen[2] for seen in slot.classes.values())
+        shares: dict[str, float] = {}
+        for label, seen in slot.classes.items():
+            name = self._mix.name(label)
+            shares[name] = shares.get(name, 0.0) + (seen[0] + seen[2]) / total
+        return shares
 
     def gain(self, one: Slot, other: Slot) -> tuple[float, float]:
         """ln of the throughput of one slot over the other's, and its variance from counting alone.
