@@ -133,5 +133,5 @@ def test_what_the_pairs_said_outlives_a_moment_in_which_the_server_stood_still()
     law._pairs.forget()
     leap.turn_back()
     law._end_leap(leap)
-    assert law._leap is None
+    assert leap.is_over
     assert law._pairs.evidence[3].mean == pytest.approx(-0.2)
