@@ -110,6 +110,19 @@ async def test_a_table_with_rules(engine: AsyncEngine, returning: tuple[str, ...
     await writer.close()
 
 
+async def test_what_is_not_supported_is_not_a_plan_that_is_stale(engine: AsyncEngine) -> None:
+    """The same code, 0A000. Each time psycopg was made to forget its prepared statements, and then missed one."""
+    made = table()
+    await create(engine, made, "CREATE RULE r AS ON INSERT TO t WHERE NEW.v = -1 DO INSTEAD NOTHING")
+    writer = GroupWriter(engine, made, returning=["id"])
+    for _ in range(8):  # psycopg prepares after five
+        with pytest.raises(DBAPIError, match="cannot perform INSERT RETURNING"):
+            await writer.add({"v": 1})
+    for results in await twice(writer):
+        assert all("cannot perform INSERT RETURNING" in str(error) for error in results)
+    await writer.close()
+
+
 @pytest.mark.parametrize("option", ["postgresql_readonly", "isolation_level"])
 async def test_what_an_engine_says_of_its_transactions_holds_for_every_row(url: str, option: str) -> None:
     """A transaction by itself would be none of the engine's own kind."""

@@ -110,10 +110,23 @@ def is_passing(error: BaseException) -> bool:
     return state_of_server(error).startswith(PASSING)
 
 
+def is_stale(error: BaseException) -> bool:
+    """Whether a table was changed under a prepared statement: the same again is planned anew.
+
+    By the server's own function: the code says only that something is not supported, the text may be in any
+    language.
+    """
+    return _told(error, "server_source_function", "source_function") == "RevalidateCachedQuery"
+
+
 def _context_of(error: BaseException | None) -> str:
     """Where in functions and triggers the server raised it, innermost first; "" where nowhere."""
+    return _told(error, "context", "context")
+
+
+def _told(error: BaseException | None, by_asyncpg: str, by_psycopg: str) -> str:
     orig = getattr(error, "orig", None) or error
-    context = getattr(getattr(orig, "__cause__", None), "context", None) or getattr(
-        getattr(orig, "diag", None), "context", None
+    told = getattr(getattr(orig, "__cause__", None), by_asyncpg, None) or getattr(
+        getattr(orig, "diag", None), by_psycopg, None
     )
-    return context if isinstance(context, str) else ""
+    return told if isinstance(told, str) else ""

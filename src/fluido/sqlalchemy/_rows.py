@@ -12,7 +12,13 @@ from sqlalchemy.util import greenlet_spawn
 
 from fluido.flow._bisect import HELD, Held, Refused
 from fluido.flow._label import label
-from fluido.sqlalchemy._errors import OutcomeUnknown, concerns_all, sqlstate_of, state_of_server
+from fluido.sqlalchemy._errors import (
+    OutcomeUnknown,
+    concerns_all,
+    is_stale,
+    sqlstate_of,
+    state_of_server,
+)
 from fluido.sqlalchemy._insert import Expressions, Insert, Row, RowInsert
 from fluido.sqlalchemy._plain import LOCK_PATIENCE_S, PlainInsert, lock_bound
 from fluido.sqlalchemy._surroundings import Surroundings
@@ -29,8 +35,8 @@ NEXT_PATIENCE_S = 0.05
 # The server undid the whole statement for the sake of another one.
 _UNDONE = ("40001", "40P01")
 _LOCKED = "55P03"
-# "cached plan must not change result type", after a migration: the same again is planned anew.
-_STALE = "0A000"
+# "cached plan must not change result type", after a migration, and much else that is not supported.
+_UNSUPPORTED = "0A000"
 # Each number of rows is another statement to prepare: larger ones are made up of these few and a rest.
 _SIZES = (1000, 768, 512, 384, 256, 192, 128, 96, 64, 48)
 
@@ -160,8 +166,8 @@ class RowWriter:
         except Exception as error:
             if _concerns_all(error, connection):
                 raise
-            if sqlstate_of(error) == _STALE and insert.returning:
-                self._at_once = False  # rules of the table do not go with WITH; or it was changed just now
+            if sqlstate_of(error) == _UNSUPPORTED and not is_stale(error):
+                self._at_once = False  # the table has rules, which do not go with WITH
             return error, None
         return None, [insert.answer(row[:-1]) for row in found] or None
 
@@ -179,7 +185,7 @@ class RowWriter:
                 answer = self._store_one(connection, row)
                 connection.commit()
             except exc.DBAPIError as error:
-                if not again or sqlstate_of(error) != _STALE:
+                if not again or not is_stale(error):
                     raise
                 connection.rollback()
                 if self._psycopg and _is_autocommit(connection):
@@ -225,7 +231,7 @@ class RowWriter:
             [index for index in range(len(rows)) if index not in doubted] if suspects else range(len(rows))
         )
         verdicts: list[Verdict] = [None] * len(rows)
-        if refused is None or sqlstate_of(refused) == _STALE:
+        if refused is None or sqlstate_of(refused) == _UNSUPPORTED:
             refused = self._all(connection, rows, trusted, verdicts)
         if refused is not None:
             self._begin(connection, NEXT_PATIENCE_S)
@@ -254,7 +260,7 @@ class RowWriter:
                 if _concerns_all(error, connection):
                     raise
                 connection.rollback()
-                if not again or sqlstate_of(error) != _STALE:
+                if not again or not is_stale(error):
                     return error
             else:
                 for index, answer in zip(trusted, answers, strict=False):
