@@ -111,7 +111,7 @@ async def test_a_table_with_rules(engine: AsyncEngine, returning: tuple[str, ...
 
 
 async def test_what_is_not_supported_is_not_a_plan_that_is_stale(engine: AsyncEngine) -> None:
-    """The same code, 0A000. Each time psycopg was made to forget its prepared statements, and then missed one."""
+    """The same code, 0A000. psycopg was made to forget its statements for it, and missed one then."""
     made = table()
     await create(engine, made, "CREATE RULE r AS ON INSERT TO t WHERE NEW.v = -1 DO INSTEAD NOTHING")
     writer = GroupWriter(engine, made, returning=["id"])
