@@ -161,7 +161,7 @@ async def test_a_busy_slot_of_another_client_is_not_waited_for(shape, dispatcher
                 break
             beside += 1
             station = dispatcher.stations[0]
-            assert not station.company.alone or not station.residency.pins
+            assert not station.slots.company.alone or not station.residency.pins
         assert beside, "the first two did not wait for the other's whole answer"
     finally:
         long.cancel()

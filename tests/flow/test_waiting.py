@@ -12,43 +12,21 @@ from fluido import Closed, WaitTimeout
 from fluido._metrics import Meter
 from fluido.flow._waiting import ByArrival, ByTurns, Order, Waiter, WaitQueue
 from fluido.llm.admission._queue import CallQueue, Ticket
+from fluido.llm.admission._seats import Demand
 from fluido.testing.virtual_loop import VirtualLoop
 
 TENTH_S = 1e-4
 
 
-class AnEngines:
-    """The queue of an engine (cost, keys, tenants, lanes) as an order: it fits as it is."""
+class AnEngines(CallQueue):
+    """The queue of an engine (cost, keys, tenants, lanes), with numbers for what its callers want."""
 
     def __init__(self) -> None:
-        self._queue = CallQueue(max_waiting=1000)
-        self._places: dict[int, tuple[Ticket, Waiter[int, int]]] = {}
-        self.live = 0
+        super().__init__(max_waiting=1000)
 
-    def join(self, waiter: Waiter[int, int], /) -> None:
-        place = Ticket(
-            0.1 * waiter.wanted, grant=lambda: True, shed=waiter.turn.set_exception, key=waiter.label
-        )
-        self._places[id(place)] = place, waiter
-        waiter.wanted = id(place)
-        self._queue.push(place, waiter.joined_s)
-        self.live += 1
-
-    def leave(self, waiter: Waiter[int, int], /) -> None:
-        place, _ = self._places.pop(waiter.wanted)
-        self._queue.discard(place)
-        self.live -= 1
-
-    def head(self) -> Waiter[int, int] | None:
-        while (place := self._queue.peek()) is not None:
-            waiter = self._places[id(place)][1]
-            if not waiter.turn.done():
-                return waiter
-            self._queue.discard(place)
-        return None
-
-    def everybody(self) -> list[Waiter[int, int]]:
-        return [waiter for _, waiter in self._places.values() if not waiter.turn.done()]
+    def join(self, waiter: Waiter[Any, Any], /) -> None:
+        waiter.wanted = Ticket(Demand(0.1 * waiter.wanted, key=waiter.label))
+        super().join(waiter)
 
 
 ORDERS: dict[str, Callable[[], Order[int, int]]] = {

@@ -73,7 +73,7 @@ async def test_an_administrator_may_say_how_much_all_slots_hold(llamacpp, server
     """Nothing that llama-server says tells slots of their own memory from slots cut from one buffer."""
     for kv_tokens, together in ((0, False), (4 * 2048, True)):
         async with Dispatcher([OpenAIEngine(server.url, kv_tokens=kv_tokens)]) as dispatcher:
-            purse = dispatcher.stations[0].purse
+            purse = dispatcher.stations[0].slots.purse
             assert purse.takes(1500, 1500) is together
     with pytest.raises(ValueError, match="kv_tokens"):
         OpenAIEngine(server.url, kv_tokens=-1)

@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from fluido.llm.admission._residency import Placement
-from fluido.llm.admission._seats import Order, Seat, Seats
+from fluido.llm.admission._seats import Demand, Seat, Seats
 from fluido.testing.virtual_loop import VirtualLoop
 
 
 def _seat(at_s: float) -> Seat:
-    return Seat(Order(1.0), Placement(0, 0), 0.0, at_s, 1, 1.0)
+    return Seat(Demand(1.0), Placement(0, 0), 0.0, at_s, 1, 1.0)
 
 
 def test_a_call_knows_how_many_ran_beside_it_on_average() -> None:

@@ -35,7 +35,7 @@ def documented() -> dict[str, Shape]:
 
 async def scraped() -> Traffic:
     law = Ladder(start=15, ceiling=96)
-    law.compared = {"compared": 21.0, "with": 15.0, "gain": 0.08, "error": 0.02}
+    law._pairs.compared = {"compared": 21.0, "with": 15.0, "gain": 0.08, "error": 0.02}
     limiter = Limiter(law, name="db", max_waiting=1)
     limiter.pin(1)
     station = Station(OpenAIEngine("http://127.0.0.1:9"))

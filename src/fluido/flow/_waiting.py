@@ -42,9 +42,11 @@ class Waiter(Generic[Wanted, Granted]):
 
 
 class Order(Protocol[Wanted, Granted]):
-    """Who is served next. It keeps waiters and settles none; `live` counts those who did not leave yet."""
+    """Who is served next. It keeps waiters and settles none."""
 
-    live: int
+    @property
+    def live(self) -> int:
+        """How many did not leave yet."""
 
     def join(self, waiter: Waiter[Wanted, Granted], /) -> None:
         """Take a newcomer."""

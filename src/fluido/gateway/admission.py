@@ -20,7 +20,7 @@ from fluido.llm import Kind, OllamaEngine, OpenAIEngine, Timings, Wishes
 from fluido.llm._engine import Engine as LlmEngine
 from fluido.llm._errors import CacheFull, EngineBusy, Unreached
 from fluido.llm._silence import Patience
-from fluido.llm.admission import Order
+from fluido.llm.admission import Demand
 
 SUSPECT_S = 0.25
 CROWDED_S, CROWDED_SHARE = 0.05, 0.05
@@ -170,7 +170,7 @@ class Admission:
                 continue  # it died while the call stood in line: it was given nothing
             return Permit(flow, seat, wanted, self._clock())
 
-    def _chosen(self, up: Sequence[Flow], wanted: Wanted, tried: Collection[str]) -> tuple[Flow, Order]:
+    def _chosen(self, up: Sequence[Flow], wanted: Wanted, tried: Collection[str]) -> tuple[Flow, Demand]:
         fresh = [flow for flow in up if flow.name not in tried] or up
         orders = [(flow, flow.order(wanted)) for flow in fresh]
         return orders[0] if len(orders) == 1 else min(orders, key=_first_token_s)
@@ -204,7 +204,7 @@ class Admission:
                 look.cancel()
         return [flow for flow in flows if flow.is_ready]
 
-    def _check_deadline(self, flow: Flow, turns: Turns, order: Order) -> None:
+    def _check_deadline(self, flow: Flow, turns: Turns, order: Demand) -> None:
         """Refuse who cannot be served in time because another model has the engine."""
         if order.deadline_s is None or turns.plays(flow) or not flow.loader.loads:
             return
@@ -232,10 +232,10 @@ class Admission:
 
     def has_room(self, permit: Permit, tried: Collection[str]) -> bool:
         """Whether another engine could answer in time a call whose own answers no question."""
-        deadline_s = permit.seat.order.deadline_s
+        deadline_s = permit.seat.demand.deadline_s
         left_s = math.inf if deadline_s is None else deadline_s - self._clock()
         return any(
-            other.estimate.is_a_guess or other.predicted_wait_s(permit.seat.order) <= left_s
+            other.estimate.is_a_guess or other.predicted_wait_s(permit.seat.demand) <= left_s
             for other in self._others(permit, tried)
         )
 
@@ -250,18 +250,18 @@ class Admission:
     def succeeded(self, permit: Permit, timings: Timings) -> None:
         """The call was answered to its end: give the permit back, and learn."""
         flow, seat, wanted = permit.flow, permit.seat, permit.wanted
-        seat.outcome, seat.leaves = Outcome.OK, seat.order.prefix
+        seat.outcome, seat.leaves = Outcome.OK, seat.demand.prefix
         seat.units, seat.tokens = flow.estimate.work(timings), timings.output_tokens
         hidden = flow.facts is not None and flow.facts.slots is None
         seat.crowded = hidden and timings.queue_s > CROWDED_S + CROWDED_SHARE * timings.total_s
         self._release(permit)
         flow.health.succeeded()
-        flow.purse.served()
+        flow.slots.purse.served()
         if flow.turns is not None and flow.facts is not None:
             flow.loader.served(flow.named, timings.load_s)
         if wanted.is_embedding or timings.prompt_tokens <= 0:
             return
-        flow.find_slot(seat, timings.prompt_tokens, timings.output_tokens)
+        flow.slots.find(seat, timings.prompt_tokens, timings.output_tokens)
         flow.token_scale.learn(wanted.prompt_tokens, timings.prompt_tokens)
         cached = timings.cached_tokens
         if cached is None:
@@ -270,7 +270,7 @@ class Admission:
         flow.estimate.learn(timings, Kind.MEDIUM, expected, was_alone=not seat.shared)
         seat.residency.learn(seat.place, cached)
         if seat.place.slot >= 0 and timings.queue_s > SUSPECT_S:
-            flow.company.suspect()
+            flow.slots.company.suspect()
 
     def failed(self, permit: Permit, error: FluidoError) -> None:
         """The call failed: give the permit back, and note what that says about the engine."""
@@ -278,8 +278,7 @@ class Admission:
         seat.refused = not isinstance(error, WaitTimeout)
         seat.outcome = Outcome.OVERLOAD if isinstance(error, EngineBusy | WaitTimeout) else Outcome.IGNORED
         if isinstance(error, CacheFull):
-            flow.purse.overflowed(sum(each.order.tokens for each in flow.seats))
-            flow.company.suspect()
+            flow.slots.overflowed()
         self._release(permit)
         flow.health.failed(error, permit.wanted.user or permit.wanted.client or id(permit))
         if isinstance(error, Unreached):
@@ -315,7 +314,7 @@ class Admission:
                 permit.flow.turns.news()
 
 
-def _first_token_s(choice: tuple[Flow, Order]) -> tuple[bool, float, float]:
+def _first_token_s(choice: tuple[Flow, Demand]) -> tuple[bool, float, float]:
     flow, order = choice
     load_s = flow.turns.price_s(flow) if flow.turns is not None else 0.0
     seconds = flow.predicted_wait_s(order) + load_s + order.first_token_s

@@ -72,7 +72,7 @@ class Attempt:
         `may_yield` raises Displaced when a person needs its permit before its client has heard a word.
         """
         loop, flow, seat = asyncio.get_running_loop(), self._permit.flow, self._permit.seat
-        deadline_s, sent_s = seat.order.deadline_s, self._clock()
+        deadline_s, sent_s = seat.demand.deadline_s, self._clock()
         left_s = math.inf if deadline_s is None else max(0.0, deadline_s - sent_s)
         guard = asyncio.timeout(None if deadline_s is None else left_s)
 
@@ -91,7 +91,7 @@ class Attempt:
             self._patience,
             moves_on=moves_on,
             flees=flees,
-            expected_s=seat.order.first_token_s,
+            expected_s=seat.demand.first_token_s,
             left_s=left_s,
         )
         relay = self.relay = Relay(

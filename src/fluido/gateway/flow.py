@@ -17,7 +17,7 @@ from fluido.llm import Kind
 from fluido.llm._call import Lane
 from fluido.llm._engine import Engine as LlmEngine
 from fluido.llm._engine import EngineFacts
-from fluido.llm.admission import Order, Seat, Station, Ticket
+from fluido.llm.admission import Demand, Seat, Station
 from fluido.llm.prompt import Prefix
 
 # A model that nobody uses may have been unloaded: asked again after so long.
@@ -193,7 +193,7 @@ class Flow(Station):
                 turns.lost(self)
         turns.want(self)
 
-    def order(self, wanted: Wanted) -> Order:
+    def order(self, wanted: Wanted) -> Demand:
         """What a call would cost here."""
         scale, prefix = self.token_scale.value, wanted.prefix
         prompt = self.token_scale.of(wanted.prompt_tokens)
@@ -202,7 +202,7 @@ class Flow(Station):
         output = 0.0
         if not wanted.is_embedding:
             output = wanted.answers * self.estimate.output_tokens(Kind.MEDIUM, wanted.most_tokens)
-        return Order(
+        return Demand(
             cost_s=self.estimate.cost_s(uncached, output),
             first_token_s=self.estimate.seen_prefill_s(uncached),
             prefix=prefix,
@@ -216,10 +216,10 @@ class Flow(Station):
             width=wanted.answers,
         )
 
-    def _has_room(self, claim: Order | Ticket, reserved: int = 0) -> bool:
-        return self._is_open or super()._has_room(claim, reserved)
+    def _has_room(self, demand: Demand, reserved: int = 0) -> bool:
+        return self._is_open or super()._has_room(demand, reserved)
 
-    def _check_in_time(self, order: Order) -> None:
+    def _check_in_time(self, order: Demand) -> None:
         """Refuse whose wait would end too near to his deadline: he is told now, and not then."""
         if order.deadline_s is None or self.estimate.is_a_guess:
             return
@@ -233,7 +233,7 @@ class Flow(Station):
             error.retry_after_s = self._come_back_s(order, error)
             raise error
 
-    def _come_back_s(self, order: Order, error: LimitReached) -> float:
+    def _come_back_s(self, order: Demand, error: LimitReached) -> float:
         """When to try again: as soon as a wait fits the deadline, and not all who were refused at once."""
         wait_s, now_s = error.predicted_wait_s or 0.0, self._clock()
         if order.deadline_s is not None:
@@ -257,7 +257,7 @@ class Flow(Station):
         self._leaving.discard(id(seat))
         super().release(seat)
 
-    def _make_way(self, order: Order) -> None:
+    def _make_way(self, order: Demand) -> None:
         """Where a person would have to wait, the task that began last, and loses least, gives way."""
         people = len(self.queue) - self.queue.waiting(Lane.BACKGROUND)
         if self._is_held_up(order) and people >= len(self._leaving):
@@ -268,12 +268,12 @@ class Flow(Station):
                     self.displaced += 1
                     return
 
-    def _is_held_up(self, order: Order) -> bool:
+    def _is_held_up(self, order: Demand) -> bool:
         if not self._yielding or self.is_held or self._is_free(order):
             return False
         return self.predicted_wait_s(order) > FELT * order.first_token_s
 
-    async def seat(self, wanted: Wanted, order: Order) -> Seat:
+    async def seat(self, wanted: Wanted, order: Demand) -> Seat:
         """Wait in line; see `Station.admit`. One client may fill no more than his part of the line."""
         if self._is_free(order):
             return await self.admit(order)

@@ -79,7 +79,7 @@ class Attempt:
             self._patience,
             moves_on=moves_on,
             flees=flees,
-            expected_s=seat.order.first_token_s,
+            expected_s=seat.demand.first_token_s,
             left_s=math.inf if left_s is None else left_s,
         )
         try:

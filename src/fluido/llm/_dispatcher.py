@@ -59,9 +59,9 @@ class Dispatcher:
     """Admits calls to engines, in the order of their worth, and streams what they answer.
 
     How many are in flight is found, at most `most` (`EngineLimit`); `slots` fixes it, `law` makes another.
-    A conversation that lost its place in the engine is sent with as much history as can be computed again in
-    `cold_prefill_s`, divided among it and all who wait; never less than the last exchanges. `max_waiting`
-    bounds each queue, `max_wait_s` the wait of a call without a deadline, `make_station` makes the queues.
+    A conversation that lost its place is sent with as much history as can be computed again in
+    `cold_prefill_s`, shared with all who wait; never less than the last exchanges. `max_waiting` bounds each
+    queue, `max_wait_s` the wait of a call without a deadline; `make_station` makes the queues.
     """
 
     def __init__(
@@ -232,10 +232,7 @@ class Dispatcher:
     async def _in_time(
         self, items: AsyncGenerator[Delta | Timings, None], deadline_s: float | None
     ) -> AsyncGenerator[Delta | Timings, None]:
-        """`items`, the first of which must come before `deadline_s`.
-
-        Who joins late has a deadline of its own.
-        """
+        """`items`, the first of which must come before `deadline_s`; who joins has a deadline of his own."""
         async with aclosing(items):
             if deadline_s is not None:
                 began_s = self._clock()

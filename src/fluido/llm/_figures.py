@@ -81,7 +81,12 @@ def figures(station: Station, now_s: float) -> EngineFigures:
         unplanned_loads=residency.unplanned_loads,
         waiting={lane.name.lower(): station.queue.waiting(lane) for lane in Lane},
         longest=tuple(
-            Waiting(ticket.lane.name.lower(), ticket.key, now_s - ticket.joined_s, ticket.cost_s)
+            Waiting(
+                ticket.demand.lane.name.lower(),
+                ticket.demand.key,
+                now_s - ticket.joined_s,
+                ticket.demand.cost_s,
+            )
             for ticket in station.queue.longest(LONGEST)
         ),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fluido.llm._job import Job
 from fluido.llm._retry import ATTEMPTS
-from fluido.llm.admission import Order, Station
+from fluido.llm.admission import Demand, Station
 from fluido.llm.prompt import Prompt
 
 # A first token is late after so many times what it should take, and another engine is asked only where twice
@@ -22,13 +22,13 @@ class Choice:
     """An engine, and what serving the call there means."""
 
     station: Station
-    order: Order
+    demand: Demand
     prompt: Prompt
 
     @property
     def seconds(self) -> float:
         """Until the first token, predicted."""
-        return self.station.predicted_wait_s(self.order) + self.order.first_token_s
+        return self.station.predicted_wait_s(self.demand) + self.demand.first_token_s
 
 
 def choose(choices: Sequence[Choice]) -> Choice:
@@ -61,7 +61,7 @@ def may_move(stations: Sequence[Station], job: Job, choice: Choice, waited_s: fl
 
     Where that engine's pace is not known yet, it may be as slow as this one.
     """
-    if job.asked >= ATTEMPTS or waited_s < LATE * choice.order.first_token_s:
+    if job.asked >= ATTEMPTS or waited_s < LATE * choice.demand.first_token_s:
         return False
     for other in others(stations, job, choice.station):
         if other.name in job.tried or other.inflight or len(other.queue):
@@ -82,6 +82,6 @@ def may_flee(stations: Sequence[Station], job: Job, choice: Choice, left_s: floa
         if other.name in job.tried:
             continue
         first_s = pace.seen_prefill_s(choice.prompt.tokens)
-        if pace.is_a_guess or other.predicted_wait_s(choice.order) + first_s <= left_s:
+        if pace.is_a_guess or other.predicted_wait_s(choice.demand) + first_s <= left_s:
             return True
     return False

@@ -32,7 +32,7 @@ from fluido.llm._relay import Relay
 from fluido.llm._retry import ATTEMPTS, again_after_s
 from fluido.llm._route import Choice, choose, may_flee, may_move, others
 from fluido.llm._silence import Patience
-from fluido.llm.admission import Order, Reservation, Seat, Station
+from fluido.llm.admission import Demand, Reservation, Seat, Station
 from fluido.llm.prompt import Composer, Prompt
 
 SHORTENED = 3
@@ -183,13 +183,13 @@ class Serving:
         """Raise what the engine that would be chosen now would raise at once."""
         choice = self._room(job)
         if choice is not None:
-            choice.station.check(choice.order)
+            choice.station.check(choice.demand)
 
     def reserve(self, job: Job) -> Reservation:
         """Hold a place at the engine that would be chosen now; raises what `check_room` does."""
         choice = self._room(job)
         if choice is not None:
-            return choice.station.reserve(choice.order)
+            return choice.station.reserve(choice.demand)
         queue = self._stations[0].queue
         if not queue.takes(job.call.lane):
             raise LimitReached("the queue is full", waiting=len(queue))
@@ -237,7 +237,7 @@ class Serving:
         call, estimate = prompt.call, station.estimate
         uncached = prompt.tokens - station.residency.lookup(prompt.prefix).cached_tokens
         output = estimate.output_tokens(job.kind, call.options.num_predict)
-        order = Order(
+        demand = Demand(
             cost_s=estimate.cost_s(uncached, output),
             first_token_s=estimate.seen_prefill_s(uncached),
             prefix=prompt.prefix,
@@ -249,7 +249,7 @@ class Serving:
             tokens=prompt.tokens * (GUESSED if estimate.is_a_guess else 1) + int(output),
             deadline_s=call.deadline_s,
         )
-        return Choice(station, order, prompt)
+        return Choice(station, demand, prompt)
 
     def _comfort_tokens(self, call: Call, station: Station) -> float | None:
         """How long a prompt may be while others wait; None: as long as it likes."""
@@ -270,10 +270,10 @@ class Serving:
             job.in_hand, job.is_shared = True, False
             station.health.failed(error, _caller(job))
             raise
-        with part("fluido.llm.wait", flow=station.name, lane=choice.order.lane.name.lower()):
+        with part("fluido.llm.wait", flow=station.name, lane=choice.demand.lane.name.lower()):
             if job.place is not None:
                 job.place.release()  # it becomes a place in line, or a seat, before anybody else runs
-            seat = await station.admit(choice.order, had_place=job.place is not None)
+            seat = await station.admit(choice.demand, had_place=job.place is not None)
         job.asked += 1
         sent_s = self._clock()
         try:
@@ -312,7 +312,7 @@ class Serving:
             raise
         finally:
             station.release(seat)
-        station.find_slot(seat, timings.prompt_tokens, timings.output_tokens)
+        station.slots.find(seat, timings.prompt_tokens, timings.output_tokens)
         self._learn(job, prompt, station, seat, timings)
         waited_s = sent_s - job.came_s
         return replace(
@@ -343,8 +343,7 @@ class Serving:
         if isinstance(error, EmptyAnswer):
             seat.leaves = prompt.prefix
         if isinstance(error, CacheFull):
-            station.purse.overflowed(sum(each.order.tokens for each in station.seats))
-            station.company.suspect()  # it may be somebody else who filled it
+            station.slots.overflowed()
         elif isinstance(error, ModelMissing):
             station.lacks.note(prompt.call.model, error)
         job.in_hand, job.is_shared = True, seat.shared
@@ -364,7 +363,7 @@ class Serving:
 
     def _learn(self, job: Job, prompt: Prompt, station: Station, seat: Seat, timings: Timings) -> None:
         station.health.succeeded()
-        station.purse.served()
+        station.slots.purse.served()
         cached = timings.cached_tokens
         if cached is None:
             computed = timings.prefill_s * station.estimate.prefill_per_s
@@ -373,7 +372,7 @@ class Serving:
         station.estimate.learn(timings, job.kind, expected, was_alone=not seat.shared)
         seat.residency.learn(seat.place, cached)
         if seat.place.slot >= 0 and timings.queue_s > SUSPECT_S:
-            station.company.suspect()  # the slot that we named was at work for somebody else
+            station.slots.company.suspect()  # the slot that we named was at work for somebody else
         station.loader.served(prompt.call.model, timings.load_s)
         self._composer.learn(prompt, timings.prompt_tokens, station.facts)
 

@@ -121,7 +121,7 @@ async def test_an_engine_obeys_its_policy() -> None:
     (station,) = sentinel.dispatcher.stations
     policy = POLICY[DataFlowType.LLM_INFERENCE]
     assert station.queue.max_waiting == policy.max_waiting
-    law = station._make_law(EngineFacts("e", "llamacpp", "m", 500, 0, ""))
+    law = station._limit._make(EngineFacts("e", "llamacpp", "m", 500, 0, ""))
     assert law.ceiling == policy.pool_max_size
     live = adaptive_buffer_manager.get_config(DataFlowType.LLM_INFERENCE)
     assert live.read_timeout_s == 7

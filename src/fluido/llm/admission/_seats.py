@@ -11,7 +11,7 @@ from fluido.llm.prompt import Prefix
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Demand:
     """What admission needs to know of a call.
 
     `cost_s` of engine time are expected, of which `first_token_s` until the first token, and `tokens` of KV
@@ -47,7 +47,7 @@ class Seat:
     how many permits it holds.
     """
 
-    order: Order
+    demand: Demand
     place: Placement
     waited_s: float
     started_s: float
@@ -96,6 +96,8 @@ class Seats:
         self._taken: dict[int, Seat] = {}
         self._width = 0
         self._haunted: list[int] = []  # slots
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._changed_s = clock()
         self._area = 0.0  # seconds in flight, summed over all calls so far
         self._busy_s = 0.0
@@ -134,6 +136,22 @@ class Seats:
         self._pass_time(self._clock())
         return self._busy_s
 
+    @property
+    def left_s(self) -> float:
+        """Work that the running calls have still to do, together."""
+        now_s = self._clock()
+        return sum(_left_s(seat, now_s) for seat in self._taken.values())
+
+    @property
+    def least_left_s(self) -> float:
+        """When the one that ends first should end, in seconds from now."""
+        now_s = self._clock()
+        return min((_left_s(seat, now_s) / seat.width for seat in self._taken.values()), default=0.0)
+
+    async def idle(self) -> None:
+        """Return when nothing is in flight."""
+        await self._idle.wait()
+
     def before(self, seat: Seat) -> int:
         """How many in flight came no later than `seat`, itself included."""
         count = 0
@@ -152,12 +170,18 @@ class Seats:
                 other.shared = True
         self._taken[id(seat)] = seat
         self._width += seat.width
+        self._idle.clear()
 
-    def leave(self, seat: Seat, now_s: float) -> float:
-        """A call ends; how many were in flight on average while it ran. Once per seat."""
+    def leave(self, seat: Seat, now_s: float, haunts_s: float = 0.0) -> float:
+        """A call ends; how many were in flight on average while it ran. Once per seat.
+
+        For `haunts_s` more seconds its slot is at work for nobody.
+        """
         area = self._pass_time(now_s) - seat.area
         del self._taken[id(seat)]
         self._width -= seat.width
+        self.haunt(seat.place.slot, haunts_s)
+        self._tell_idle()
         service_s = now_s - seat.started_s
         return area / service_s if service_s > 0 else 0.0
 
@@ -166,12 +190,18 @@ class Seats:
         if left_s > 0:
             self._pass_time(self._clock())
             self._haunted.append(slot)
+            self._idle.clear()
             asyncio.get_running_loop().call_later(left_s, self._lay, slot)
 
     def _lay(self, slot: int) -> None:
         self._pass_time(self._clock())
         self._haunted.remove(slot)
+        self._tell_idle()
         self._on_gone()
+
+    def _tell_idle(self) -> None:
+        if not self.inflight:
+            self._idle.set()
 
     def _pass_time(self, now_s: float) -> float:
         passed_s = now_s - self._changed_s
@@ -180,3 +210,9 @@ class Seats:
             self._busy_s += passed_s
         self._changed_s = now_s
         return self._area
+
+
+def _left_s(seat: Seat, now_s: float) -> float:
+    """Work that a running call has still to do. Who is over the estimate has some quarter of it to do."""
+    done_s = (now_s - seat.started_s) * seat.width
+    return max(seat.demand.cost_s - done_s, done_s / 4)
