@@ -255,13 +255,8 @@ class Settings(BaseSettings):
         """The file that keeps what the pool's limit has learned; None where nothing is to be kept."""
         if self.limits_file is not None:
             return None if str(self.limits_file).lower() == "off" else self.limits_file
-        if self.data_dir is not None:
-            return self.data_dir / "limits.json"
-        try:
-            base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        except RuntimeError:  # a user without a home
-            return None
-        return base / "sentinel-fluido" / "limits.json"
+        folder = self.data_dir or _cache_folder()
+        return None if folder is None else folder / "limits.json"
 
     def required_database_url(self) -> str:
         """Return the database's address, or say how to get one."""
@@ -283,6 +278,14 @@ class Settings(BaseSettings):
 def environment() -> dict[str, str]:
     """The environment, with names in upper case."""
     return {name.upper(): value for name, value in os.environ.items()}
+
+
+def _cache_folder() -> Path | None:
+    """Where a user's caches are; None for one without a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sentinel-fluido"
+    except RuntimeError:
+        return None
 
 
 def _async_url(url: str) -> str:
