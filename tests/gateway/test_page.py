@@ -41,7 +41,7 @@ async def test_the_figures_of_five_clients_at_once() -> None:
         await asyncio.gather(*(ask(door, client) for client in FIVE))
         said = await state(door)
         clients = {row["client"] for row in said["rows"]}
-        assert {"Open WebUI", "ollama package", "Node", "openai package"} <= clients
+        assert {"Open WebUI", "ollama package", "ollama-js package", "openai package"} <= clients
         told = {(each["client"], each["option"]): each["asked"] for each in said["differing"]}
         assert told["ollama package", "num_ctx"] == 8192  # Home Assistant asks by that package
         assert len(said["last"]) == sum(row["requests"] for row in said["rows"]) == said["requests"]
@@ -88,11 +88,18 @@ async def test_the_panel_under_five_clients() -> None:
         assert await page.see("[...document.querySelectorAll('#engines tbody tr')].length") == 2
         assert "nothing listens there" in await page.see("document.querySelector('#engines').innerText")
         rows = await page.see("document.querySelector('#rows').innerText")
-        for name in ("Open WebUI", "ollama package", "openai package", "Node"):
+        for name in ("Open WebUI", "ollama package", "openai package", "ollama-js package"):
             assert name in rows
         assert "8192" in await page.see("document.querySelector('#differing').innerText")
         assert await page.see("document.querySelectorAll('#rows img').length + (window.pwned || 0)") == 0
         assert "requests in" in await page.see("document.querySelector('#summary').innerText")
+        await page.see("document.querySelector('[data-language=es]').click()")
+        await page.until("document.querySelector('#summary').innerText.includes('peticiones en')")
+        heads = await page.see(
+            "[...document.querySelectorAll('h2, th')].map((each) => each.textContent).join('|')"
+        )
+        for english in ("Engines", "Waiting", "Outcome", "Where the time went"):
+            assert english not in heads.split("|")
         # a phone scrolls the tables, not the page
         await page.size(390, 800, mobile=True)
         assert await page.see("document.documentElement.scrollWidth") <= 390

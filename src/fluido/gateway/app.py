@@ -67,7 +67,13 @@ class Gateway:
         self.config = config
         self.directory = directory or Directory(config.engines, aliases=config.aliases)
         self.seen = Seen()
-        self.pages = Pages(config, self.seen, lambda: self.directory.engines, lambda: self.admission.flows)
+        self.pages = Pages(
+            config,
+            self.seen,
+            lambda: self.directory.engines,
+            lambda: self.admission.flows,
+            lambda: self.admission.comeback.waiting,
+        )
         self._clock = clock
         self._pools: dict[str, EnginePool] = {}
         self._origins = Origins(config.origins, is_loopback=is_loopback(config.listen) and not config.keys)

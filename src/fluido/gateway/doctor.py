@@ -11,6 +11,7 @@ from . import local
 from .discovery import Directory, Engine
 
 # What Ollama takes where neither the Modelfile nor its administrator says more.
+MUCH = 32768
 SMALL_WINDOW = 4096
 
 
@@ -121,8 +122,8 @@ def _window(facts: Facts, model: str, window: int) -> list[Finding]:
                 Severity.WARNING,
                 f"{model} is loaded with a window of {window} tokens and was made for {trained}: "
                 "longer prompts do not fit.",
-                "Start Ollama with OLLAMA_CONTEXT_LENGTH=32768 (it takes memory), or let the gateway widen "
-                "it once, when it is needed: --wishes planned.",
+                f"Start Ollama with OLLAMA_CONTEXT_LENGTH={min(MUCH, trained)} (it takes memory), or let the "
+                "gateway widen it once, when it is needed: --wishes planned.",
             )
         )
     if window and wanted and window != wanted:

@@ -36,7 +36,10 @@ Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
 class Pages:
-    """Answers the gateway's own addresses. `queues` and `engines` give what is there at that moment."""
+    """Answers the gateway's own addresses. `queues` and `engines` give what is there at that moment.
+
+    `awaiting` tells how many wait for an engine that is away.
+    """
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class Pages:
         seen: Seen,
         engines: Callable[[], Iterable[Engine]],
         queues: Callable[[], Iterable[Queue]],
+        awaiting: Callable[[], int] = lambda: 0,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -51,6 +55,7 @@ class Pages:
         self._seen = seen
         self._engines = engines
         self._queues = queues
+        self._awaiting = awaiting
         self._clock = clock
         folder = files(__package__) / "web"
         self._files = {path: (kind, (folder / name).read_bytes()) for path, (name, kind) in FILES.items()}
@@ -89,6 +94,7 @@ class Pages:
             "wishes": config.wishes,
             "keys": len(config.keys),
             "trouble": config.keys.trouble,
+            "awaiting": self._awaiting(),
             "engines": [_engine(engine) for engine in self._engines()],
             "queues": [_queue(queue) for queue in self._queues()],
             "rows": [_row(row) for row in seen.rows],

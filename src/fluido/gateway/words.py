@@ -14,8 +14,9 @@ MOST_NAMES = 6
 
 
 def found(engines: Iterable[Engine]) -> list[str]:
-    """One line for each engine."""
-    return [f"  {_line(engine)}" for engine in engines]
+    """What was found, with one line for each engine."""
+    lines = [f"  {_line(engine)}" for engine in engines]
+    return [f"Found {len(lines)} engine{'' if len(lines) == 1 else 's'}", *lines]
 
 
 def _line(engine: Engine) -> str:
@@ -26,9 +27,10 @@ def _line(engine: Engine) -> str:
     loaded = [f"{name} (window {window})" if window else name for name, window in engine.resident.items()]
     rest = [name for name in engine.models if name not in engine.resident]
     more = f" and {len(rest) - MOST_NAMES} more" if len(rest) > MOST_NAMES else ""
-    models = f"loaded: {', '.join(loaded[:MOST_NAMES]) or 'none'}"
+    parts = [f"loaded: {', '.join(loaded[:MOST_NAMES])}"] if loaded else []
     if rest:
-        models += f"; also {', '.join(rest[:MOST_NAMES])}{more}"
+        parts.append(f"not loaded: {', '.join(rest[:MOST_NAMES])}{more}")
+    models = "; ".join(parts) or "no model"
     return f"{engine.name}: {what}{slots}; {models}"
 
 
@@ -47,7 +49,9 @@ def greeting(config: Config, engines: Sequence[Engine], secret: str) -> list[str
     elif config.keys:
         lines.append(f"  {len(config.keys)} keys are known: as a Bearer token, or in the address as /k/KEY")
     if model := _model(engines):
-        body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Say hello."}]})
+        body = json.dumps(
+            {"model": model, "messages": [{"role": "user", "content": "Say hello."}], "stream": False}
+        )
         lines += ["Try", f"  curl {keyed}/api/chat -d '{body}'"]
     return lines
 
