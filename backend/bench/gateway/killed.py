@@ -23,6 +23,8 @@ SLOTS, CALLS = 4, 10
 LONG = "the house of the small dog " * 300
 WORDS_LONG = 400
 APIS = ("openai", "ollama")
+# Of those that are not whole: failed before a word was heard, broken in the middle and told, and not told.
+COUNTED = ("calls", "whole", "failed", "told", "silent")
 
 
 async def killed(rounds: int = 5) -> Result:
@@ -31,34 +33,32 @@ async def killed(rounds: int = 5) -> Result:
     async with _two() as (one, two):
         async with fluido(Arm("one", one.port), Arm("two", two.port)) as gateway:
             for kind in ("before", "middle"):
-                row = found[kind] = {"calls": 0, "whole": 0, "told": 0, "silent": 0}
+                row = found[kind] = dict.fromkeys(COUNTED, 0)
                 for _ in range(rounds):
                     victim, heard = await _round(gateway, (one, two), kind)
                     _count(row, heard)
                     await asyncio.to_thread(victim.start_again)
                     await _answers(gateway)
-        row = found["middle, directly"] = {"calls": 0, "whole": 0, "told": 0, "silent": 0}
+        row = found["middle, directly"] = dict.fromkeys(COUNTED, 0)
         _, heard = await _round(Arm("direct", one.port), (one,), "middle", apis=("openai",))
         _count(row, heard)
-    before, middle = found["before"], found["middle"]
+    both = {name: found["before"][name] + found["middle"][name] for name in COUNTED}
     compared = {
-        "before a token: failed": before["calls"] - before["whole"],
-        "in the middle: broke off": middle["calls"] - middle["whole"],
-        "of these told": middle["told"],
+        "calls": both["calls"],
+        "failed before a word": both["failed"],
+        "broke off in the middle": both["told"] + both["silent"],
+        "of these told": both["told"],
     }
-    met = before["whole"] == before["calls"] and middle["told"] > 0 and not middle["silent"]
+    met = both["told"] > 0 and not both["failed"] and not both["silent"]
     return Result("G11", PROMISE, found, compared, met)
 
 
 def _count(row: dict[str, int], heard: list[Heard]) -> None:
     row["calls"] += len(heard)
     row["whole"] += sum(each.is_whole for each in heard)
-    row["told"] += sum(_is_told(each) for each in heard)
-    row["silent"] += sum(not each.is_whole and not _is_told(each) for each in heard)
-
-
-def _is_told(heard: Heard) -> bool:
-    return not heard.is_whole and (heard.is_told or heard.status >= 500)
+    for each in heard:
+        if not each.is_whole:
+            row["failed" if not each.first_s else "told" if each.is_told else "silent"] += 1
 
 
 async def _round(
