@@ -50,7 +50,7 @@ async def test_what_all_slots_hold_may_be_said(tokens: int, together: bool) -> N
     async with running(SplitSlots()) as server:
         service = sentinel(server, engine_kv_tokens=tokens)
         await service.open()
-        assert service.dispatcher.stations[0].purse.takes(1500, 1500) is together
+        assert service.dispatcher.stations[0].slots.purse.takes(1500, 1500) is together
         await service.close()
 
 
