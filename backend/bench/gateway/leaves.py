@@ -13,6 +13,8 @@ FIRST_S, GAP_S, WORDS = 0.15, 0.02, 200
 # When it leaves: in the prompt, or in the answer.
 MOMENTS = {"prompt": 0.08, "answer": 0.22}
 SOON_MS, GIVE_UP_S = 100.0, 2.0
+# litellm lets the engine work on until its end: each try takes long.
+FEW = 5
 
 
 async def leaves(each: int = 25) -> Result:
@@ -29,14 +31,15 @@ async def leaves(each: int = 25) -> Result:
             for kind, leave_s in MOMENTS.items():
                 for stream in (True, False):
                     name = f"{kind}, {'stream' if stream else 'plain'}"
-                    took = [await _free_ms(arm, engine, leave_s, stream=stream) for _ in range(each)]
+                    tries = each if arm.name != LITELLM.name else FEW
+                    took = [await _free_ms(arm, engine, leave_s, stream=stream) for _ in range(tries)]
                     late.setdefault(arm.name, []).extend(took)
                     found.setdefault(arm.name, {})[name] = [round(percentile(took, q), 1) for q in (50, 100)]
     found["fluido"]["queue"] = await _queued()
     direct = percentile(late["direct"], 50)
     soon = {name: sum(ms <= direct + SOON_MS for ms in took) for name, took in late.items()}
     count = len(late["fluido"])
-    compared = {f"{name}: in time of {count}": number for name, number in soon.items()}
+    compared = {f"{name}: in time of {len(late[name])}": number for name, number in soon.items()}
     return Result("G9", PROMISE, found, compared, soon["fluido"] == count)
 
 
