@@ -29,3 +29,16 @@ def test_it_comes_back_when_nobody_else_answers_any_more() -> None:
         needed += 1
     assert 1 < needed <= 2 * WINDOW
     assert trust.overtaken <= MOST_OVERTAKEN / 2
+
+
+def test_over_a_day_with_both_it_costs_less_than_asking_always_and_than_never() -> None:
+    """In looks into Redis; to be wrong costs seven (trust.py). Half the day a user stays on one replica."""
+    turns = [True] * 400 + [number % 2 == 0 for number in range(400)]
+    trust, costs = Trust(), {"law": 0, "memory first": 0, "Redis first": 0}
+    for is_current in turns:
+        wrong = 0 if is_current else 7
+        costs["memory first"] += wrong
+        costs["Redis first"] += 1
+        costs["law"] += wrong if trust.is_given else 1
+        trust.observe(is_current)
+    assert costs == {"law": 415, "memory first": 1400, "Redis first": 800}
