@@ -40,7 +40,7 @@ def gateway(arguments: list[str]) -> None:
     """`fluido gateway`, where its extra is installed."""
     try:
         need("gateway", "typer", "rich")
-        cli = import_module("fluido.gateway.cli")
+        cli = import_module("fluido.gateway._cli")
     except ImportError as error:
         sys.exit(str(error))
     cli.main(arguments)

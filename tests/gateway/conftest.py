@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import pytest
 
-from fluido.gateway.app import Gateway
-from fluido.gateway.config import Config, EngineUrl
+from fluido.gateway._app import Gateway
+from fluido.gateway._config import Config, EngineUrl
 from tests.gateway.scripted import ScriptedEngine
 
 PATIENCE_S = 30.0

@@ -15,9 +15,9 @@ import os
 import sys
 from pathlib import Path
 
-from fluido.gateway.app import Gateway
-from fluido.gateway.config import Config, EngineUrl
-from fluido.gateway.http import Answer, Request
+from fluido.gateway._app import Gateway
+from fluido.gateway._config import Config, EngineUrl
+from fluido.gateway._http import Answer, Request
 
 FOLDER = Path(__file__).with_name("conversations")
 KEPT = ("user-agent", "content-type", "accept", "authorization")

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 import embedded
 from fluido.errors import EngineUnavailable
-from fluido.gateway import small
-from fluido.gateway.cli import cli
+from fluido.gateway import _small as small
+from fluido.gateway._cli import cli
 from tests.gateway.scripted import ScriptedEngine
 
 pytestmark = pytest.mark.anyio

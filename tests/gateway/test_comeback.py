@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from fluido.gateway.keys import Client, Keys
+from fluido.gateway._keys import Client, Keys
 from tests.gateway.conftest import Door, opened, until
 from tests.gateway.scripted import Asked, ScriptedEngine, Wire, say, tell
 

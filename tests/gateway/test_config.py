@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fluido.gateway import cli
-from fluido.gateway.config import _READERS, BadConfig, Config, EngineUrl, configured, settings_of
-from fluido.gateway.keys import Client, Keys, new_key
+from fluido.gateway import _cli as cli
+from fluido.gateway._config import _READERS, BadConfig, Config, EngineUrl, configured, settings_of
+from fluido.gateway._keys import Client, Keys, new_key
 
 FILE = """
 engine = ["http://gpu:11434/api", { url = "10.0.0.9:8000/v1", name = "vllm", key = "s3cret", slots = 8 }]

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 import embedded
-from fluido.gateway.seen import Request
+from fluido.gateway._seen import Request
 from tests.gateway.conftest import Door, opened
 
 FOLDER = Path(__file__).with_name("conversations")

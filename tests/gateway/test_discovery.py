@@ -9,8 +9,8 @@ import pytest
 
 import embedded
 from fluido.errors import EngineUnavailable
-from fluido.gateway.config import EngineUrl
-from fluido.gateway.discovery import Directory
+from fluido.gateway._config import EngineUrl
+from fluido.gateway._discovery import Directory
 from fluido.llm._errors import ModelMissing
 from tests.cases.engine_shapes import VLLM, LMStudio, OllamaShape, OpenAIShape, Renamed, running
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fluido.gateway import local
-from fluido.gateway.config import EngineUrl
-from fluido.gateway.discovery import Directory, Engine
-from fluido.gateway.doctor import Facts, Severity, facts, of_clients, of_engine
-from fluido.gateway.probe import Model, Reading
+from fluido.gateway import _local as local
+from fluido.gateway._config import EngineUrl
+from fluido.gateway._discovery import Directory, Engine
+from fluido.gateway._doctor import Facts, Severity, facts, of_clients, of_engine
+from fluido.gateway._probe import Model, Reading
 from tests.cases.engine_shapes import OllamaShape, running
 
 pytestmark = pytest.mark.anyio

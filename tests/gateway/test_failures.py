@@ -6,7 +6,7 @@ from email.utils import format_datetime
 import pytest
 
 from fluido.errors import EngineUnavailable, FluidoError
-from fluido.gateway.failures import failure
+from fluido.gateway._failures import failure
 from fluido.llm import CallRejected, EngineBusy, ModelMissing, StreamBroken
 from fluido.llm._errors import CallFailed
 from tests.gateway.conftest import opened

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from fluido.gateway.observe import observed
+from fluido.gateway._observe import observed
 from tests.gateway.conftest import PATIENCE_S, Door, opened, until
 from tests.gateway.scripted import Asked, ScriptedEngine, Wire, last, line, tell
 
@@ -217,7 +217,7 @@ async def test_26_a_clock_that_is_set_back_harms_nothing(ollama: ScriptedEngine,
 async def test_27_who_reads_nothing_does_not_keep_his_permit_for_ever(
     ollama: ScriptedEngine, monkeypatch
 ) -> None:
-    monkeypatch.setattr("fluido.gateway.attempt.SLOW_READER_S", 0.2)
+    monkeypatch.setattr("fluido.gateway._attempt.SLOW_READER_S", 0.2)
 
     async def script(asked: Asked, wire: Wire) -> None:
         await wire.head()

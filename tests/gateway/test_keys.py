@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fluido.gateway.keys import ANYONE, BadKeys, Client, Keys, Unauthorized, new_key
+from fluido.gateway._keys import ANYONE, BadKeys, Client, Keys, Unauthorized, new_key
 from fluido.llm import Lane
 
 

@@ -2,9 +2,9 @@
 
 from prometheus_client.parser import text_string_to_metric_families as families
 
-from fluido.gateway.observe import observed, sentences
-from fluido.gateway.prometheus import text
-from fluido.gateway.seen import KEPT, LAST, MOST_OPTIONS, MOST_ROWS, Request, Seen, client_name
+from fluido.gateway._observe import observed, sentences
+from fluido.gateway._prometheus import text
+from fluido.gateway._seen import KEPT, LAST, MOST_OPTIONS, MOST_ROWS, Request, Seen, client_name
 
 
 def request(at_s: float, client: str = "Open WebUI", **more: object) -> Request:

@@ -155,7 +155,7 @@ async def test_vectors_of_many_megabytes_are_translated(api: str) -> None:
 
 
 async def test_what_is_too_large_to_be_translated_is_refused_in_words(monkeypatch) -> None:
-    monkeypatch.setattr("fluido.gateway.relay.TRANSLATED_BYTES", 6 << 20)
+    monkeypatch.setattr("fluido.gateway._relay.TRANSLATED_BYTES", 6 << 20)
     engine = ScriptedEngine()
     engine.script = vectors(800)
     async with opened(engine) as door:

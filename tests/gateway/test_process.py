@@ -48,7 +48,7 @@ async def test_more_connections_than_files_keep_nobody_out(limit: str) -> None:
 
 
 def test_what_was_there_at_the_start_is_in_no_collection() -> None:
-    code = "import gc; from fluido.gateway.process import freeze; freeze(); print(gc.get_freeze_count())"
+    code = "import gc; from fluido.gateway._process import freeze; freeze(); print(gc.get_freeze_count())"
     command = [sys.executable, "-c", code]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     assert int(said.stdout) > 1000

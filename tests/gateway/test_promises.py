@@ -1,6 +1,6 @@
 """When those who were refused are told to come back."""
 
-from fluido.gateway.flow import LATEST_S, Promises
+from fluido.gateway._flow import LATEST_S, Promises
 
 
 def test_who_is_refused_comes_back_one_after_the_other() -> None:

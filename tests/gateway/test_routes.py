@@ -6,8 +6,8 @@ import json
 import aiohttp
 import pytest
 
-from fluido.gateway.keys import Client, Keys
-from fluido.gateway.origins import Origins
+from fluido.gateway._keys import Client, Keys
+from fluido.gateway._origins import Origins
 from tests.gateway.conftest import opened, until
 from tests.gateway.scripted import Asked, ScriptedEngine, Wire, tell
 

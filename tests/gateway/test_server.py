@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from fluido.gateway.connection import Limits
-from fluido.gateway.http import Answer, Request
-from fluido.gateway.server import HttpServer
+from fluido.gateway._connection import Limits
+from fluido.gateway._http import Answer, Request
+from fluido.gateway._server import HttpServer
 from tests.gateway.conftest import PATIENCE_S, until
 
 pytestmark = pytest.mark.anyio
@@ -209,7 +209,7 @@ async def test_over_the_bound_the_longest_idle_connection_goes() -> None:
 async def test_a_request_that_does_not_arrive_and_one_that_never_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("fluido.gateway.server.SWEEP_S", 0.05)
+    monkeypatch.setattr("fluido.gateway._server.SWEEP_S", 0.05)
     async with served(arrive_s=0.2, idle_s=0.4) as server:
         half, idle = await wire_to(server), await wire_to(server)
         await half.send("POST /a HTTP/1.1\nHost: x\nContent-Length: 10\n\nhal")

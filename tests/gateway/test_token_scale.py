@@ -1,6 +1,6 @@
 """What an engine counts corrects our guess: by prompts that are text, and not by a template's own words."""
 
-from fluido.gateway.flow import Ratio
+from fluido.gateway._flow import Ratio
 
 
 def test_short_prompts_do_not_make_a_long_one_five_times_as_long() -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from fluido.errors import EngineUnavailable, FluidoError
-from fluido.gateway.turns import Turns
+from fluido.gateway._turns import Turns
 from fluido.testing.virtual_loop import VirtualLoop
 from tests.gateway.conftest import opened, until
 from tests.gateway.scripted import ScriptedEngine, tell

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fluido.gateway.wire import MAX_BODY_BYTES, Api, Asked, BadRequest, Route, parse
-from fluido.gateway.wire.weight import IMAGE_TOKENS
+from fluido.gateway.wire._weight import IMAGE_TOKENS
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

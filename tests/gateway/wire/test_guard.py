@@ -20,7 +20,7 @@ from fluido.gateway.wire import (
     to_upstream,
     wishes,
 )
-from fluido.gateway.wire.durations import FOR_EVER, seconds_of
+from fluido.gateway.wire._durations import FOR_EVER, seconds_of
 from fluido.llm._profile import RUNNER_FIELDS
 
 HELLO = [{"role": "user", "content": "Hello"}]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluido.gateway.wire import Api, Ended, StreamShape, parse, reader_of, shape_of
-from fluido.gateway.wire.lines import MAX_HELD_BYTES, HeldEvents, HeldLines
+from fluido.gateway.wire._lines import MAX_HELD_BYTES, HeldEvents, HeldLines
 
 DATA = Path(__file__).parent / "data"
 STREAMS = {

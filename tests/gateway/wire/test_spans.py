@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluido.gateway.wire.bad_request import BadRequest
-from fluido.gateway.wire.spans import Members, Patch, check_text, encoded
+from fluido.gateway.wire._bad_request import BadRequest
+from fluido.gateway.wire._spans import Members, Patch, check_text, encoded
 
 BLANKS = st.text(" \t\r\n", max_size=3)
 TEXTS = st.text(max_size=12)

@@ -1,8 +1,8 @@
 """LLM wire formats: requests and answers of the Ollama and the OpenAI API as bytes. No I/O in here."""
 
-from fluido.gateway.wire.asked import MAX_BODY_BYTES, Asked, parse
-from fluido.gateway.wire.bad_request import BadRequest
-from fluido.gateway.wire.guard import (
+from fluido.gateway.wire._asked import MAX_BODY_BYTES, Asked, parse
+from fluido.gateway.wire._bad_request import BadRequest
+from fluido.gateway.wire._guard import (
     CHANGED_HEADER,
     KeepAlive,
     Profile,
@@ -11,10 +11,10 @@ from fluido.gateway.wire.guard import (
     is_same_model,
     wishes,
 )
-from fluido.gateway.wire.refusal import Reply, refusal
-from fluido.gateway.wire.routes import Api, Route, api_of
-from fluido.gateway.wire.shape import Ended, StreamShape, reader_of, shape_of
-from fluido.gateway.wire.upstream import Translator, Upstream, loaded, to_upstream
+from fluido.gateway.wire._refusal import Reply, refusal
+from fluido.gateway.wire._routes import Api, Route, api_of
+from fluido.gateway.wire._shape import Ended, StreamShape, reader_of, shape_of
+from fluido.gateway.wire._upstream import Translator, Upstream, loaded, to_upstream
 
 __all__ = [
     "CHANGED_HEADER",
