@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, ResourceClosedError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.compiler import compiles
 
+from fluido.laws._fetch import FAR
 from fluido.sqlalchemy import Limits, RowStreams, close_engine, create_async_engine, pool_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
@@ -84,7 +85,8 @@ async def test_blocks_are_bounded_in_bytes_for_every_type(engine: AsyncEngine, k
             sizes = [len(block) async for block in rows.blocks()]
         assert sum(sizes) == 400
         # SQLAlchemy's adapter for asyncpg fetches the first fifty by itself.
-        assert max(sizes[1:]) * 20_000 <= 2 * TARGET
+        # On a busy machine the server may seem far away: then a block may have so many times the bytes.
+        assert max(sizes[1:]) * 20_000 <= 2 * FAR * TARGET
 
 
 async def test_the_first_row_comes_before_the_second_block(engine: AsyncEngine) -> None:

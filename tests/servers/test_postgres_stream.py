@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from fluido.laws._fetch import FAR
 from fluido.sqlalchemy import AdaptivePool, Limits, RowStreams, close_engine, create_async_engine
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
@@ -59,7 +60,8 @@ async def test_wide_rows_come_in_small_blocks_and_narrow_ones_in_large(engine: A
             async for block in rows.blocks():
                 sizes[name].append(len(block))
     assert max(sizes["narrow"]) > 1000
-    assert max(sizes["wide"][6:-1]) <= 2**18 / 8192
+    # On a busy machine the server may seem far away: then a block may have so many times the bytes.
+    assert max(sizes["wide"][6:-1]) <= FAR * 2**18 / 8192
 
 
 async def test_the_next_block_is_on_its_way_while_this_one_is_read(engine: AsyncEngine) -> None:
