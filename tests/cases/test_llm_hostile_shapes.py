@@ -55,11 +55,14 @@ class Endless(OpenAIShape):
         response = web.StreamResponse()
         await response.prepare(request)
         for _ in range(400):
-            await response.write(self.line * 1000)
+            await response.write(self.line * (1000 if len(self.line) < 100 else 1))
         return response
 
 
-@pytest.mark.parametrize("line", [b"data: x\n", b"data: }\n", b"data: {\n"])
+DEEP = b'data: {"choices": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n\n"
+
+
+@pytest.mark.parametrize("line", [b"data: x\n", b"data: }\n", b"data: {\n", DEEP])
 async def test_an_event_without_an_end_is_given_up_at_once(line: bytes) -> None:
     shape = Endless()
     shape.line = line
@@ -98,6 +101,22 @@ class Talkative(OpenAIShape):
             await response.write(b'{"data": [' + b" " * (1 << 20))
             self.sent += 1
         return response
+
+
+@pytest.mark.parametrize("listing", [b"[" * 100_000, b'{"data":' * 100_000])
+async def test_brackets_without_an_end_are_no_answer(listing: bytes) -> None:
+    class Nested(OpenAIShape):
+        async def handle(self, request: web.Request) -> web.StreamResponse:
+            return web.Response(body=listing)
+
+    async with running(Nested()) as server:
+        engine = OpenAIEngine(server.url)
+        await engine.open()
+        try:
+            with pytest.raises(EngineUnavailable, match="lists no models"):
+                await engine.facts()
+        finally:
+            await engine.close()
 
 
 async def test_a_question_is_not_answered_with_a_gigabyte() -> None:

@@ -16,7 +16,7 @@ from yarl import URL
 
 from fluido.errors import Closed, EngineUnavailable
 from fluido.llm._errors import StreamBroken, Unreached
-from fluido.llm.engines._wire import BOM, MAX_LINE_BYTES
+from fluido.llm.engines._wire import BOM, MAX_LINE_BYTES, NOT_JSON
 
 # llama.cpp's HTTP library closes an idle connection after 5 s: ours must have given it up before.
 KEEPALIVE_S = 2.0
@@ -136,7 +136,7 @@ class Transport:
             raise self._unavailable(error) from error
         try:
             return response.status, json.loads(raw)
-        except ValueError:
+        except NOT_JSON:
             return response.status, None
 
     @asynccontextmanager
@@ -234,7 +234,7 @@ def error_in(raw: bytes) -> object:
     """The JSON of an error reply; {"error": text} where it is not JSON, of a page for people its title."""
     try:
         return json.loads(raw)
-    except ValueError:
+    except NOT_JSON:
         return {"error": title_of(raw) if is_page(raw) else raw[:500].decode(errors="replace")}
 
 
@@ -257,7 +257,7 @@ async def whole(pieces: AsyncIterator[bytes]) -> object:
             raise StreamBroken(f"the engine sent a body of more than {MAX_LINE_BYTES} bytes")
     try:
         return json.loads(bytes(raw).removeprefix(BOM))
-    except ValueError:
+    except NOT_JSON:
         return None
 
 

@@ -12,6 +12,8 @@ from fluido.llm._errors import StreamBroken
 MAX_LINE_BYTES = 4 << 20
 BOM = b"\xef\xbb\xbf"
 DONE = b"[DONE]"
+# What json raises for what is none, and for brackets inside of brackets without an end.
+NOT_JSON = (ValueError, RecursionError)
 # One event, however it is written: more is no answer of an engine.
 MAX_EVENT_LINES = 1024
 
@@ -90,7 +92,7 @@ def _is_whole(data: list[bytes]) -> bool:
         return last == DONE
     try:
         return isinstance(json.loads(b"\n".join(data)), dict)
-    except ValueError:
+    except NOT_JSON:
         return False
 
 
@@ -98,7 +100,7 @@ def decoded(line: bytes) -> dict[str, object]:
     """One JSON object. Raises StreamBroken for anything else: a torn line is a torn stream."""
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except NOT_JSON as error:
         raise StreamBroken(f"the engine sent something that is not JSON: {line[:80]!r}") from error
     if not isinstance(value, dict):
         raise StreamBroken(f"the engine sent {type(value).__name__} where an object belongs")
