@@ -9,7 +9,7 @@ from fluido import Outcome, Sample
 from fluido.laws._base import Law
 from fluido.laws._fleet import Fleet
 from fluido.laws._ladder import Ladder
-from fluido.laws._rounds import FEWEST, Meter, Slot, drawn
+from fluido.laws._rounds import FEWEST, Slot, WorkMeter, drawn
 from fluido.laws._rungs import Memory, rungs
 from fluido.testing.curve import Curve
 
@@ -155,7 +155,7 @@ def test_a_decision_says_what_was_compared() -> None:
 
 def test_long_calls_do_not_make_more_in_flight_look_worth_it() -> None:
     """Long calls hold 20 places in both slots: the step of the limit falls on the short ones alone."""
-    meter = Meter(0.0)
+    meter = WorkMeter(0.0)
     low, high = Slot(30.0, 0.0, 1.0, 0.0), Slot(40.0, 1.0, 2.0, 0.0)
     for slot, shorts, inside, took_s in ((low, 330, 30, 0.030), (high, 500, 40, 0.040)):
         meter.slot = slot

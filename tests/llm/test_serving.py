@@ -245,7 +245,7 @@ async def test_predicted_waits_follow_what_waits_really_take(engine) -> None:
             await ticks()
             scripted.go.set()
             await asyncio.gather(*tasks)
-        assert station._pace.factor < 0.5, "the scripted engine is far quicker than the estimate"
+        assert station._bias.factor < 0.5, "the scripted engine is far quicker than the estimate"
 
 
 async def test_an_engine_that_was_away_has_forgotten(engine) -> None:

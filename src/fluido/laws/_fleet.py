@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from fluido._measure import clip
 from fluido.laws._base import Decision
-from fluido.laws._rounds import BySlots, Meter, Slot, drawn
+from fluido.laws._rounds import BySlots, Slot, WorkMeter, drawn
 from fluido.laws._rungs import said
 
 SLOT_S = 0.5
@@ -61,7 +61,7 @@ class Fleet(BySlots):
         self.worth = worth
         self._key = f"{key}/{slot_s!r}"
         self._slot_s = slot_s
-        self._meter = Meter(wall_offset_s)
+        self._meter = WorkMeter(wall_offset_s)
         self._index = -1
         self._first: Slot | None = None
         self._binds = False

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from fluido.laws._base import Decision
 from fluido.laws._leap import PAYS, Leap, Usual
 from fluido.laws._pairs import Pairs
-from fluido.laws._rounds import FEWEST, BySlots, Meter, Slot
+from fluido.laws._rounds import FEWEST, BySlots, Slot, WorkMeter
 from fluido.laws._rungs import WORTH, Memory, Pace, Place, Tuning, rungs, said
 
 LEAST_ROUNDS = 2.5  # of a leap, by the service times themselves: calls that came together end together
@@ -56,7 +56,7 @@ class Ladder(BySlots):
         self.place = Place(ladder, start, worth=worth, tie=tuning.tie)
         if remembered is not None:
             self.place.remembered = self.place.nearest(remembered.limit)
-        self._meter = Meter(0.0)
+        self._meter = WorkMeter(0.0)
         self._pace = Pace(tuning)
         self._pairs = Pairs(self.place, tuning, key)
         self._leap = Leap(self.place, self._meter) if tuning.leaps else None

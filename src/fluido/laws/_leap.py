@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fluido.laws._pairs import Evidence
-from fluido.laws._rounds import Meter, Slot
+from fluido.laws._rounds import Slot, WorkMeter
 from fluido.laws._rungs import LONGEST_S, Place
 
 PAYS, ERRORS = 0.25, 0.5  # of the step, and standard errors
@@ -48,7 +48,7 @@ class Leap:
     def __init__(
         self,
         place: Place,
-        meter: Meter,
+        meter: WorkMeter,
         way: int = 1,
         *,
         shift: bool = False,

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fluido.laws._rounds import Meter, Slot, drawn
+from fluido.laws._rounds import Slot, WorkMeter, drawn
 from fluido.laws._rungs import Place, Tuning
 
 KEEP = 0.97  # of the evidence, at each pair of a rung
@@ -120,7 +120,7 @@ class Pairs:
             arms = [safe]
         self.arm = max(filter(self.is_awake, arms), key=self._index, default=None)
 
-    def take(self, slot: Slot, meter: Meter) -> tuple[int, Slot] | None:
+    def take(self, slot: Slot, meter: WorkMeter) -> tuple[int, Slot] | None:
         """One slot of a pair ended. The rung that is surely better, with its slot, where there is one."""
         if self.first is None:
             self.first = slot

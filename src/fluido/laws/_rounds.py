@@ -126,7 +126,7 @@ class Slot:
         return long_s / total_s if total_s else 0.0
 
 
-class Meter:
+class WorkMeter:
     """Counts finished calls into the slot that is open, each weighed by what its class costs."""
 
     __slots__ = ("_largest", "_long", "_mix", "_offset_s", "_usual", "_weights", "slot")
@@ -227,7 +227,7 @@ class Meter:
 class BySlots(ABC):
     """A law that cuts time into slots: what ended goes into the open one, and `_at` says when it is over."""
 
-    _meter: Meter
+    _meter: WorkMeter
     _decision: Decision
 
     @property

@@ -159,7 +159,7 @@ class Estimate:
         self._kinds[kind] = (count + 1, mean + share * (timings.output_tokens - mean))
 
 
-class Pace:
+class WaitBias:
     """A factor on predicted waits, by how they compared with those that came true.
 
     The first wait that is seen replaces the guess, later ones correct it.

@@ -14,7 +14,7 @@ from fluido.flow._waiting import Waiter, WaitQueue
 from fluido.laws._base import Law
 from fluido.llm._call import Lane
 from fluido.llm._engine import Engine, EngineFacts
-from fluido.llm.admission._estimate import Pace
+from fluido.llm.admission._estimate import WaitBias
 from fluido.llm.admission._limit import Limit, adapting
 from fluido.llm.admission._queue import CallQueue, People, Reservation, Ticket
 from fluido.llm.admission._residency import UNPLACED, Placement
@@ -57,7 +57,7 @@ class Station(Upstream):
         self._closed = self._paused = False
         self.is_held = False
         """Whether nobody is let in until `let_go`."""
-        self._pace = Pace()
+        self._bias = WaitBias()
 
     @property
     def inflight(self) -> int:
@@ -141,7 +141,7 @@ class Station(Upstream):
 
         What is left of the running calls and what stands before it, at the pace at which waits went so far.
         """
-        return self._pace.factor * self._work_ahead_s(demand)
+        return self._bias.factor * self._work_ahead_s(demand)
 
     def _work_ahead_s(self, demand: Demand) -> float:
         if self._is_free(demand):
@@ -178,7 +178,7 @@ class Station(Upstream):
             taken = await self._waiters.wait(self.queue, ticket, deadline_s=demand.deadline_s)
         finally:
             index.unclaim(claimed)
-        self._pace.learn(taken.waited_s, ahead_s)
+        self._bias.learn(taken.waited_s, ahead_s)
         return await self._settled(taken)
 
     async def _settled(self, seat: Seat) -> Seat:
