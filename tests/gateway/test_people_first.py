@@ -49,6 +49,21 @@ async def test_one_of_two_permits_is_kept_while_people_come(ollama: ScriptedEngi
         assert {status for status, _ in await asyncio.gather(*tasks)} == {200}
 
 
+async def test_an_engine_that_hides_its_slots_gets_one_task_at_a_time_while_people_come(
+    ollama: ScriptedEngine,
+) -> None:
+    async with opened(ollama) as door:
+        page = Page(ollama)
+        assert (await told(door, "first"))[0] == 200
+        flow = door.gateway.admission.flows[0]
+        tasks = [asyncio.ensure_future(told(door, TASK)) for _ in range(3)]
+        await until(lambda: flow.waiting == 2)
+        assert (await told(door, "second"))[0] == 200
+        assert ollama.inflight == 1
+        page.go.set()
+        assert {status for status, _ in await asyncio.gather(*tasks)} == {200}
+
+
 async def test_nothing_is_kept_where_no_people_come(ollama: ScriptedEngine) -> None:
     async with opened(ollama) as door:
         page = Page(ollama)

@@ -217,7 +217,20 @@ class Flow(Station):
         )
 
     def _has_room(self, demand: Demand, reserved: int = 0) -> bool:
-        return self._is_open or super()._has_room(demand, reserved)
+        if self._is_open:
+            return True
+        return not self._is_second_task(demand) and super()._has_room(demand, reserved)
+
+    def _is_second_task(self, demand: Demand) -> bool:
+        """A task beside another one at an engine that hides how few slots it has, while people come.
+
+        There no permit can be kept for them: the tasks would wait inside of the engine, and a person behind.
+        """
+        facts = self.facts
+        hides = facts is not None and facts.slots is None and facts.usual_slots is not None
+        if not hides or not self._people.kept(demand.lane, KEPT + 1):
+            return False
+        return any(seat.demand.lane is Lane.BACKGROUND for seat in self.seats)
 
     def _check_in_time(self, order: Demand) -> None:
         """Refuse whose wait would end too near to his deadline: he is told now, and not then."""
