@@ -59,9 +59,11 @@ async def test_wide_rows_come_in_small_blocks_and_narrow_ones_in_large(engine: A
         async with streams.stream(sa.text(query)) as rows:
             async for block in rows.blocks():
                 sizes[name].append(len(block))
-    assert max(sizes["narrow"]) > 1000
-    # On a busy machine the server may seem far away: then a block may have so many times the bytes.
-    assert max(sizes["wide"][6:-1]) <= FAR * 2**18 / 8192
+    # On a busy machine the server may seem far away: then a block may have so many times the bytes. The
+    # first one is SQLAlchemy's own with asyncpg.
+    most = FAR * 2**18 / 8192
+    assert max(sizes["wide"][1:]) <= most
+    assert max(sizes["narrow"]) > 2 * most
 
 
 async def test_the_next_block_is_on_its_way_while_this_one_is_read(engine: AsyncEngine) -> None:
