@@ -1,7 +1,9 @@
 """Measure the gateway: `python -m bench.gateway [NAME ...]`, one JSON line for each measurement."""
 
 import argparse
+import asyncio
 import json
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -66,7 +68,7 @@ def main() -> int:
         return 0
     kept = True
     for name in given.name or MEASURES:
-        result = uvloop.run(MEASURES[name][1]())
+        result = uvloop.run(_measured(MEASURES[name][1]))
         said = document(name, result)
         print(json.dumps(said), flush=True)
         if given.save:
@@ -74,6 +76,14 @@ def main() -> int:
             (RESULTS / f"{name}.json").write_text(json.dumps(said, indent=1) + "\n")
         kept &= result.met is not False
     return 0 if kept else 1
+
+
+async def _measured(measure: Measure) -> Result:
+    """What is started for it ends with it, also where it is told to end before."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - we are in one
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await measure()
 
 
 if __name__ == "__main__":
