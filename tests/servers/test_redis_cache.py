@@ -49,7 +49,8 @@ async def test_without_a_server_everything_is_a_miss_and_nothing_waits_long() ->
     assert answers == [None] * 200
     assert await cache.set("k", 1) is False
     assert await cache.get_or_compute("k", _seven) == 7
-    assert time.perf_counter() - begun_s < 2.0
+    # 3.0 s at a load of 15; one after the other they would wait for minutes.
+    assert time.perf_counter() - begun_s < 30.0
     counts = cache.stats()
     assert counts.failed + counts.skipped == 200 + 1 + 2
     assert counts.failed <= 200
