@@ -24,6 +24,7 @@ class HttpSender:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._url = base_url.rstrip("/") + "/chat/stream"
+        self.keeps_text = False
         self._conversations: dict[str, str] = {}
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
@@ -75,13 +76,16 @@ class HttpSender:
     async def _read(self, response: aiohttp.ClientResponse) -> Reply:
         first_at: float | None = None
         event = ""
+        said: list[str] = []
         async for line in response.content:
             if line.startswith(b"event:"):
                 event = line[6:].strip().decode()
                 if event == "delta" and first_at is None:
                     first_at = self._clock()
+            elif self.keeps_text and event == "delta" and line.startswith(b"data:"):
+                said.append(str(json.loads(line[5:]).get("text", "")))
             elif line.startswith(b"data:") and event == "done":
-                return _reply(json.loads(line[5:]), first_at)
+                return _reply(json.loads(line[5:]), first_at, "".join(said))
             elif line.startswith(b"data:") and event == "error":
                 error = json.loads(line[5:])
                 if error.get("status") in _REFUSALS:
@@ -90,7 +94,7 @@ class HttpSender:
         raise FailedError("the stream ended without a last event")
 
 
-def _reply(done: dict[str, Any], first_at: float | None) -> Reply:
+def _reply(done: dict[str, Any], first_at: float | None, text: str) -> Reply:
     stages = done.get("stages_ms") or {}
     return Reply(
         first_at=first_at,
@@ -100,4 +104,5 @@ def _reply(done: dict[str, Any], first_at: float | None) -> Reply:
         cache_s=stages["cache"] / 1e3 if "cache" in stages else None,
         prompt_tokens=done["prompt_tokens"],
         cached_tokens=done["cached_tokens"],
+        text=text,
     )

@@ -1,18 +1,17 @@
-"""Drives one arm: open loop (users come whether or not it keeps up) and closed loop (a fixed crew).
+"""Drives one arm: people with time to read, and a crew without thought.
 
-Latency counts from the moment a request was *due*, so an arm that stalls cannot hide the requests that it
-kept from being sent ("coordinated omission"). Sessions come in an open loop; inside a session a person asks
-again only after the answer and some thought, as people do.
+Latency counts from the moment a person *may* ask: the pause after the last answer is over. Nobody asks twice
+before an answer has come, so no request waits for another of the same person.
 """
 
 import asyncio
 import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.samples import Outcome, Sample
-from bench.workloads import Question, Session
+from bench.workloads import Question, Script
 
 
 class RefusedError(Exception):
@@ -34,6 +33,7 @@ class Reply:
     cache_s: float | None = None
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    text: str = ""
 
 
 Send = Callable[[Question], Awaitable[Reply]]
@@ -57,58 +57,95 @@ class Load:
         self._clock = clock
         self._sleep = sleep
 
-    async def open_loop(self, sessions: Sequence[Session], offsets_s: Sequence[float]) -> list[Sample]:
-        """Session i begins at `offsets_s[i]`. Returns all samples in order of their due time."""
+    async def people(self, scripts: Sequence[Script], *, until_s: float, from_s: float = 0.0) -> list[Sample]:
+        """Everybody lives by their script until nobody may ask any more; then the last answers are awaited.
+
+        Returns what was asked from `from_s` on, its seconds counted from there, in order of the due times.
+        """
         origin = self._clock()
-        turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         samples: list[Sample] = []
-        async with asyncio.TaskGroup() as users:
-            for session, offset_s in zip(sessions, offsets_s, strict=True):
-                users.create_task(self._visit(session, origin + offset_s, origin, turns, samples))
+        async with asyncio.TaskGroup() as everybody:
+            for script in scripts:
+                if script.first_s < until_s:
+                    everybody.create_task(self._live(script, origin, until_s, samples))
+        counted = [_later(sample, from_s) for sample in samples if sample.intended_s >= from_s]
+        return sorted(counted, key=lambda sample: sample.intended_s)
+
+    async def crew(
+        self, questions: Iterator[Question], *, size: int, duration_s: float, enough: int | None = None
+    ) -> list[Sample]:
+        """`size` workers take the questions in turn, without thought, until time is up or `enough` answered.
+
+        A question whose person still waits for an answer is left until the answer has come. What is open at
+        the end is cancelled and not returned.
+        """
+        origin = self._clock()
+        waiting: set[str] = set()
+        postponed: deque[Question] = deque()
+        samples: list[Sample] = []
+        done = asyncio.Event()
+
+        def following() -> Question | None:
+            for _ in range(len(postponed)):
+                if (old := postponed.popleft()).user_id not in waiting:
+                    return old
+                postponed.append(old)
+            for _ in range(10 * size):
+                question = next(questions, None)
+                if question is None or question.user_id not in waiting:
+                    return question
+                postponed.append(question)
+            return None
+
+        async def work() -> None:
+            while (question := following()) is not None:
+                waiting.add(question.user_id)
+                samples.append(await self._ask(question, self._clock(), origin))
+                waiting.discard(question.user_id)
+                if enough is not None and len(samples) >= enough:
+                    done.set()
+
+        workers = [asyncio.create_task(work()) for _ in range(size)]
+        ended = asyncio.gather(*workers)
+        over = asyncio.create_task(done.wait())
+        try:
+            await asyncio.wait({ended, over}, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            over.cancel()
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(ended, over, return_exceptions=True)
         return sorted(samples, key=lambda sample: sample.intended_s)
 
     async def closed_loop(
-        self, sessions: Iterable[Session], *, crew: int, duration_s: float = float("inf")
+        self, questions: Iterable[Question], *, crew: int, duration_s: float = float("inf")
     ) -> list[Sample]:
-        """`crew` workers take the sessions in turn, without thought, until they end or time is up."""
+        """`crew` callers take turns without thought until they end or time is up; begun ones are finished."""
         origin = self._clock()
-        waiting = iter(sessions)
+        waiting = iter(questions)
         samples: list[Sample] = []
 
         async def work() -> None:
-            for session in waiting:
-                for question in session.questions:
-                    if self._clock() - origin >= duration_s:
-                        return
-                    samples.append(await self._ask(question, self._clock(), origin))
+            for question in waiting:
+                if self._clock() - origin >= duration_s:
+                    return
+                samples.append(await self._ask(question, self._clock(), origin))
 
         async with asyncio.TaskGroup() as workers:
             for _ in range(crew):
                 workers.create_task(work())
         return sorted(samples, key=lambda sample: sample.intended_s)
 
-    async def _visit(
-        self,
-        session: Session,
-        due: float,
-        origin: float,
-        turns: defaultdict[str, asyncio.Lock],
-        samples: list[Sample],
-    ) -> None:
-        await self._until(due)
-        for index, question in enumerate(session.questions):
-            # One conversation has one question open at a time: a second waits, and its wait counts.
-            async with turns[question.conversation]:
-                sample = await self._ask(question, due, origin)
-            samples.append(sample)
-            if index < len(session.think_s):
-                due = self._clock() + session.think_s[index]
-                await self._until(due)
-
-    async def _until(self, due: float) -> None:
-        wait_s = due - self._clock()
-        if wait_s > 0:
-            await self._sleep(wait_s)
+    async def _live(self, script: Script, origin: float, until_s: float, samples: list[Sample]) -> None:
+        due = origin + script.first_s
+        for step in script.steps:
+            if due - origin >= until_s:
+                return
+            wait_s = due - self._clock()
+            if wait_s > 0:
+                await self._sleep(wait_s)
+            samples.append(await self._ask(step.question, due, origin))
+            due = self._clock() + step.pause_s
 
     async def _ask(self, question: Question, due: float, origin: float) -> Sample:
         started = self._clock()
@@ -136,4 +173,23 @@ class Load:
             cache_s=reply.cache_s,
             prompt_tokens=reply.prompt_tokens,
             cached_tokens=reply.cached_tokens,
+            user=question.user_id,
         )
+
+
+def _later(sample: Sample, from_s: float) -> Sample:
+    """The same, its seconds counted from `from_s`."""
+    return Sample(
+        sample.intended_s - from_s,
+        sample.started_s - from_s,
+        sample.finished_s - from_s,
+        sample.outcome,
+        None if sample.first_s is None else sample.first_s - from_s,
+        sample.output_tokens,
+        sample.label,
+        sample.database_s,
+        sample.cache_s,
+        sample.prompt_tokens,
+        sample.cached_tokens,
+        sample.user,
+    )

@@ -4,15 +4,15 @@ import gzip
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 SCHEMA_NAME = "sentinel-fluido/bench"
-SCHEMA_VERSION = 3
-"""3: a block says which incarnation of its arm did it."""
+SCHEMA_VERSION = 4
+"""4: five claims, rows without verdicts, a capacity of each version, people of each block."""
 
 
 class ResultsError(Exception):
@@ -44,7 +44,7 @@ class Sample:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     user: str = ""
-    """Who asked, where fairness among users is looked at."""
+    """Who asked: a person's requests are told apart by it."""
 
     @property
     def total_s(self) -> float:
@@ -79,6 +79,8 @@ class Block:
     """Numbers of the block as a whole. A component's block keeps these and an even part of its samples."""
     incarnation: int = 0
     """Blocks of an arm with the same number were done by one process (or pool, or client) of it."""
+    people: int = 0
+    """How many people or clients asked; 0 where nobody did."""
 
     def latencies(self, metric: str) -> list[float]:
         """`total_s`, `ttft_s`, `database_s` or `cache_s` of the answered requests that have it."""
@@ -88,15 +90,15 @@ class Block:
     def count(self, outcome: Outcome) -> int:
         return sum(sample.outcome is outcome for sample in self.samples)
 
-    def goodput_per_s(self, *, ttft_slo_s: float, total_slo_s: float) -> float:
-        """Answers inside both bounds, per second of the block."""
+    def share_in_time(self, *, ttft_s: float, total_s: float) -> float:
+        """Share of all requests that were answered inside both bounds; nan without requests."""
         good = sum(
             s.outcome is Outcome.ANSWERED
-            and s.total_s <= total_slo_s
-            and (s.ttft_s is None or s.ttft_s <= ttft_slo_s)
+            and s.total_s <= total_s
+            and (s.ttft_s is None or s.ttft_s <= ttft_s)
             for s in self.samples
         )
-        return good / self.duration_s if self.duration_s > 0 else math.nan
+        return good / len(self.samples) if self.samples else math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class Results:
     timelines: list[Timeline] = field(default_factory=list)
 
     def select(self, experiment: str, arm: str, level: float | None = None) -> list[Block]:
-        """Measured blocks (warm-up left out) in order of rounds."""
+        """Measured blocks (warm-up left out) in order of rounds; `level` None: of all levels."""
         found = [
             b
             for b in self.blocks
@@ -137,7 +139,6 @@ class Results:
         return sorted(found, key=lambda block: block.round)
 
 
-NO_POWER: Mapping[str, Any] = {"claims": 0, "median": None, "largest": None, "largest_claim": ""}
 _COLUMNS = tuple(f.name for f in fields(Sample))
 
 
@@ -149,7 +150,7 @@ def pack(block: Block) -> dict[str, Any]:
         column = [getattr(sample, name) for sample in block.samples]
         columns[name] = [round(v, 6) if isinstance(v, float) else v for v in column]
     packed["samples"] = columns
-    packed["figures"] = _finite(packed["figures"])
+    packed["figures"] = finite(packed["figures"])
     return packed
 
 
@@ -164,17 +165,21 @@ def _unpack(packed: Mapping[str, Any]) -> Block:
     return Block(**{**packed, "samples": tuple(samples), "figures": figures})
 
 
+DERIVED = ("claims", "summary", "capacity", "shorter", "faults")
+"""What is computed from the blocks, by `bench.claims.summarise` alone."""
+
+
 def to_document(
     results: Results,
     *,
-    summary: Iterable[Mapping[str, Any]] = (),
+    derived: Mapping[str, Any] | None = None,
     experiments: Mapping[str, Mapping[str, Any]] | None = None,
-    power: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The JSON document (its schema: results.schema.json). `summary` rows are derived, for quick reading.
+    """The JSON document (its schema: results.schema.json).
 
-    `experiments` says what each name means; `power`, how large an effect the run could have seen.
+    `derived` is what `bench.claims` says of the blocks; `experiments` says what each name means.
     """
+    told = dict(derived or {})
     return {
         "schema": SCHEMA_NAME,
         "version": SCHEMA_VERSION,
@@ -183,14 +188,17 @@ def to_document(
         "configuration": dict(results.configuration),
         "notes": list(results.notes),
         "experiments": {name: dict(about) for name, about in (experiments or {}).items()},
-        "power": _finite(dict(power or NO_POWER)),
-        "summary": [_finite(dict(row)) for row in summary],
+        "claims": told.get("claims", []),
+        "summary": told.get("summary", []),
+        "capacity": told.get("capacity", {}),
+        "shorter": told.get("shorter", []),
+        "faults": told.get("faults", {}),
         "timelines": [asdict(line) for line in results.timelines],
         "blocks": [pack(block) for block in results.blocks],
     }
 
 
-def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
+def finite(row: Mapping[str, Any]) -> dict[str, Any]:
     """JSON has no nan: an unknown number is null."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
 

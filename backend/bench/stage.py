@@ -11,27 +11,18 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol, Self
-from uuid import NAMESPACE_URL, UUID, uuid5
+from typing import Literal, Protocol, Self
+from uuid import NAMESPACE_URL, uuid5
 
 import asyncpg
 
 import embedded
+from bench.arms import APPLICATIONS
 from bench.http import HttpSender
-from bench.profiles import EngineName
 from bench.server import ArmServer
 from embedded.server import Server
 
-APPLICATIONS = {
-    "v1": "bench.v1.main:app",
-    "v1_again": "bench.v1.main:app",
-    "v1_tuned": "bench.v1.main:app",
-    "naive": "bench.v1.naive_main:app",
-    "fixed": "bench.fixed:app",
-    "v2": "app.main:app",
-    "v2_again": "app.main:app",
-}
-"""The `_again` arms are the A/A comparison that must find nothing. `fixed`: V2 without adapting."""
+EngineName = Literal["smollm2", "synthetic", "ollama"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +73,13 @@ class Stage:
         arms: Sequence[str],
         *,
         engine: EngineName,
-        environments: Mapping[str, Mapping[str, str]] | None = None,
         threads: int | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`threads` of each engine; None leaves one core to Sentinel, the servers and the load.
-
-        `environments`: more variables for the process of an arm.
         """
         self._arms = tuple(arms)
         self._engine: EngineName = engine
-        self._environments = environments or {}
         self._options = embedded.EngineOptions(threads=threads or max(1, (os.cpu_count() or 2) - 1))
         self._say = say
         self._exit = AsyncExitStack()
@@ -147,7 +134,6 @@ class Stage:
             "REDIS_URL": ground.redis_url,
             "OPENAI_URL" if ground.engine_kind == "llamacpp" else "OLLAMA_URL": ground.engine_url,
             "SENTINEL_MODEL": ground.model or "",
-            **self._environments.get(arm, {}),
         }
         server = ArmServer(APPLICATIONS[arm], environment, folder / f"{arm}.log")
         await self._exit.enter_async_context(server)
@@ -173,29 +159,21 @@ async def insert_histories(
 ) -> dict[str, str]:
     """Conversations by name, as pairs of question and answer; returns their ids by name."""
     ids = {name: uuid5(NAMESPACE_URL, name) for name in histories}
-    async with connection.transaction():
-        for name, exchanges in histories.items():
-            await _insert(connection, ids[name], name, exchanges)
-    return {name: str(conversation) for name, conversation in ids.items()}
-
-
-async def _insert(
-    connection: "asyncpg.Connection[asyncpg.Record]",
-    conversation: UUID,
-    user: str,
-    exchanges: Sequence[tuple[str, str]],
-) -> None:
-    await connection.execute(
-        "INSERT INTO conversations (id, user_id, title) VALUES ($1, $2, $3)", conversation, user, user
-    )
     rows = [
-        (conversation, role, text)
+        (ids[name], role, text)
+        for name, exchanges in histories.items()
         for exchange in exchanges
         for role, text in zip(("user", "assistant"), exchange, strict=True)
     ]
-    await connection.executemany(
-        "INSERT INTO messages (conversation_id, role, content) VALUES ($1, $2, $3)", rows
-    )
+    async with connection.transaction():
+        await connection.executemany(
+            "INSERT INTO conversations (id, user_id, title) VALUES ($1, $2, $3)",
+            [(ids[name], name, name) for name in histories],
+        )
+        await connection.executemany(
+            "INSERT INTO messages (conversation_id, role, content) VALUES ($1, $2, $3)", rows
+        )
+    return {name: str(conversation) for name, conversation in ids.items()}
 
 
 def _public(line: str) -> str:

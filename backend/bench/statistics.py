@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -29,26 +30,25 @@ Floats = npt.NDArray[np.float64]
 MIN_BLOCKS = 5
 """Units (blocks, or incarnations where blocks share one) below which no interval is worth printing."""
 
+ALPHA = 0.05
+
 EXACT_FLIPS = 12
 """Up to 2**12 swaps of arms are enumerated; beyond, as many are drawn at random."""
 
-_CELLS = 4_000_000
-"""Weights held at once while resampling (32 MB of float64), whatever the number of samples."""
-
 
 class Statistic(Protocol):
-    """One number from weighted samples."""
+    """One number from the samples of resampled blocks."""
 
     @property
     def name(self) -> str: ...
 
-    def evaluate(self, values: Floats, weights: Floats) -> Floats:
-        """`values` sorted (n); `weights` (rows, n), how often each counts; returns (rows)."""
+    def evaluate(self, pool: "Pool", counts: Floats) -> Floats:
+        """`counts` (rows, blocks): how often each block was drawn; returns (rows)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quantile:
-    """The smallest value with at least a share `q` of the weight at or below it (no interpolation)."""
+    """The smallest value with at least a share `q` of the samples at or below it (no interpolation)."""
 
     q: float
 
@@ -56,23 +56,30 @@ class Quantile:
     def name(self) -> str:
         return "longest" if self.q >= 1 else f"p{self.q * 100:g}"
 
-    def evaluate(self, values: Floats, weights: Floats) -> Floats:
-        reached = np.cumsum(weights, axis=1)
-        at = np.argmax(reached >= self.q * reached[:, -1:] - 1e-9, axis=1)
-        return np.asarray(values[at], dtype=np.float64)
+    def evaluate(self, pool: "Pool", counts: Floats) -> Floats:
+        """By bisection over the sorted samples, for all rows at once."""
+        wanted = self.q * (counts @ pool.reached[-1]) - 1e-9
+        low = np.zeros(len(counts), dtype=np.int64)
+        high = np.full(len(counts), pool.values.size - 1)
+        while np.any(low < high):
+            middle = (low + high) // 2
+            enough = np.einsum("rb,rb->r", counts, pool.reached[middle]) >= wanted
+            high = np.where(enough, middle, high)
+            low = np.where(enough, low, np.minimum(middle + 1, high))
+        return np.asarray(pool.values[low], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """The weighted mean: throughput and shares, one sample a block."""
+    """The mean over all samples: throughput and shares, one sample a block."""
 
     name: str = "mean"
 
-    def evaluate(self, values: Floats, weights: Floats) -> Floats:
-        return np.asarray((weights @ values) / weights.sum(axis=1), dtype=np.float64)
+    def evaluate(self, pool: "Pool", counts: Floats) -> Floats:
+        return np.asarray((counts @ pool.sums) / (counts @ pool.reached[-1]), dtype=np.float64)
 
 
-P50, P90, P99, LONGEST = Quantile(0.5), Quantile(0.9), Quantile(0.99), Quantile(1.0)
+P50, P95, P99, LONGEST = Quantile(0.5), Quantile(0.95), Quantile(0.99), Quantile(1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +94,12 @@ class Interval:
 
 
 class Verdict(StrEnum):
-    """What may be said of the treatment after Holm's correction."""
+    """What may be said of the treatment after Holm's correction. ABSENT: the plan of the run has it not."""
 
     BETTER = "better"
     WORSE = "worse"
     UNDECIDED = "undecided"
+    ABSENT = "not in this run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +118,21 @@ class Comparison:
     treatment_samples: int
 
 
-class _Pool:
-    """The samples of one arm sorted once, so that a resample is a matrix of weights and nothing else."""
+class Pool:
+    """The samples of one arm, sorted once: `reached[i, b]` of block b are at or below the i-th value."""
 
     def __init__(self, blocks: Sequence[Sequence[float]]) -> None:
         values = np.concatenate([np.asarray(block, dtype=np.float64) for block in blocks])
         owner = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
         order = np.argsort(values, kind="stable")
-        self.values, self._owner = values[order], owner[order]
+        self.values = values[order]
+        self.sums = np.array([math.fsum(block) for block in blocks])
+        own = owner[order][:, None] == np.arange(len(blocks))
+        self.reached: Floats = np.cumsum(own, axis=0).astype(np.float64)
 
     def evaluate(self, statistic: Statistic, counts: Floats) -> Floats:
         """`counts` (rows, blocks): how often each block was drawn; returns (rows)."""
-        rows = max(1, _CELLS // max(1, self.values.size))
-        parts = [
-            statistic.evaluate(self.values, counts[start : start + rows][:, self._owner])
-            for start in range(0, len(counts), rows)
-        ]
-        return np.concatenate(parts)
+        return statistic.evaluate(self, counts)
 
 
 def pooled(blocks: Sequence[Sequence[float]], incarnations: Sequence[int]) -> list[list[float]]:
@@ -150,7 +156,7 @@ def interval(
     samples = sum(len(block) for block in full)
     if not full:
         return Interval(math.nan, math.nan, math.nan, 0, 0)
-    pool = _Pool(full)
+    pool = Pool(full)
     estimate = float(pool.evaluate(statistic, np.ones((1, len(full))))[0])
     if len(full) < MIN_BLOCKS:
         return Interval(estimate, math.nan, math.nan, len(full), samples)
@@ -182,7 +188,7 @@ def compare(
     if not pairs:
         nan = math.nan
         return Comparison(nan, nan, nan, 1.0, nan, 0, *counts)
-    first, second = _Pool([a for a, _ in pairs]), _Pool([b for _, b in pairs])
+    first, second = Pool([a for a, _ in pairs]), Pool([b for _, b in pairs])
     sign = 1.0 if lower_is_better else -1.0
     n = len(pairs)
 
@@ -196,20 +202,27 @@ def compare(
     drawn = log_ratio(_draw_blocks(n, resamples, seed))
     reach = _reach(drawn, n, confidence)
     p_value = _swap_test(pairs, statistic, seed=seed)
-    detectable = math.exp(reach * (1 + float(t.ppf(0.8, n - 1) / t.ppf((1 + confidence) / 2, n - 1))))
+    detectable = math.exp(reach * (1 + _student(0.8, n) / _student((1 + confidence) / 2, n)))
     low, high = math.exp(centre - reach), math.exp(centre + reach)
     return Comparison(math.exp(centre), low, high, p_value, detectable, n, *counts)
 
 
+@lru_cache(maxsize=64)
 def _draw_blocks(blocks: int, resamples: int, seed: int) -> Floats:
-    """(resamples, blocks): how often each block appears in each resample."""
+    """(resamples, blocks): how often each block appears in each resample. Nobody writes into it."""
     generator = np.random.default_rng(seed)
     return generator.multinomial(blocks, np.full(blocks, 1 / blocks), size=resamples).astype(np.float64)
 
 
 def _reach(drawn: Floats, blocks: int, confidence: float) -> float:
     """Half the width of the interval: Student's t times the bootstrap's standard error."""
-    return float(t.ppf((1 + confidence) / 2, blocks - 1) * np.std(drawn) * math.sqrt(blocks / (blocks - 1)))
+    spread = float(np.std(drawn)) * math.sqrt(blocks / (blocks - 1))
+    return _student((1 + confidence) / 2, blocks) * spread
+
+
+@lru_cache(maxsize=256)
+def _student(q: float, blocks: int) -> float:
+    return float(t.ppf(q, blocks - 1))
 
 
 def _swap_test(
@@ -220,7 +233,7 @@ def _swap_test(
     Each pair gives one log ratio of its two blocks; to swap its arms is to change its sign.
     """
     one = np.ones((1, 1))
-    values = [[float(_Pool([side]).evaluate(statistic, one)[0]) for side in pair] for pair in pairs]
+    values = [[float(Pool([side]).evaluate(statistic, one)[0]) for side in pair] for pair in pairs]
     logs = np.log(np.maximum(np.array(values), 1e-12))
     differences = logs[:, 0] - logs[:, 1]
     n = len(pairs)
@@ -244,14 +257,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def decide(family: Sequence[Comparison], *, alpha: float = 0.05) -> list[Verdict]:
-    """A verdict for each claim of a family: the corrected p-value and the interval must both agree."""
-    verdicts = []
-    for comparison, p_value in zip(family, holm([c.p_value for c in family]), strict=True):
-        if p_value <= alpha and comparison.low > 1:
-            verdicts.append(Verdict.BETTER)
-        elif p_value <= alpha and comparison.high < 1:
-            verdicts.append(Verdict.WORSE)
-        else:
-            verdicts.append(Verdict.UNDECIDED)
-    return verdicts
+def smallest_p(rounds: int) -> float:
+    """What `compare` answers at best with so many rounds: all differences point the same way."""
+    if rounds < MIN_BLOCKS:
+        return 1.0
+    return float(2.0 ** (1.0 - min(rounds, EXACT_FLIPS)))
+
+
+def verdict(comparison: Comparison, p_adjusted: float, *, alpha: float = ALPHA) -> Verdict:
+    """The corrected p-value and the interval must both agree."""
+    if p_adjusted <= alpha and comparison.low > 1:
+        return Verdict.BETTER
+    if p_adjusted <= alpha and comparison.high < 1:
+        return Verdict.WORSE
+    return Verdict.UNDECIDED
+
+
+def decide(family: Sequence[Comparison], *, alpha: float = ALPHA) -> list[Verdict]:
+    """A verdict for each comparison of a family."""
+    adjusted = holm([comparison.p_value for comparison in family])
+    return [verdict(one, p, alpha=alpha) for one, p in zip(family, adjusted, strict=True)]

@@ -19,6 +19,9 @@ class Taken:
 
     samples: Sequence[Sample]
     figures: Mapping[str, float] = field(default_factory=dict)
+    span_s: float | None = None
+    """Seconds in which they came, where the block had more: its warm-up, its last answers."""
+    people: int = 0
 
 
 class Arm(Protocol):
@@ -147,9 +150,10 @@ class Rounds:
             busy_before=before.busy,
             steal=max(before.steal, during.steal),
             load_1m=during.load_1m,
-            duration_s=self._clock() - began,
+            duration_s=self._clock() - began if taken.span_s is None else taken.span_s,
             samples=tuple(taken.samples),
             figures=dict(taken.figures),
+            people=taken.people,
         )
 
     async def _settle(self) -> MachineReading:
@@ -162,32 +166,6 @@ class Rounds:
             reading = self._machine.look()
             if reading.busy <= quiet.max_busy or self._clock() >= until:
                 return reading
-
-
-class Trial:
-    """Arms that stay as they are. Yields blocks round by round; who stops keeps all that was given."""
-
-    def __init__(
-        self,
-        arms: Sequence[Arm],
-        plan: Plan,
-        machine: Machine,
-        *,
-        clock: Callable[[], float] = time.perf_counter,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._arms = arms
-        self._plan = plan
-        self._rounds = Rounds(plan, machine, clock=clock, sleep=sleep)
-
-    async def rounds(self, done: int = 0) -> AsyncGenerator[list[Block], None]:
-        """Complete rounds only: a round has one block of every arm, or it does not count.
-
-        Warm-up rounds have numbers below 0. `done` measured rounds are skipped (a resumed run); the warm-up
-        is never skipped.
-        """
-        for index in (*range(-self._plan.warm_up, 0), *range(done, self._plan.rounds)):
-            yield await self._rounds.play(Scene(self._plan.level, self._arms, warm_up=index < 0), index)
 
 
 async def incarnations(
@@ -218,8 +196,3 @@ def in_turn(levels: Sequence[float], number: int) -> tuple[float, ...]:
     order = list(levels)
     random.Random(cycle).shuffle(order)
     return tuple(order[at:] + order[:at])
-
-
-def at_level(plan: Plan, level: float) -> Plan:
-    """The same plan at another share of the capacity."""
-    return replace(plan, level=level)

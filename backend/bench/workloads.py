@@ -1,22 +1,20 @@
-"""Who asks what: sessions of questions, made from a seed, the same for every arm.
+"""Who asks what: people with conversations of their own, made from a seed, the same for every arm.
 
-The three standard workloads differ in what a server may reuse: a returning user's history is long and known,
-a new conversation grows from nothing, a single question has no history but may have been asked before.
+A person comes for a visit of a few questions, reads each answer before the next, leaves, and comes back after
+minutes. How long pauses and texts are is drawn from a public trace of a production service.
 """
 
-import bisect
+import heapq
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
 
 from bench.traces import Trace
 
 _WORDS_PER_TOKEN = 0.8
 """English words a token of a small tokenizer; only relative lengths matter, all arms send the same text."""
-
-RETURNING, NEW, SINGLE = "returning_users", "new_conversations", "single_questions"
 
 _SUBJECTS = (
     "the harbour", "a mountain road", "the old library", "winter wheat", "a copper mine", "the night train",
@@ -36,6 +34,12 @@ _OPENINGS = (
     "Write about",
     "What do you know of",
 )
+HISTORY = (2, 8)
+"""Exchanges that a person has had before, from and to."""
+VISIT = (2, 4)
+"""Questions of one visit, from and to."""
+LONGEST_GAP = 6.0
+"""Mean gaps that the longest pause has: the trace's own longest would be a person who never comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +51,6 @@ class Question:
     turn: int
     text: str
     output_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Questions asked one after the other; `think_s[i]` passes between answer i and question i+1."""
-
-    questions: tuple[Question, ...]
-    think_s: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,92 +76,118 @@ def _bound(value: float, limits: tuple[int, int]) -> int:
     return round(max(limits[0], min(limits[1], value)))
 
 
-class Workload(Protocol):
-    """A source of sessions. `namespace` keeps conversations of different runs apart."""
+@dataclass(frozen=True)
+class Gaps:
+    """Pauses whose ratios are those of the gaps between the requests of a trace."""
+
+    trace: Trace
+
+    @cached_property
+    def _gaps(self) -> list[float]:
+        raw = [after - before for before, after in itertools.pairwise(self.trace.at_s)]
+        mean = sum(raw) / len(raw)
+        bounded = [min(gap / mean, LONGEST_GAP) for gap in raw]
+        again = sum(bounded) / len(bounded)
+        return [gap / again for gap in bounded]
+
+    def draw(self, mean_s: float, source: random.Random) -> float:
+        """A pause of `mean_s` seconds in the mean."""
+        return mean_s * source.choice(self._gaps)
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Mean seconds that a person reads an answer, and stays away after a visit."""
+
+    read_s: float = 4.0
+    away_s: float = 90.0
 
     @property
-    def name(self) -> str: ...
-
-    def sessions(self, count: int, *, seed: int, namespace: str) -> list[Session]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class ReturningUsers:
-    """Visits of one question each, by `users` people whose conversations already exist and go on.
-
-    People come back in a shuffled round, so that nobody asks twice before everybody has asked once.
-    """
-
-    lengths: Lengths
-    users: int = 8
-    name: str = RETURNING
-
-    def sessions(self, count: int, *, seed: int, namespace: str) -> list[Session]:
-        """`namespace` names the population: the same one in all blocks of a run."""
-        source = random.Random(seed)
-        visits: list[Session] = []
-        while len(visits) < count:
-            people = list(range(self.users))
-            source.shuffle(people)
-            for person in people[: count - len(visits)]:
-                user = f"{namespace}-user-{person}"
-                visits.append(Session((_ask(user, user, 0, source, self.lengths),), ()))
-        return visits
+    def cycle_s(self) -> float:
+        """Mean seconds of a person for one question, without the answer itself."""
+        questions = sum(VISIT) / 2
+        return ((questions - 1) * self.read_s + self.away_s) / questions
 
 
 @dataclass(frozen=True, slots=True)
-class NewConversations:
-    """People that come for the first time and ask `turns` questions with time to read in between."""
+class Step:
+    """One question of a person, and the pause after its answer."""
 
-    lengths: Lengths
-    turns: int = 6
-    think_mean_s: float = 1.0
-    name: str = NEW
-
-    def sessions(self, count: int, *, seed: int, namespace: str) -> list[Session]:
-        """Every block needs a namespace of its own, or its conversations would not be new."""
-        source = random.Random(seed)
-        made = []
-        for index in range(count):
-            user = f"{namespace}-new-{index}"
-            questions = tuple(_ask(user, user, turn, source, self.lengths) for turn in range(self.turns))
-            think = tuple(source.expovariate(1 / self.think_mean_s) for _ in range(self.turns - 1))
-            made.append(Session(questions, think))
-        return made
+    question: Question
+    pause_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class SingleQuestions:
-    """One question without history each, from a catalogue in which few are asked often (Zipf)."""
+class Script:
+    """What one person does: `first_s` after the start the first question, then step by step without end."""
 
+    user: str
+    first_s: float
+    steps: Iterator[Step]
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """`count` people with the same `name`. Person n is the same whatever the count, and for every arm."""
+
+    name: str
+    count: int
     lengths: Lengths
-    catalogue: int = 200
-    exponent: float = 1.0
-    name: str = SINGLE
+    gaps: Gaps
+    pauses: Pauses = Pauses()
 
-    def sessions(self, count: int, *, seed: int, namespace: str) -> list[Session]:
-        """The catalogue is the same for every seed; who asks is new each time."""
-        texts = random.Random("catalogue")
-        known = [_ask("", "", 0, texts, self.lengths) for _ in range(self.catalogue)]
-        source = random.Random(seed)
-        ranks = zipf(count, self.catalogue, exponent=self.exponent, source=source)
-        made = []
-        for index, rank in enumerate(ranks):
-            user = f"{namespace}-single-{index}"
-            chosen = known[rank]
-            made.append(Session((Question(user, user, 0, chosen.text, chosen.output_tokens),), ()))
-        return made
+    def users(self) -> list[str]:
+        """Their names, which are those of their conversations."""
+        return [f"{self.name}-{number}" for number in range(self.count)]
 
+    def histories(self) -> dict[str, list[tuple[str, str]]]:
+        """What they said before, by conversation: other texts in every population."""
+        found = {}
+        for user in self.users():
+            source = random.Random(f"history {user}")
+            exchanges = []
+            for _ in range(source.randint(*HISTORY)):
+                question, output = self.lengths.draw(source)
+                exchanges.append((compose(question, source), compose(output, source)))
+            found[user] = exchanges
+        return found
 
-def zipf(count: int, catalogue: int, *, exponent: float, source: random.Random) -> list[int]:
-    """`count` ranks of 0..catalogue-1, rank k with weight 1/(k+1)**exponent."""
-    cumulative = list(itertools.accumulate(1 / (rank + 1) ** exponent for rank in range(catalogue)))
-    return [bisect.bisect_left(cumulative, source.random() * cumulative[-1]) for _ in range(count)]
+    def scripts(self) -> list[Script]:
+        """Everybody is somewhere in a life of visits when the block begins, as if it had always gone on."""
+        return [self._script(user) for user in self.users()]
 
+    def sequence(self) -> Iterator[Question]:
+        """Their questions in the order in which they would be asked if every answer came at once."""
+        coming = [(script.first_s, at, script.steps) for at, script in enumerate(self.scripts())]
+        heapq.heapify(coming)
+        while coming:
+            due_s, at, steps = heapq.heappop(coming)
+            step = next(steps)
+            yield step.question
+            heapq.heappush(coming, (due_s + step.pause_s, at, steps))
 
-def _ask(user: str, conversation: str, turn: int, source: random.Random, lengths: Lengths) -> Question:
-    tokens, output = lengths.draw(source)
-    return Question(user, conversation, turn, compose(tokens, source), output)
+    def _script(self, user: str) -> Script:
+        source = random.Random(f"script {user}")
+        steps = self._steps(user, source)
+        # A moment drawn from the time that several visits take, not from the visits: long pauses weigh more.
+        lived = [next(steps) for _ in range(4 * VISIT[1])]
+        moment = source.uniform(0.0, sum(step.pause_s for step in lived))
+        for at, step in enumerate(lived):
+            if moment < step.pause_s:
+                return Script(user, step.pause_s - moment, itertools.chain(lived[at + 1 :], steps))
+            moment -= step.pause_s
+        return Script(user, 0.0, steps)
+
+    def _steps(self, user: str, source: random.Random) -> Iterator[Step]:
+        turn = 0
+        while True:
+            questions = source.randint(*VISIT)
+            for left in reversed(range(questions)):
+                mean_s = self.pauses.read_s if left else self.pauses.away_s
+                tokens, output = self.lengths.draw(source)
+                question = Question(user, user, turn, compose(tokens, source), output)
+                yield Step(question, self.gaps.draw(mean_s, source))
+                turn += 1
 
 
 def compose(tokens: int, source: random.Random) -> str:
@@ -177,8 +199,3 @@ def compose(tokens: int, source: random.Random) -> str:
         words += [*link.split(), *source.choice(_ASPECTS).split()]
     number = source.randrange(10_000)
     return " ".join(words[:wanted]) + f", note {number}?"
-
-
-def questions(sessions: Sequence[Session]) -> int:
-    """How many requests the sessions hold."""
-    return sum(len(session.questions) for session in sessions)

@@ -7,15 +7,17 @@ import pytest
 
 from bench.statistics import (
     P50,
-    P90,
+    P95,
     Comparison,
     Mean,
+    Pool,
     Quantile,
     Verdict,
     compare,
     decide,
     holm,
     interval,
+    smallest_p,
 )
 
 
@@ -28,12 +30,35 @@ def clustered(
 
 
 def test_quantile_is_the_inverse_of_the_empirical_distribution() -> None:
-    values = np.array([1.0, 2.0, 3.0, 4.0])
+    pool = Pool([[1.0], [3.0], [2.0], [4.0]])
     once = np.ones((1, 4))
-    assert Quantile(0.5).evaluate(values, once)[0] == 2.0
-    assert Quantile(0.75).evaluate(values, once)[0] == 3.0
-    assert Quantile(0.76).evaluate(values, once)[0] == 4.0
-    assert Quantile(0.5).evaluate(values, np.array([[0.0, 0.0, 1.0, 5.0]]))[0] == 4.0
+    assert Quantile(0.5).evaluate(pool, once)[0] == 2.0
+    assert Quantile(0.75).evaluate(pool, once)[0] == 3.0
+    assert Quantile(0.76).evaluate(pool, once)[0] == 4.0
+    assert Quantile(1.0).evaluate(pool, once)[0] == 4.0
+    assert Quantile(0.5).evaluate(pool, np.array([[0.0, 1.0, 0.0, 5.0]]))[0] == 4.0
+    assert Mean().evaluate(pool, np.array([[0.0, 1.0, 0.0, 1.0]]))[0] == 3.5
+
+
+def test_a_resampled_quantile_is_that_of_the_samples_repeated() -> None:
+    source = np.random.default_rng(3)
+    blocks = [list(source.exponential(1.0, size)) for size in (1, 7, 30, 12)]
+    counts = source.multinomial(4, [0.25] * 4, size=50).astype(np.float64)
+    for q in (0.05, 0.5, 0.95, 0.99):
+        found = Quantile(q).evaluate(Pool(blocks), counts)
+        for row, value in zip(counts, found, strict=True):
+            drawn = [
+                x for block, times in zip(blocks, row, strict=True) for _ in range(int(times)) for x in block
+            ]
+            assert value == np.quantile(drawn, q, method="inverted_cdf")
+
+
+def test_the_smallest_p_of_a_plan_is_that_of_differences_that_all_point_one_way() -> None:
+    for rounds in (5, 7, 8, 12):
+        far = compare([[10.0 + n] for n in range(rounds)], [[1.0]] * rounds, P50, seed=1)
+        assert smallest_p(rounds) == pytest.approx(far.p_value)
+    assert smallest_p(4) == 1.0
+    assert smallest_p(20) < 0.001
 
 
 def test_interval_covers_the_true_median_of_clustered_samples() -> None:
@@ -56,7 +81,7 @@ def test_interval_of_single_requests_would_not_cover() -> None:
     assert covered / runs < 0.8
 
 
-@pytest.mark.parametrize("statistic", [P50, P90, Mean()], ids=lambda s: s.name)
+@pytest.mark.parametrize("statistic", [P50, P95, Mean()], ids=lambda s: s.name)
 def test_two_equal_arms_differ_in_at_most_five_percent_of_runs(statistic: Quantile | Mean) -> None:
     source = np.random.default_rng(11)
     runs, wrong = 200, 0

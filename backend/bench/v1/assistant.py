@@ -38,12 +38,14 @@ class StaticAssistant:
         engine: StaticEngine,
         *,
         deadline_s: float = 60.0,
+        exchanges: int = FRAGMENTS,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._store = store
         self._cache = cache
         self._engine = engine
         self._deadline_s = deadline_s
+        self._exchanges = exchanges
         self._clock = clock
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
@@ -61,7 +63,7 @@ class StaticAssistant:
         ttft_ms, pieces, end = 0.0, list[str](), None
         bound = min(NUM_PREDICT, request.max_output_tokens or NUM_PREDICT)
         until = began + (request.deadline_s or self._deadline_s)
-        async with aclosing(self._engine.stream(messages(known, request.message), bound)) as answer:
+        async with aclosing(self._engine.stream(messages(known, request.message, self._exchanges), bound)) as answer:
             while (item := await self._next(answer, until)) is not None:
                 if isinstance(item, End):
                     end = item
@@ -76,7 +78,7 @@ class StaticAssistant:
         with self._timed(stages, "store"):
             await self._store.add_answer(conversation_id, text)
         with self._timed(stages, "cache"):
-            latest = [*known, Fragment(request.message, text)][-FRAGMENTS:]
+            latest = [*known, Fragment(request.message, text)][-self._exchanges:]
             await self._cache.put(conversation_id, latest)
         stages |= {"prefill": end.prefill_ms, "decode": end.decode_ms}
         yield Reply(
@@ -123,7 +125,7 @@ class StaticAssistant:
             known = await self._cache.get(conversation_id)
         if known is None:
             with self._timed(stages, "store"):
-                known = await self._store.fragments(conversation_id, FRAGMENTS)
+                known = await self._store.fragments(conversation_id, self._exchanges)
         return known
 
     async def _next(self, answer: AsyncGenerator[Piece | End, None], until: float) -> Piece | End | None:

@@ -20,10 +20,10 @@ class Fragment:
     answer: str
 
 
-def messages(fragments: Sequence[Fragment], question: str) -> list[dict[str, str]]:
+def messages(fragments: Sequence[Fragment], question: str, count: int = FRAGMENTS) -> list[dict[str, str]]:
     """The messages to send. The window slides: from the fifth turn on its oldest exchange drops out."""
     sent = [{"role": "system", "content": SYSTEM_PROMPT}]
-    for fragment in fragments[-FRAGMENTS:]:
+    for fragment in fragments[-count:]:
         sent.append({"role": "user", "content": fragment.question})
         sent.append({"role": "assistant", "content": fragment.answer})
     sent.append({"role": "user", "content": question})

@@ -10,6 +10,7 @@ from app.core.ports import DependencyHealth
 from .assistant import StaticAssistant
 from .cache import StaticCache
 from .engine import Dialect, StaticEngine
+from .prompt import FRAGMENTS
 from .storage import StaticStore
 from .tuning import Tuning
 
@@ -38,7 +39,13 @@ class StaticSystem:
         self._store = StaticStore(database_url, pool_size=tuning.pool_size)
         self._cache = StaticCache(redis_url, pipeline=tuning.pipeline, prefix=prefix)
         self._engine = engine or StaticEngine(engine_url, dialect, model, in_flight=tuning.in_flight)
-        self.assistant = StaticAssistant(self._store, self._cache, self._engine, deadline_s=deadline_s)
+        self.assistant = StaticAssistant(
+            self._store,
+            self._cache,
+            self._engine,
+            deadline_s=deadline_s,
+            exchanges=tuning.exchanges or FRAGMENTS,
+        )
 
     async def open(self) -> None:
         """Make the tables and the sessions."""
@@ -62,7 +69,10 @@ class StaticSystem:
         return {
             "database_query": pool,
             "cache_operation": {"max_connections": 100, "pipeline": self._tuning.pipeline or 1},
-            "llm_inference": {"in_flight": self._tuning.in_flight or None},
+            "llm_inference": {
+                "in_flight": self._tuning.in_flight or None,
+                "exchanges": self._tuning.exchanges or FRAGMENTS,
+            },
         }
 
     def flows(self) -> Iterable[Any]:
