@@ -110,12 +110,12 @@ doctor: $(RUN_READY) ## say what will hurt in the running services, and how to m
 	@cd backend && ../$(PY) -m app doctor
 
 .PHONY: bench
-bench: $(DEV_READY) ## compare V1 and V2, under 3 minutes
-	@cd backend && exec ../$(PY) -m bench
+bench: $(DEV_READY) ## compare V1 and V2, at most 8 minutes
+	@cd backend && exec ../$(PY) -m bench run
 
 .PHONY: bench-smoke
 bench-smoke: $(DEV_READY) ## the same in under a minute, to see that everything works
-	@cd backend && exec ../$(PY) -m bench --smoke
+	@cd backend && exec ../$(PY) -m bench run quick
 
 .PHONY: ha
 ha: $(HA_READY) ## two of everything behind HAProxy, to kill parts of (PORT=8000, ENGINE=smollm2 or synthetic)

@@ -1,7 +1,7 @@
 """V1 against V2: `python benchmark_buffer_comparison.py`, from this folder or any other.
 
 Writes buffer_comparison_results.json (its schema: bench/results.schema.json) and
-buffer_comparison_graphs.png beside this file. Less than six minutes; `--quick` less than one, `--full` forty.
+buffer_comparison_graphs.png beside this file. At most eight minutes; `--quick` less than one, `--full` fifty.
 """
 
 import os
@@ -18,8 +18,11 @@ sys.path[:0] = FOLDERS
 # the callers of one experiment are a process of their own, which must find the same code
 os.environ["PYTHONPATH"] = os.pathsep.join(FOLDERS)
 
-from bench.__main__ import chosen  # noqa: E402 - the folders above come first
-from bench.command import compare_arms, customer_services  # noqa: E402
+from bench.command import (  # noqa: E402 - the folders above come first
+    compare_arms,
+    customer_services,
+    engine_called,
+)
 from bench.profiles import FULL, QUICK, STANDARD  # noqa: E402
 
 
@@ -27,18 +30,15 @@ def main(
     *,
     quick: Annotated[bool, typer.Option("--quick", help="Under 60 s, synthetic weights; for CI.")] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="At most 40 min: every arm, workload and load.")
+        bool, typer.Option("--full", help="At most 50 min: every version, load and experiment.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     engine: Annotated[
-        str | None, typer.Option(help="embedded (real small weights), synthetic or ollama.")
+        str | None, typer.Option(help="synthetic, smollm2 (real small weights) or ollama.")
     ] = None,
     external: Annotated[
         bool, typer.Option("--external", help="On your DATABASE_URL, REDIS_URL and OLLAMA_URL.")
     ] = False,
-    scale: Annotated[
-        float, typer.Option(hidden=True, help="Every part that much shorter: a trial of it.")
-    ] = 1.0,
 ) -> None:
     """Compare the static and the dynamic buffers of Sentinel."""
     if quick and full:
@@ -47,9 +47,8 @@ def main(
     compare_arms(
         profile,
         Console(),
-        engine=chosen(engine),
+        engine=engine_called(engine),
         resume=resume,
-        scale=scale,
         external=customer_services() if external else None,
     )
 

@@ -1,52 +1,67 @@
-"""`python -m bench`: V1 and V2 on the embedded ground, interleaved, in less than three minutes."""
+"""`python -m bench`: run a plan, list what there is, render what was measured, compare two runs."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from bench.agree import agree
-from bench.command import compare_arms
-from bench.profiles import BENCH, QUICK, EngineName
+from bench.catalogue import scene
+from bench.claims import CLAIMS
+from bench.command import GRAPHS, RESULTS, compare_arms, customer_services, engine_called
+from bench.profiles import PROFILES
 from bench.report.command import report
 
-cli = typer.Typer(add_completion=False, help=__doc__)
+cli = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 
-@cli.callback(invoke_without_command=True)
-def bench(
-    context: typer.Context,
-    smoke: Annotated[
-        bool, typer.Option("--smoke", help="Under a minute with synthetic weights: does everything work?")
+@cli.command()
+def run(
+    profile: Annotated[str, typer.Argument(help=f"One of: {', '.join(PROFILES)}.")] = "standard",
+    *,
+    only: Annotated[str, typer.Option(help="Experiments by name, with commas; no claim is decided.")] = "",
+    engine: Annotated[str | None, typer.Option(help="synthetic, smollm2 or ollama.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
+    external: Annotated[
+        bool, typer.Option("--external", help="On your DATABASE_URL, REDIS_URL and OLLAMA_URL.")
     ] = False,
-    engine: Annotated[
-        str | None, typer.Option(help="smollm2 (real weights), synthetic or ollama; the profile chooses.")
-    ] = None,
+    out: Annotated[Path, typer.Option(help="The result; its blocks and picture stand beside it.")] = RESULTS,
 ) -> None:
-    """Compare V1 and V2 now; `report` renders what was measured, `agree` compares two runs."""
-    if context.invoked_subcommand is not None:
-        return
-    compare_arms(QUICK if smoke else BENCH, Console(), engine=chosen(engine))
+    """Measure now, and write JSON and a picture."""
+    if profile not in PROFILES:
+        raise typer.BadParameter(f"{profile!r} is not one of: {', '.join(PROFILES)}")
+    names = tuple(name.strip() for name in only.split(",") if name.strip())
+    try:
+        wanted = PROFILES[profile].only(names) if names else PROFILES[profile]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    compare_arms(
+        wanted,
+        Console(),
+        engine=engine_called(engine),
+        resume=resume,
+        external=customer_services() if external else None,
+        results_path=out,
+        graphs_path=GRAPHS if out == RESULTS else out.with_suffix(".png"),
+    )
+
+
+@cli.command(name="list")
+def list_plans() -> None:
+    """The plans with their parts, and the five claims."""
+    console = Console()
+    for profile in PROFILES.values():
+        console.print(f"{profile.name}: {profile.planned_s / 60:.1f} min", highlight=False)
+        for name, planned_s in profile.parts():
+            console.print(f"  {planned_s:5.0f} s  {scene(name)}", highlight=False)
+    for number, claim in enumerate(CLAIMS, start=1):
+        console.print(f"claim {number} ({claim.name}): {claim.en}", highlight=False)
 
 
 cli.command()(report)
 cli.command()(agree)
-
-
-def chosen(engine: str | None) -> EngineName | None:
-    """The engine by its name on the command line."""
-    names: dict[str, EngineName] = {
-        "smollm2": "smollm2",
-        "synthetic": "synthetic",
-        "embedded": "smollm2",
-        "ollama": "ollama",
-    }
-    if engine is None:
-        return None
-    if engine not in names:
-        raise typer.BadParameter(f"{engine!r} is not one of: {', '.join(names)}")
-    return names[engine]
 
 
 if __name__ == "__main__":

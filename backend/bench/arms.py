@@ -19,17 +19,18 @@ APPLICATIONS = {
     "v2_whole": VARIANT,
 }
 """The `_again` arms are the A/A comparison that must find nothing."""
+DEFAULTS = Tuning()
 NEED_SWEEP = frozenset({"v1_best", "v1_history_one", "v2_constants", "v1_tuned"})
 """Arms whose constants a sweep finds."""
 CONNECTIONS, SLOTS = 15, 4
-"""What V2's constants are where the sweep left a library's own: a pool of 5 and 10 more, an engine's slots."""
+"""V2's constants where the sweep left a library's own: a pool of 5 and 10 more, an engine's slots."""
 
 
 @dataclass(frozen=True, slots=True)
 class Constants:
     """What the sweep found: V1's best constants together, and the best in flight with the whole history."""
 
-    best: Tuning = Tuning()
+    best: Tuning = DEFAULTS
     whole_in_flight: int = 1
 
     def environment(self, arm: str) -> dict[str, str]:

@@ -1,219 +1,199 @@
-"""Pictures from a result document alone. Arms differ by marker and dash, so it reads in grey.
+"""The five pictures of a run, each from rows alone; versions differ by marker and dash, so it reads in grey.
 
-Axes of latency start at 0 unless they are logarithmic and say so; every panel says its n and what is better.
+Axes of latency start at 0 unless they are logarithmic and say so.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from bench.samples import Block, Outcome, Results, Timeline
+from bench.catalogue import (
+    DAY,
+    LAW,
+    LIVING,
+    ORACLE,
+    RUNGS,
+    STOCK,
+    VISITS,
+    WHOLE_DAY,
+    Language,
+    at,
+    word,
+)
+from bench.claims import CUSTOMER
+from bench.samples import Timeline
+from bench.summary import Capacity, Row
 
 STYLES: dict[str, tuple[str, str, str]] = {
     "v1": ("#222222", "--", "o"),
-    "v1_tuned": ("#666666", "-.", "s"),
-    "fixed": ("#888888", ":", "^"),
+    "v1_best": ("#8a6d3b", "-.", "s"),
+    "v1_tuned": ("#8a6d3b", "-.", "s"),
+    "v2_constants": ("#7aa6c2", ":", "^"),
+    "v2_whole": ("#5fa37a", "-.", "v"),
     "v2": ("#1f6fb4", "-", "D"),
-    "naive": ("#b0b0b0", "-.", "x"),
-    "v1_again": ("#888888", ":", "^"),
-    "fluido": ("#1f6fb4", "-", "D"),
-    "group_writer": ("#1f6fb4", "-", "D"),
-    "lanes": ("#1f6fb4", "-", "D"),
+    LAW: ("#1f6fb4", "-", "D"),
 }
-"""Colour, dash and marker of each arm: dark to light is readable without colour."""
-
-_SPARE = ("#444444", ":", "v")
-_HATCH = {
-    "v1": "",
-    "v1_tuned": "//",
-    "fixed": "..",
-    "v2": "xx",
-    "fluido": "xx",
-    "group_writer": "xx",
-    "lanes": "xx",
-    "naive": "\\\\",
+"""Colour, dash and marker of each version."""
+_SPARE = ("#777777", ":", "x")
+ORDER = (
+    "v1", "v1_tuned", "v1_best", "v1_history", "v1_history_one", "pipelines", "v2_constants", "v2_whole",
+    "v2",
+)  # fmt: skip
+_WORDS: Mapping[str, tuple[str, str]] = {
+    "times": ("veces más rápido que V1", "times as fast as V1"),
+    "target": ("meta del cliente", "the customer's target"),
+    "ms": ("ms (menos es mejor)", "ms (lower is better)"),
+    "load": ("carga, % de la capacidad de cada versión", "load, % of each version's own capacity"),
+    "capacity": ("capacidad {0:.1f}/s", "capacity {0:.1f}/s"),
+    "living": ("conversaciones vivas (eje logarítmico)", "live conversations (log axis)"),
+    "share": ("parte del oráculo (más es mejor)", "share of the oracle (higher is better)"),
+    "limit": ("límite", "limit"),
+    "reference": ("referencia", "reference"),
+    "seconds": ("segundos", "seconds"),
 }
 
 
-def distribution(axes: Axes, blocks: Mapping[str, Sequence[Block]], *, metric: str, title: str) -> None:
-    """Share of requests answered within x seconds; failures and refusals keep a curve from reaching 1."""
-    longest = 0.0
-    for arm, found in blocks.items():
-        latencies = np.sort([value for block in found for value in block.latencies(metric)])
-        total = sum(len(block.samples) for block in found)
-        if not len(latencies) or not total:
-            continue
-        longest = max(longest, float(np.quantile(latencies, 0.99)))
-        colour, dash, _ = STYLES.get(arm, _SPARE)
-        share = np.arange(1, len(latencies) + 1) / total
-        axes.step(latencies, share, where="post", color=colour, linestyle=dash, label=f"{arm} (n={total})")
-    axes.set(xlabel="seconds (left is better)", ylabel="share of requests", title=title, ylim=(0, 1.02))
-    axes.set_xlim(0, longest * 1.05 or 1)
-    _finish(axes)
+def said(name: str, language: Language) -> str:
+    """A word of the charts."""
+    return _WORDS[name][language == "en"]
 
 
-def over_load(axes: Axes, rows: Sequence[Mapping[str, Any]], *, title: str, unit: str = "s") -> None:
-    """Latency with its interval over load. Rows: arm, level, estimate, low, high, samples."""
-    arms = list(dict.fromkeys(row["arm"] for row in rows))
-    for arm in arms:
-        mine = sorted((row for row in rows if row["arm"] == arm), key=lambda row: float(row["level"]))
+def place(arm: str) -> int:
+    """Where a version stands in every chart."""
+    return ORDER.index(arm) if arm in ORDER else len(ORDER)
+
+
+def values(rows: Sequence[Row], experiment: str, measure: str) -> dict[tuple[str, float], tuple[float, ...]]:
+    """Each version's own value by version and level: estimate, low, high."""
+    found: dict[tuple[str, float], tuple[float, ...]] = {}
+    for row in rows:
+        if (row.experiment, row.measure) == (experiment, measure):
+            found[row.control, row.level] = (row.control_value, row.control_low, row.control_high)
+            found[row.treatment, row.level] = (row.treatment_value, row.treatment_low, row.treatment_high)
+    return dict(sorted(found.items(), key=lambda item: (place(item[0][0]), item[0])))
+
+
+def targets(axes: Axes, runs: Sequence[Sequence[Row]], language: Language) -> None:
+    """The customer's four rows: what each run measured, with its interval, and the band they hope for."""
+    names = []
+    for number, target in enumerate(CUSTOMER):
+        y = len(CUSTOMER) - 1 - number
+        names.append(target.es if language == "es" else target.en)
+        label = said("target", language) if not number else None
+        axes.barh(y, target.high - target.low, left=target.low, height=0.8, color="#dfe9f2", label=label)
+        for run, rows in enumerate(runs):
+            row = next((row for row in rows if row.identity == target.identity), None)
+            if row is None:
+                continue
+            here = y + 0.25 * (run - (len(runs) - 1) / 2)
+            axes.plot([row.ratio], [here], marker="oD^"[run % 3], color="#1f6fb4", markersize=5)
+            if math.isfinite(row.low):
+                axes.plot([row.low, row.high], [here, here], color="#1f6fb4", linewidth=1.6)
+    axes.axvline(1, color="#999999", linewidth=1)
+    axes.set_yticks(range(len(CUSTOMER)), list(reversed(names)))
+    axes.set_xlim(left=0)
+    axes.set_xlabel(said("times", language))
+    _finish(axes, axis="x")
+
+
+def over_load(axes: Axes, rows: Sequence[Row], capacity: Mapping[str, Capacity], language: Language) -> None:
+    """The median of whole answers over the load, each version's in shares of its own capacity."""
+    found = values(rows, VISITS, "end to end p50")
+    for arm in dict.fromkeys(arm for arm, _ in found):
+        mine = sorted((level, value) for (name, level), value in found.items() if name == arm)
         colour, dash, marker = STYLES.get(arm, _SPARE)
-        levels = [float(row["level"]) * 100 for row in mine]
-        middle = [_number(row["estimate"]) for row in mine]
-        n = sum(int(row["samples"]) for row in mine)
-        axes.plot(levels, middle, color=colour, linestyle=dash, marker=marker, label=f"{arm} (n={n})")
-        lows, highs = [_number(row["low"]) for row in mine], [_number(row["high"]) for row in mine]
-        axes.fill_between(levels, lows, highs, color=colour, alpha=0.15, linewidth=0)
-    shown = unit if "better" in unit else f"{unit} (lower is better)"
-    axes.set(xlabel="load, % of V1's capacity", ylabel=shown, title=title)
+        label = word(arm, language, short=True)
+        if arm in capacity:
+            label += ", " + said("capacity", language).format(capacity[arm].estimate)
+        levels = [100 * level for level, _ in mine]
+        axes.plot(levels, [v[0] for _, v in mine], color=colour, linestyle=dash, marker=marker, label=label)
+        for level, (_, low, high) in zip(levels, (v for _, v in mine), strict=True):
+            if math.isfinite(low):
+                axes.plot([level, level], [low, high], color=colour, linewidth=1.2)
+    axes.set_xticks(sorted({100 * level for _, level in found}))
+    axes.set(xlabel=said("load", language), ylabel=said("ms", language))
     axes.set_ylim(bottom=0)
     _finish(axes)
 
 
-TICKS = tuple(factor * 10.0**power for power in range(-3, 5) for factor in (1, 2, 5))
-"""Of a logarithmic axis, with the numbers of a ruler."""
+def ladder(axes: Axes, rows: Sequence[Row], language: Language) -> None:
+    """What each lever adds, with the same people: the median of whole answers."""
+    found = {arm: value for (arm, _), value in values(rows, RUNGS, "end to end p50").items()}
+    _bars(axes, found, language)
+    axes.set_xlabel(said("ms", language))
 
 
-def ratios(axes: Axes, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
-    """How many times better than V1, with intervals. Rows: name, ratio, low, high, verdict, blocks."""
-    shown = list(reversed(rows))
-    for at, row in enumerate(shown):
-        ratio, low, high = (_number(row[key]) for key in ("ratio", "low", "high"))
-        marker = "o" if row.get("verdict") != "undecided" else "$?$"
-        axes.plot([ratio], [at], marker=marker, color="black", linestyle="none")
-        if math.isfinite(low) and math.isfinite(high):
-            axes.plot([low, high], [at, at], color="black", linewidth=1.5)
-    axes.axvline(1, color="#888888", linewidth=1)
+def living(axes: Axes, rows: Sequence[Row], language: Language) -> None:
+    """The median of whole answers over the number of conversations that are alive."""
+    found = values(rows, LIVING, "end to end p50")
+    for arm in dict.fromkeys(arm for arm, _ in found):
+        mine = sorted((level, value[0]) for (name, level), value in found.items() if name == arm)
+        colour, dash, marker = STYLES.get(arm, _SPARE)
+        label = word(arm, language, short=True)
+        axes.plot(*zip(*mine, strict=True), color=colour, linestyle=dash, marker=marker, label=label)
+    levels = sorted({level for _, level in found})
     axes.set_xscale("log")
-    points = [_number(row["ratio"]) for row in shown]
-    ends = [_number(row[key]) for row in shown for key in ("low", "high")]
-    finite = [value for value in (*points, *ends) if math.isfinite(value)]
-    # an interval may leave the picture, a point may not
-    left = 0.8 * min([0.7, *(max(0.1, value) for value in finite), *(v for v in points if v > 0)])
-    right = 1.25 * max([2.0, *(min(80.0, value) for value in finite), *(v for v in points if v < math.inf)])
-    axes.set_xlim(left, right)
-    ticks = [tick for tick in TICKS if left <= tick <= right]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks(levels, [f"{level:.0f}" for level in levels])
     axes.minorticks_off()
-    labels = [f"{row['name']} (n={row['blocks']} blocks)" for row in shown]
-    axes.set_yticks(range(len(shown)), labels)
-    axes.set(xlabel="times better than the control (log axis, right is better; ? = undecided)", title=title)
+    axes.set(xlabel=said("living", language), ylabel=said("ms", language))
+    axes.set_ylim(bottom=0)
+    _finish(axes)
+
+
+def whole_day(axes: Axes, rows: Sequence[Row], language: Language) -> None:
+    """What every constant held all day, and the law, did of what the oracle does."""
+    mine = [row for row in rows if (row.experiment, row.level) == (DAY, WHOLE_DAY)]
+    found = {
+        arm: value
+        for (arm, _), value in values(mine, DAY, "share of the oracle").items()
+        if arm not in {ORACLE, STOCK}
+    }
+    _bars(axes, dict(sorted(found.items(), key=lambda item: item[1][0])), language)
+    axes.set_xlabel(said("share", language))
+
+
+def through_the_day(axes: Axes, line: Timeline, language: Language, *, reasons: int = 12) -> None:
+    """The limit and its reference over the law's day, with the phases and the first reasons in each."""
+    at_s = list(line.at_s)
+    for name, style in (("limit", "-"), ("reference", ":")):
+        if name in line.values:
+            heights = [math.nan if v is None else v for v in line.values[name]]
+            colour = "#1f6fb4" if name == "limit" else "#777777"
+            axes.plot(at_s, heights, style, color=colour, linewidth=1.2, label=said(name, language))
+    number = 0
+    for second, what in line.events:
+        if what.startswith("phase "):
+            number += 1
+            axes.axvline(second, color="#dddddd", linewidth=0.8)
+            axes.text(second, 1.0, at(DAY, float(number), language), fontsize=6, rotation=90, va="bottom")
+    limits = [math.nan if v is None else v for v in line.values.get("limit", ())]
+    moves = [event for event in line.events if not event[1].startswith("phase ")]
+    step = max(1, len(moves) // reasons)
+    for second, what in moves[::step]:
+        height = float(np.interp(second, at_s, limits)) if at_s else 1.0
+        axes.annotate(what.replace("_", " "), (second, height), fontsize=5.5, rotation=45)
+    axes.set_yscale("log")
+    axes.set(xlabel=said("seconds", language), ylabel=said("limit", language))
+    _finish(axes)
+
+
+def _bars(axes: Axes, found: dict[str, tuple[float, ...]], language: Language) -> None:
+    """One bar a version from 0, with its interval; the first on top."""
+    for number, (arm, (estimate, low, high)) in enumerate(reversed(found.items())):
+        colour = STYLES.get(arm, _SPARE)[0]
+        axes.barh(number, estimate, color="white", edgecolor=colour, hatch="//" if arm in {"v2", LAW} else "")
+        if math.isfinite(low) and math.isfinite(high):
+            axes.plot([low, high], [number, number], color="black", linewidth=1.4)
+    names = [word(arm, language, short=True) for arm in reversed(found)]
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_xlim(left=0)
     axes.grid(visible=True, axis="x", color="#dddddd", linewidth=0.6)
 
 
-def bars(axes: Axes, rows: Sequence[Mapping[str, Any]], *, title: str, unit: str) -> None:
-    """One bar an arm from 0, with its interval. Rows: arm, estimate, low, high, samples."""
-    for at, row in enumerate(rows):
-        estimate, low, high = (_number(row[key]) for key in ("estimate", "low", "high"))
-        colour = STYLES.get(row["arm"], _SPARE)[0]
-        hatch = _HATCH.get(row["arm"], "--")
-        axes.bar(at, estimate, color="white", edgecolor=colour, hatch=hatch, label=row["arm"])
-        if math.isfinite(low) and math.isfinite(high):
-            axes.plot([at, at], [low, high], color="black", linewidth=1.5)
-    names = [f"{row['arm'].replace('_', chr(10))}\n{_count(row)}" for row in rows]
-    axes.set_xticks(range(len(rows)), names, fontsize=8)
-    axes.set(ylabel=unit)
-    axes.set_title(title, fontsize=10)
-    axes.set_ylim(bottom=0)
-    axes.grid(visible=True, axis="y", color="#dddddd", linewidth=0.6)
-
-
-def over_time(
-    axes: Axes, blocks: Mapping[str, Sequence[Block]], events: Sequence[Sequence[Any]], *, title: str
-) -> None:
-    """Median latency of the requests that were due in each second; what went unanswered is counted."""
-    for arm, found in blocks.items():
-        samples = [sample for block in found for sample in block.samples]
-        answered = [sample for sample in samples if sample.outcome is Outcome.ANSWERED]
-        seconds = sorted({int(sample.intended_s) for sample in answered})
-        middle = [np.median([s.total_s for s in answered if int(s.intended_s) == at]) for at in seconds]
-        colour, dash, marker = STYLES.get(arm, _SPARE)
-        lost = len(samples) - len(answered)
-        label = f"{arm} (n={len(samples)}, {lost} lost)"
-        at_s = [at + 0.5 for at in seconds]
-        axes.plot(at_s, middle, color=colour, linestyle=dash, marker=marker, markersize=3, label=label)
-    _mark(axes, events)
-    axes.set(xlabel="asked at, s", ylabel="end to end p50, s (lower is better)", title=title)
-    axes.set_ylim(bottom=0)
-    _finish(axes)
-
-
-def laws(axes: Axes, lines: Sequence[Timeline], *, kind: str, title: str) -> None:
-    """Limit, in use and waiting of one flow, of the first run; thin lines are the limits of the others."""
-    shown = (("value", "limit", "-"), ("inflight", "in use", ":"), ("waiting", "waiting", "--"))
-    for number, line in enumerate(lines):
-        names = [name for name in line.values if name.startswith(f"{kind}.") and name.endswith(".value")]
-        for what, label, dash in shown if number == 0 else shown[:1]:
-            name = names[0].removesuffix("value") + what if names else ""
-            if name not in line.values:
-                continue
-            values = [_number(value) for value in line.values[name]]
-            colour, width = ("black", 1.4) if number == 0 else ("#aaaaaa", 0.8)
-            shown_as = f"{label} (n={len(values)})" if number == 0 else None
-            axes.step(
-                line.at_s, values, where="post", linestyle=dash, color=colour, linewidth=width, label=shown_as
-            )
-    if lines:
-        _mark(axes, lines[0].events)
-    axes.set(xlabel="s (neither way is better: these are the decisions)", ylabel="requests", title=title)
-    axes.set_ylim(bottom=0)
-    _finish(axes)
-
-
-def _mark(axes: Axes, events: Sequence[Sequence[Any]]) -> None:
-    for at_s, what in events:
-        axes.axvline(float(at_s), color="#888888", linewidth=1)
-        axes.annotate(
-            str(what),
-            (float(at_s), 1.0),
-            xycoords=("data", "axes fraction"),
-            rotation=90,
-            va="top",
-            fontsize=7,
-        )
-
-
-def sheet(results: Results, rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """The overview of one run: ratios on top, one row of distributions for each experiment below."""
-    mpl.use("Agg")
-    pairs = list(dict.fromkeys((b.experiment, b.level) for b in results.blocks if not b.warm_up))
-    claims = [row for row in rows if _number(row.get("ratio")) > 0]
-    heights = [1.0 + 0.3 * len(claims), *(3.0 for _ in pairs)]
-    figure = Figure(figsize=(11, sum(heights) + 0.5), layout="constrained")
-    strips = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    ratios(strips[0].add_subplot(), claims, title="Against V1, 95 % intervals")
-    for strip, (experiment, level) in zip(strips[1:], pairs, strict=True):
-        arms = sorted({block.arm for block in results.blocks if block.experiment == experiment})
-        blocks = {arm: results.select(experiment, arm, level) for arm in arms}
-        timed = any(sample.first_s is not None for b in blocks.values() for x in b for sample in x.samples)
-        name = experiment.replace("_", " ") + (f" at {level:.0%} of V1's capacity" if timed else "")
-        axes = strip.subplots(1, 2 if timed else 1, squeeze=False)[0]
-        if timed:
-            distribution(axes[0], blocks, metric="ttft_s", title=f"{name}: first token")
-        distribution(axes[-1], blocks, metric="total_s", title=f"{name}: end to end" if timed else name)
-    commit = str(results.environment.get("commit", ""))[:12] or "unknown commit"
-    state = "" if results.complete else " - INCOMPLETE RUN"
-    figure.suptitle(f"Sentinel: V1 and V2 ({commit}, {results.environment.get('cores')} cores){state}")
-    figure.savefig(path, dpi=110)
-
-
-def _count(row: Mapping[str, Any]) -> str:
-    """Requests, or blocks where each gives one number."""
-    is_blocks = row.get("blocks") == row["samples"]
-    return f"n={row['samples']}" + (" blocks" if is_blocks else "")
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else math.nan
-
-
-def _finish(axes: Axes) -> None:
-    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8)
+def _finish(axes: Axes, axis: str = "both") -> None:
+    axes.grid(visible=True, axis=axis, color="#dddddd", linewidth=0.6)  # type: ignore[arg-type]  # a name
+    handles, _ = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(fontsize=7, frameon=False)

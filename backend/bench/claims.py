@@ -379,14 +379,12 @@ def _shorter(blocks: Sequence[Block]) -> Iterable[Shorter]:
 
 
 def _prompts(block: Block) -> dict[tuple[int, str, int], int]:
-    """Tokens of a prompt by round, person and how many that person had asked before in this block."""
-    found: dict[tuple[int, str, int], int] = {}
-    asked: dict[str, int] = {}
-    for sample in block.samples:
-        order = asked[sample.user] = asked.get(sample.user, -1) + 1
-        if sample.user and sample.outcome is Outcome.ANSWERED and sample.prompt_tokens:
-            found[block.round, sample.user, order] = sample.prompt_tokens
-    return found
+    """Tokens of each prompt by round, person and question."""
+    return {
+        (block.round, sample.user, sample.turn): sample.prompt_tokens
+        for sample in block.samples
+        if sample.user and sample.outcome is Outcome.ANSWERED and sample.prompt_tokens
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,10 +399,15 @@ class Target:
     low: float
     high: float
 
+    @property
+    def identity(self) -> tuple[str, float, str, str, str]:
+        """Of the row that answers it."""
+        claim = BY_NAME[self.claim]
+        return (claim.experiment, claim.level, self.measure, claim.control, claim.treatment)
+
     def row(self, summary: Summary) -> Row | None:
         """The row that answers it."""
-        claim = BY_NAME[self.claim]
-        return summary.row(claim.experiment, claim.level, self.measure, claim.control, claim.treatment)
+        return summary.row(*self.identity)
 
 
 CUSTOMER = (

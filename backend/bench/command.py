@@ -2,7 +2,6 @@
 
 import errno
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -10,24 +9,37 @@ import uvloop
 from rich.console import Console
 
 import embedded
-from bench.catalogue import about
-from bench.claims import claims, power
+from bench.claims import document
 from bench.external import Borrowed, Services, from_environment
 from bench.journal import Journal
 from bench.picture import overview
-from bench.profiles import EngineName, Profile, on_external, on_ollama, scaled
+from bench.profiles import Profile, on_external, on_real_weights
 from bench.progress import Steps
 from bench.run import Run, begin
-from bench.samples import Results, ResultsError, raw_path, to_document, write
-from bench.schedule import planned_s, schedule
+from bench.samples import Results, ResultsError, raw_path, write
 from bench.server import ServerError
-from bench.stage import Ground, Stage
+from bench.stage import EngineName, Ground, Stage
 from bench.table import show
 
 BACKEND = Path(__file__).parents[1]
 RESULTS = BACKEND / "buffer_comparison_results.json"
 GRAPHS = BACKEND / "buffer_comparison_graphs.png"
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}
+_ENGINES: dict[str, EngineName] = {
+    "smollm2": "smollm2",
+    "synthetic": "synthetic",
+    "embedded": "smollm2",
+    "ollama": "ollama",
+}
+
+
+def engine_called(name: str | None) -> EngineName | None:
+    """The engine by its name on the command line."""
+    if name is None:
+        return None
+    if name not in _ENGINES:
+        raise typer.BadParameter(f"{name!r} is not one of: {', '.join(_ENGINES)}")
+    return _ENGINES[name]
 
 
 def compare_arms(
@@ -36,7 +48,6 @@ def compare_arms(
     *,
     engine: EngineName | None = None,
     resume: bool = False,
-    scale: float = 1.0,
     external: Services | None = None,
     results_path: Path = RESULTS,
     graphs_path: Path | None = GRAPHS,
@@ -45,13 +56,12 @@ def compare_arms(
 
     Raises typer.Exit with a status and a sentence when nothing can be measured or written.
     """
-    profile = on_ollama(profile) if engine == "ollama" else replace(profile, engine=engine or profile.engine)
+    if engine in {"smollm2", "ollama"}:
+        profile = on_real_weights(profile, engine)
     if external is not None:
         profile = on_external(profile)
         for sentence in external.describe():
             console.print(f"  {sentence}", highlight=False)
-    if scale != 1.0:
-        profile = scaled(profile, scale)
     results = begin(profile)
     journal = Journal(results_path.with_suffix(".partial.jsonl"))
     try:
@@ -77,15 +87,14 @@ def compare_arms(
 def _measure(
     profile: Profile, results: Results, journal: Journal, console: Console, external: Services | None
 ) -> None:
-    for part in schedule(profile):
-        console.print(f"  {part.planned_s:5.0f} s  {part.name}", highlight=False)
-    minutes = planned_s(profile) / 60
+    for name, planned_s in profile.parts():
+        console.print(f"  {planned_s:5.0f} s  {name.replace('_', ' ')}", highlight=False)
     engine = "yours" if external else profile.engine
     console.print(
-        f"Profile {profile.name}, engine {engine}: about {minutes:.1f} min, no new round after "
-        f"{profile.budget_s / 60:.1f}. Ctrl-C keeps what was measured."
+        f"Profile {profile.name}, engine {engine}: about {profile.planned_s / 60:.1f} min, no new round "
+        f"after {profile.budget_s / 60:.1f}. Ctrl-C keeps what was measured."
     )
-    steps = Steps(planned_s(profile), console=console)
+    steps = Steps(profile.planned_s, console=console)
 
     def ground(wanted: Profile, say: Callable[[str], None]) -> Ground:
         if external is not None:
@@ -108,16 +117,12 @@ def _keep(results: Results, results_path: Path, graphs_path: Path | None, consol
     if not any(not block.warm_up for block in results.blocks):
         console.print("Nothing was measured yet, so nothing is written.")
         raise typer.Exit(130)
-    found = claims(results)
-    seen = list(dict.fromkeys(block.experiment for block in results.blocks))
-    document = to_document(
-        results, summary=[claim.row() for claim in found], experiments=about(seen), power=power(found)
-    )
-    write(document, results_path)
-    show(document, console)
+    told = document(results)
+    write(told, results_path)
+    show(told, console)
     written = [results_path.name, raw_path(results_path).name]
     if graphs_path is not None:
-        overview(results, document["summary"], graphs_path)
+        overview(told, graphs_path)
         written.append(graphs_path.name)
     console.print(f"Written: {', '.join(written)}", highlight=False)
 

@@ -44,7 +44,7 @@ class Context:
         return Population(name, count, Lengths(self.trace), Gaps(self.trace), pauses or self.pauses)
 
     async def renew(self, arms: Mapping[str, Population]) -> dict[str, Send]:
-        """A new process of each arm, which has learned nothing, and the people who have talked to it before."""
+        """A new process of each arm, which has learned nothing, and the people who talked to it before."""
         found: dict[str, Send] = {}
         for arm, people in arms.items():
             await self.ground.restart(arm, self.constants.environment(arm))

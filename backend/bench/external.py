@@ -19,14 +19,14 @@ from redis.exceptions import RedisError
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from bench.arms import V1, VARIANT
+from bench.arms import VARIANT
 from bench.confined import PREFIX_VARIABLE, connect, inside
 from bench.http import HttpSender
 from bench.server import ArmServer, ServerError
 from bench.stage import Contestant, insert_histories
 from embedded.outside import find_engine, without_secret
 
-APPLICATIONS = {"v1": V1, "v2": VARIANT}
+APPLICATIONS = {"v1": "bench.confined_v1:app", "v2": VARIANT}
 NAME = "sentinel_bench"
 _BATCH = 500
 

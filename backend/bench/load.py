@@ -71,10 +71,8 @@ class Load:
         counted = [_later(sample, from_s) for sample in samples if sample.intended_s >= from_s]
         return sorted(counted, key=lambda sample: sample.intended_s)
 
-    async def crew(
-        self, questions: Iterator[Question], *, size: int, duration_s: float, enough: int | None = None
-    ) -> list[Sample]:
-        """`size` workers take the questions in turn, without thought, until time is up or `enough` answered.
+    async def crew(self, questions: Iterator[Question], *, size: int, duration_s: float) -> list[Sample]:
+        """`size` workers take the questions in turn, without thought, until time is up.
 
         A question whose person still waits for an answer is left until the answer has come. What is open at
         the end is cancelled and not returned.
@@ -83,7 +81,6 @@ class Load:
         waiting: set[str] = set()
         postponed: deque[Question] = deque()
         samples: list[Sample] = []
-        done = asyncio.Event()
 
         def following() -> Question | None:
             for _ in range(len(postponed)):
@@ -102,19 +99,14 @@ class Load:
                 waiting.add(question.user_id)
                 samples.append(await self._ask(question, self._clock(), origin))
                 waiting.discard(question.user_id)
-                if enough is not None and len(samples) >= enough:
-                    done.set()
 
         workers = [asyncio.create_task(work()) for _ in range(size)]
-        ended = asyncio.gather(*workers)
-        over = asyncio.create_task(done.wait())
         try:
-            await asyncio.wait({ended, over}, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(workers, timeout=duration_s)
         finally:
-            over.cancel()
             for worker in workers:
                 worker.cancel()
-            await asyncio.gather(ended, over, return_exceptions=True)
+            await asyncio.gather(*workers, return_exceptions=True)
         return sorted(samples, key=lambda sample: sample.intended_s)
 
     async def closed_loop(
@@ -174,6 +166,7 @@ class Load:
             prompt_tokens=reply.prompt_tokens,
             cached_tokens=reply.cached_tokens,
             user=question.user_id,
+            turn=question.turn,
         )
 
 
@@ -192,4 +185,5 @@ def _later(sample: Sample, from_s: float) -> Sample:
         sample.prompt_tokens,
         sample.cached_tokens,
         sample.user,
+        sample.turn,
     )

@@ -1,264 +1,219 @@
-"""How long a run takes and what it looks at."""
+"""How long a run takes and what it looks at. A plan that could not decide what it names is refused."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any
 
-from bench.catalogue import (
-    FAIRNESS,
-    LEVERS,
-    POSTGRESQL,
-    POSTGRESQL_INSERTS,
-    POSTGRESQL_LANES,
-    POSTGRESQL_WAITING,
-    REDIS,
-    REDIS_GET,
-    REDIS_SERVICE,
-    SAME_CODE,
-    STEP,
-)
-from bench.workloads import NEW, RETURNING, SINGLE
+from bench.arms import NEED_SWEEP
+from bench.catalogue import CAPACITY_OF, DAY, FAULTS, POSTGRESQL, REDIS, RUNGS, SAME, VISITS
+from bench.claims import BY_NAME
+from bench.experiment import Experiment
+from bench.experiments.database import Day, Stationary
+from bench.experiments.faults import Faults
+from bench.experiments.people import Capacity, Living, People
+from bench.experiments.remembered import Remembered
+from bench.experiments.turns import Turns
+from bench.stage import EngineName
+from bench.statistics import ALPHA, smallest_p
+from bench.sweep import Sweep
 
-EngineName = Literal["smollm2", "synthetic", "ollama"]
-TURNS = (POSTGRESQL, REDIS)
-PARTS = (POSTGRESQL_WAITING, POSTGRESQL_INSERTS, POSTGRESQL_LANES, REDIS_GET, REDIS_SERVICE)
-
-
-LEARNING = (POSTGRESQL, POSTGRESQL_INSERTS)
-
-
-@dataclass(frozen=True, slots=True)
-class ChatPlan:
-    """One workload, at shares of V1's capacity measured before its first block.
-
-    Each round has new processes, conversations that begin anew, `warm_s` seconds that do not count, and then
-    one block of every arm at each level: a round is one incarnation of every arm.
-    """
-
-    workload: str
-    levels: tuple[float, ...]
-    rounds: int
-    block_s: float
-    arms: tuple[str, ...] = ("v1", "v2")
-    calibrate_s: float = 9.0
-    warm_s: float = 2.0
-    name: str = ""
-
-    @property
-    def experiment(self) -> str:
-        """The name under which its blocks are kept."""
-        return self.name or self.workload
-
-
-@dataclass(frozen=True, slots=True)
-class ComponentPlan:
-    """PostgreSQL and Redis alone: short blocks, each with pools and clients opened for it and used `warm_s`.
-
-    `parts`: experiments and the seconds of their blocks.
-    """
-
-    rounds: int
-    block_s: float
-    warm_s: float = 0.2
-    learn_s: float = 0.6
-    """Warm-up where a law has a limit or a batch to learn: `LEARNING`."""
-    arms: tuple[str, ...] = ("v1", "v2")
-    parts: tuple[tuple[str, float], ...] = ()
-
-    def warm_up_s(self, experiment: str) -> float:
-        """Seconds that each arm is used before its block."""
-        return self.learn_s if experiment in LEARNING and self.warm_s else self.warm_s
-
-
-@dataclass(frozen=True, slots=True)
-class TunePlan:
-    """The sweep for V1's constants: each value gets `rounds` blocks."""
-
-    rounds: int
-    block_s: float
-    chat_block_s: float
+START_S = 4.0
+"""To start one arm with its servers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """`budget_s`: no round begins after that, whatever is left; the result says so."""
+    """`claims`: those of the five that this plan is to decide. `budget_s`: no round begins after that.
+
+    `ValueError` where a claim has no experiment, or so few rounds that even if all of them pointed the same
+    way the corrected p-value would not be below 0.05.
+    """
 
     name: str
     engine: EngineName
     budget_s: float
-    components: ComponentPlan
-    chats: tuple[ChatPlan, ...]
-    tune: TunePlan | None = None
+    experiments: tuple[Experiment, ...]
+    claims: tuple[str, ...] = ()
+    sweep: Sweep | None = None
     seed: int = 1
-    pattern: str = "trace"
     deadline_s: float = 60.0
     """Patience of a user; a request that takes longer has failed."""
 
+    def __post_init__(self) -> None:
+        asked = [name for name in self.claims if BY_NAME[name].measure]
+        for name in self.claims:
+            claim = BY_NAME[name]
+            mine = [
+                one for one in self.experiments if one.name == claim.experiment and _has(one, claim.level)
+            ]
+            if not mine:
+                raise ValueError(f"the plan {self.name} has nothing that could decide the claim {name!r}")
+            rounds = max(one.rounds for one in mine)
+            least = smallest_p(rounds) * len(asked)
+            if claim.measure and least >= ALPHA:
+                raise ValueError(
+                    f"the plan {self.name} cannot decide the claim {name!r}: with {rounds} rounds the "
+                    f"smallest p-value times {len(asked)} claims is {least:.3f}, not below {ALPHA}"
+                )
+
     @property
     def arms(self) -> tuple[str, ...]:
-        """Every arm that must be up, in the order of their first use; levers bring engines of their own."""
-        wanted = [arm for chat in self.chats if chat.experiment != LEVERS for arm in chat.arms]
-        return tuple(dict.fromkeys(("v1", "v2", *self.components.arms, *wanted)))
+        """Every arm that must be up, in the order of their first use."""
+        wanted = [arm for one in self.experiments for arm in one.processes]
+        return tuple(dict.fromkeys(wanted if self.sweep is None else ("v1", *wanted)))
+
+    def only(self, names: tuple[str, ...]) -> "Profile":
+        """Some of its experiments, to look at them; capacities that they need are measured. No claims."""
+        known = [one.name for one in self.experiments]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ValueError(f"{self.name} has no {unknown[0]!r}; it has {', '.join(dict.fromkeys(known))}")
+        loaded = any(isinstance(one, People | Living) and one.name in names for one in self.experiments)
+        wanted = {*names, *((CAPACITY_OF,) if loaded else ())}
+        kept = tuple(one for one in self.experiments if one.name in wanted)
+        sweep = self.sweep if any(arm in NEED_SWEEP for one in kept for arm in one.processes) else None
+        return replace(self, experiments=kept, claims=(), sweep=sweep)
+
+    def parts(self) -> list[tuple[str, float]]:
+        """Every part in its order and the seconds it is expected to take; the budget cuts the end."""
+        found = [(f"start {len(self.arms)} versions", START_S * len(self.arms))] if self.arms else []
+        if self.sweep is not None:
+            found.append(("the best constants of V1", self.sweep.planned_s()))
+        return found + [(one.name, one.rounds * one.round_s()) for one in self.experiments]
+
+    @property
+    def planned_s(self) -> float:
+        """Seconds the run is expected to take."""
+        return sum(seconds for _, seconds in self.parts())
+
+    def document(self) -> dict[str, Any]:
+        """Plain data for the result; equal where the plans are."""
+        return {
+            "name": self.name,
+            "engine": self.engine,
+            "budget_s": self.budget_s,
+            "claims": list(self.claims),
+            "sweep": self.sweep.plan() if self.sweep else None,
+            "seed": self.seed,
+            "deadline_s": self.deadline_s,
+            "experiments": [dict(one.plan()) for one in self.experiments],
+        }
+
+
+def _has(experiment: Experiment, level: float) -> bool:
+    return experiment.name in {DAY, FAULTS} or level in experiment.levels
+
+
+def _turns(rounds: int, block_s: float, *, tuned: bool = False, warm_s: float = 0.6) -> tuple[Turns, Turns]:
+    arms = ("v1", "v1_tuned", "v2") if tuned else ("v1", "v2")
+    redis = ("v1", "v1_tuned", "pipelines", "v2") if tuned else ("v1", "pipelines", "v2")
+    return (
+        Turns(POSTGRESQL, arms, rounds, block_s, warm_s),
+        Turns(REDIS, redis, rounds, block_s, min(warm_s, 0.2)),
+    )
 
 
 QUICK = Profile(
     "quick",
     "synthetic",
-    50.0,
-    ComponentPlan(rounds=5, block_s=0.2, warm_s=0.1, learn_s=0.2),
-    (ChatPlan(RETURNING, (0.9,), rounds=3, block_s=1.2, calibrate_s=3.0, warm_s=0.8),),
-)
-"""Less than a minute, synthetic weights: shows that everything works, decides nothing."""
-
-BENCH = Profile(
-    "bench",
-    "synthetic",
-    160.0,
-    ComponentPlan(rounds=8, block_s=0.3),
-    (ChatPlan(RETURNING, (0.9,), rounds=8, block_s=3.0, calibrate_s=6.0),),
+    45.0,
+    (
+        *_turns(2, 0.2, warm_s=0.2),
+        Capacity(("v1", "v2"), rounds=1, block_s=3.0),
+        People(VISITS, ("v1", "v2"), (0.8,), rounds=1, block_s=4.0, warm_s=1.5),
+    ),
     deadline_s=20.0,
 )
-"""`make bench`: less than three minutes. Synthetic weights give ten times the requests of real ones."""
+"""Less than a minute: shows that everything works, and names no claim, because it could decide none."""
 
 STANDARD = Profile(
     "standard",
     "synthetic",
-    345.0,
-    ComponentPlan(
-        rounds=5,
-        block_s=0.3,
-        parts=((POSTGRESQL_WAITING, 0.4), (POSTGRESQL_INSERTS, 0.3), (REDIS_GET, 0.2)),
-    ),
+    450.0,
     (
-        ChatPlan(RETURNING, (0.9,), rounds=9, block_s=1.8, calibrate_s=5.0, warm_s=1.0),
-        ChatPlan(SINGLE, (0.9,), rounds=5, block_s=1.2, calibrate_s=3.0, warm_s=0.8),
-        ChatPlan(NEW, (0.9,), rounds=5, block_s=1.0, calibrate_s=3.0, warm_s=0.5),
+        *_turns(7, 0.3),
+        Capacity(("v1", "v2"), rounds=5, block_s=4.5),
+        People(VISITS, ("v1", "v2"), (0.8,), rounds=7, block_s=16.0, warm_s=4.0),
     ),
+    claims=("people", "postgresql", "redis"),
     deadline_s=30.0,
 )
-"""Less than six minutes: the three workloads at one load, and the components."""
+"""At most eight minutes, and able to decide three of the five claims.
 
-_LADDER = ("v1", "v1_tuned", "fixed", "v2")
+Seven rounds: the smallest p-value of a test that swaps the arms of whole rounds is 2 / 2**rounds, and Holm
+multiplies it by three.
+"""
 
 FULL = Profile(
     "full",
     "synthetic",
-    2370.0,
-    ComponentPlan(
-        rounds=11,
-        block_s=0.4,
-        arms=("v1", "v1_tuned", "v2"),
-        parts=(
-            (POSTGRESQL_WAITING, 0.6),
-            (POSTGRESQL_INSERTS, 0.5),
-            (POSTGRESQL_LANES, 1.2),
-            (REDIS_GET, 0.3),
-            (REDIS_SERVICE, 0.4),
-        ),
-    ),
+    2950.0,
     (
-        ChatPlan(
-            RETURNING,
-            (0.9,),
-            rounds=11,
-            block_s=2.5,
-            arms=("v1", "v1_again", "v2", "v2_again"),
-            calibrate_s=10.0,
-            warm_s=1.5,
-            name=SAME_CODE,
-        ),
-        ChatPlan(RETURNING, (0.9, 1.2), rounds=11, block_s=3.0, arms=_LADDER, calibrate_s=10.0, warm_s=1.5),
-        ChatPlan(RETURNING, (0.5, 0.8, 1.0), rounds=11, block_s=2.5, calibrate_s=10.0, warm_s=1.5),
-        ChatPlan(NEW, (0.9,), rounds=11, block_s=2.0, calibrate_s=10.0, warm_s=1.0),
-        ChatPlan(SINGLE, (0.9, 1.2), rounds=11, block_s=1.6, calibrate_s=8.0, warm_s=1.0),
-        ChatPlan(RETURNING, (0.6,), rounds=3, block_s=14.0, warm_s=1.5, name=STEP),
-        ChatPlan(NEW, (1.0,), rounds=8, block_s=2.5, warm_s=1.0, name=FAIRNESS),
-        ChatPlan(
-            RETURNING,
-            (0.9,),
+        *_turns(8, 0.4, tuned=True),
+        Capacity(("v1", "v1_best", "v2_constants", "v2"), rounds=5, block_s=4.5),
+        People(
+            VISITS,
+            ("v1", "v2"),
+            (0.8,),
             rounds=8,
-            block_s=2.0,
-            arms=("v1", "append", "append_pins", "v2"),
-            calibrate_s=8.0,
-            warm_s=1.0,
-            name=LEVERS,
+            block_s=20.0,
+            warm_s=3.0,
+            seldom=("v1_best", "v2_constants"),
         ),
+        Day(rounds=8, law_s=4.0, constant_s=0.5),
+        Faults(rounds=1),
+        People(
+            RUNGS,
+            ("v1", "v1_history", "v1_history_one", "v2_constants", "v2_whole", "v2"),
+            (0.8,),
+            rounds=5,
+            block_s=6.5,
+            warm_s=3.0,
+            of="v1",
+        ),
+        People(VISITS, ("v1", "v2"), (0.5, 1.0), rounds=5, block_s=8.0, warm_s=3.0),
+        Living(("v1", "v2"), rounds=5, block_s=3.0),
+        Stationary(rounds=5, cells=("I/O", "one hot row"), first_s=2.0, later_s=1.2, learn_s=5.0),
+        People(SAME, ("v1", "v1_again", "v2", "v2_again"), (0.8,), rounds=5, block_s=4.0, warm_s=2.0),
     ),
-    tune=TunePlan(rounds=3, block_s=0.4, chat_block_s=2.0),
+    claims=("day", "people", "postgresql", "redis", "faults"),
+    sweep=Sweep(rounds=2, block_s=0.3, chat_block_s=2.5),
 )
-"""At most forty minutes: every arm, workload and load, the same code twice, a step, a crowd, each lever.
+"""At most fifty minutes: every version, load and experiment, and all five claims.
 
-Eleven rounds, because the smallest p-value of a test that swaps the arms of whole rounds is 2 / 2**rounds,
-and Holm multiplies it by the size of the family: 35 measures of V2 with returning users need eleven.
+What the documents need first comes first: the budget cuts the end.
 """
 
-PROFILES = {profile.name: profile for profile in (QUICK, BENCH, STANDARD, FULL)}
-_OLLAMA_ARMS = ("v1", "naive", "v2")
+PROFILES = {profile.name: profile for profile in (QUICK, STANDARD, FULL)}
 
 
-def scaled(profile: Profile, factor: float) -> Profile:
-    """Every part of it, shorter: to see that all of it works. Decides nothing."""
-    parts = profile.components
-    components = replace(
-        parts,
-        rounds=_fewer(parts.rounds, factor),
-        warm_s=parts.warm_s * factor,
-        learn_s=parts.learn_s * factor,
-        block_s=max(0.1, parts.block_s * factor),
-        parts=tuple((name, max(0.2, block_s * factor)) for name, block_s in parts.parts),
-    )
-    chats = tuple(
-        replace(
-            chat,
-            rounds=_fewer(chat.rounds, factor),
-            block_s=max(0.8, chat.block_s * factor),
-            calibrate_s=max(1.5, chat.calibrate_s * factor),
-            warm_s=chat.warm_s * factor,
-        )
-        for chat in profile.chats
-    )
-    tune = profile.tune and TunePlan(1, 0.1, 0.5)
-    return replace(
-        profile, name=f"{profile.name} x {factor:g}", components=components, chats=chats, tune=tune
-    )
-
-
-def on_ollama(profile: Profile) -> Profile:
-    """The part of it that a real Ollama with real weights can do in the time: V1, the first V2, V2.
-
-    One engine a server and ten times slower, so one load and longer blocks; a short run has fewer of them
-    and decides nothing.
-    """
-    is_long = profile.budget_s == FULL.budget_s
-    kept: dict[str, ChatPlan] = {}
-    for chat in profile.chats:
-        if not chat.name and chat.workload not in kept:
-            arms = _OLLAMA_ARMS if chat.workload == RETURNING else ("v1", "v2")
-            kept[chat.workload] = replace(
-                chat,
-                levels=(0.9,),
-                rounds=chat.rounds if is_long else min(6, chat.rounds),
-                block_s=2.5 * chat.block_s,
-                calibrate_s=max(20.0, 2 * chat.calibrate_s),
-                arms=arms,
-            )
-    components = replace(profile.components, arms=("v1", "v2"))
-    return replace(
-        profile,
-        engine="ollama",
-        chats=tuple(kept.values()),
-        components=components,
-        tune=None,
-        deadline_s=60.0,
-        budget_s=min(FULL.budget_s, 3 * profile.budget_s),
+def on_real_weights(profile: Profile, engine: EngineName) -> Profile:
+    """Few cells, counted in requests and not in seconds: real weights need seconds for one."""
+    if profile.name == QUICK.name:
+        return replace(profile, name=f"quick, {engine}", engine=engine, deadline_s=60.0, budget_s=150.0)
+    rounds = 5 if profile.name == STANDARD.name else 7
+    return Profile(
+        f"{profile.name}, {engine}",
+        engine,
+        1500.0 if profile.name == STANDARD.name else 2950.0,
+        (
+            Capacity(("v1", "v2"), rounds=rounds, block_s=40.0, people=40),
+            Remembered(rounds=5),
+            People(VISITS, ("v1", "v2"), (0.8,), rounds=rounds, block_s=60.0, warm_s=0.0, requests=16),
+        ),
+        claims=("people",) if rounds >= 7 else (),
+        deadline_s=180.0,
+        seed=profile.seed,
     )
 
 
 def on_external(profile: Profile) -> Profile:
     """The part of it that touches nothing of the customer's: V1 and V2 over HTTP, and the two turns."""
-    chats = tuple(replace(chat, arms=("v1", "v2")) for chat in profile.chats if not chat.name)
-    components = replace(profile.components, arms=("v1", "v2"), parts=())
-    return replace(profile, chats=chats, components=components, tune=None)
-
-
-def _fewer(rounds: int, factor: float) -> int:
-    return max(1, round(rounds * factor))
+    kept: list[Experiment] = []
+    for one in profile.experiments:
+        if isinstance(one, Capacity | Turns):
+            kept.append(replace(one, arms=tuple(arm for arm in one.arms if arm in {"v1", "v2", "pipelines"})))
+        elif isinstance(one, People) and one.name == VISITS:
+            kept.append(replace(one, seldom=()))
+    asked = {one.name for one in kept}
+    claims = tuple(name for name in profile.claims if BY_NAME[name].experiment in asked)
+    return replace(profile, experiments=tuple(kept), claims=claims, sweep=None)

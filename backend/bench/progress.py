@@ -1,4 +1,4 @@
-"""A progress bar with the time left, from the seconds that each step said it would take."""
+"""How far a run is and how long it takes: a bar on a terminal, a line now and then where there is none."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
 from rich.text import Text
 
+EVERY_S = 10.0
+"""Seconds between two lines where the output is a file."""
+
 
 class _TimeLeft(ProgressColumn):
     def __init__(self, left_s: Callable[[], float]) -> None:
@@ -16,8 +19,7 @@ class _TimeLeft(ProgressColumn):
 
     def render(self, task: object) -> Text:
         del task
-        left = max(0, round(self._left_s()))
-        return Text(f"{left // 60}:{left % 60:02d} left")
+        return Text(f"{_clock(self._left_s())} left")
 
 
 class Steps:
@@ -28,9 +30,11 @@ class Steps:
     ) -> None:
         self.planned_s = planned_s
         self.done_s = 0.0
+        self._console = console
         self._clock = clock
         self._began = clock()
         self._step_began = self._began
+        self._told_s = -EVERY_S
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), _TimeLeft(self.left_s), console=console
         )
@@ -45,6 +49,12 @@ class Steps:
     def say(self, what: str) -> None:
         """What is going on now."""
         self._bar.update(self._task, description=what)
+        since_s = self._clock() - self._began
+        if not self._console.is_terminal and since_s - self._told_s >= EVERY_S:
+            self._told_s = since_s
+            self._console.print(
+                f"{_clock(since_s)}  {what}; about {_clock(self.left_s())} left", highlight=False
+            )
 
     def advance(self, planned_s: float) -> None:
         """A step that was planned to take that long is over."""
@@ -54,6 +64,14 @@ class Steps:
 
     @contextmanager
     def shown(self) -> Iterator["Steps"]:
-        """Shows the bar; on a terminal that is none, nothing moves and only the last state is printed."""
+        """Shows the bar where the output is a terminal."""
+        if not self._console.is_terminal:
+            yield self
+            return
         with self._bar:
             yield self
+
+
+def _clock(seconds: float) -> str:
+    whole = max(0, round(seconds))
+    return f"{whole // 60}:{whole % 60:02d}"

@@ -45,6 +45,8 @@ class Sample:
     cached_tokens: int = 0
     user: str = ""
     """Who asked: a person's requests are told apart by it."""
+    turn: int = 0
+    """Which question of that person: the same text for every arm."""
 
     @property
     def total_s(self) -> float:

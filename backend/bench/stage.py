@@ -76,8 +76,7 @@ class Stage:
         threads: int | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`threads` of each engine; None leaves one core to Sentinel, the servers and the load.
-        """
+        """`threads` of each engine; None leaves one core to Sentinel, the servers and the load."""
         self._arms = tuple(arms)
         self._engine: EngineName = engine
         self._options = embedded.EngineOptions(threads=threads or max(1, (os.cpu_count() or 2) - 1))
@@ -157,18 +156,21 @@ class Stage:
 async def insert_histories(
     connection: "asyncpg.Connection[asyncpg.Record]", histories: Mapping[str, Sequence[tuple[str, str]]]
 ) -> dict[str, str]:
-    """Conversations by name, as pairs of question and answer; returns their ids by name."""
+    """Conversations by name, as pairs of question and answer, where they are not there yet; their ids."""
     ids = {name: uuid5(NAMESPACE_URL, name) for name in histories}
+    found = await connection.fetch("SELECT id FROM conversations WHERE id = ANY($1)", list(ids.values()))
+    there = {row["id"] for row in found}
+    fresh = {name: exchanges for name, exchanges in histories.items() if ids[name] not in there}
     rows = [
         (ids[name], role, text)
-        for name, exchanges in histories.items()
+        for name, exchanges in fresh.items()
         for exchange in exchanges
         for role, text in zip(("user", "assistant"), exchange, strict=True)
     ]
     async with connection.transaction():
         await connection.executemany(
             "INSERT INTO conversations (id, user_id, title) VALUES ($1, $2, $3)",
-            [(ids[name], name, name) for name in histories],
+            [(ids[name], name, name) for name in fresh],
         )
         await connection.executemany(
             "INSERT INTO messages (conversation_id, role, content) VALUES ($1, $2, $3)", rows

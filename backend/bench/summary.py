@@ -98,7 +98,7 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Shorter:
-    """How many requests of `arm` saw less history than V1's: the same person, the same question in order."""
+    """How many requests of `arm` saw less history than V1's: the same question of the same person."""
 
     experiment: str
     level: float
@@ -164,3 +164,25 @@ def difference(own: Any, told: Any, where: str = "") -> str | None:
     else:
         return None if own == told else where
     return next((found for pair in pairs if (found := difference(*pair)) is not None), None)
+
+
+def rows_of(document: Mapping[str, Any]) -> list[Row]:
+    """The rows of a document, null as nan."""
+    return [Row(**_known(row)) for row in document["summary"]]
+
+
+def claims_of(document: Mapping[str, Any]) -> list[Judged]:
+    """The five claims of a document."""
+    return [Judged(**_known(claim)) for claim in document["claims"]]
+
+
+def capacities_of(document: Mapping[str, Any]) -> dict[str, dict[str, Capacity]]:
+    """The capacities of a document, by experiment and version."""
+    return {
+        name: {arm: Capacity(**_known(found)) for arm, found in arms.items()}
+        for name, arms in document["capacity"].items()
+    }
+
+
+def _known(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: math.nan if value is None else value for key, value in row.items()}

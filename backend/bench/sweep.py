@@ -1,64 +1,75 @@
 """What a good engineer with a free afternoon would do to V1: try every constant here, keep the best.
 
-V1's own code, in this process, on the servers of the arm `v1_tuned`. Values take turns in a drawn order.
+V1's own code, in this process, on the servers of the arm `v1`. Values take turns in a drawn order. The
+requests in flight and the exchanges that are sent are tried together: the best of one depends on the other.
 """
 
+import itertools
 import random
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from app.core.failures import EngineFailed
 from app.core.ports import ChatRequest, Reply
-from bench.components import POSTGRESQL_CREW, REDIS_CREW, static_cache_turn, static_store_turn, visits
-from bench.experiments import CREW, POPULATION
+from bench.experiment import Context
+from bench.experiments.people import CREW, rate_after
+from bench.experiments.turns import (
+    POSTGRESQL_CREW,
+    REDIS_CREW,
+    names,
+    static_cache_turn,
+    static_store_turn,
+    visits,
+)
 from bench.load import FailedError, Load, Send
 from bench.load import Reply as Answer
-from bench.profiles import TunePlan
 from bench.samples import Outcome
 from bench.stage import Contestant
 from bench.v1.cache import StaticCache
 from bench.v1.storage import StaticStore
 from bench.v1.system import StaticSystem
-from bench.v1.tuning import Tuning
-from bench.workloads import Question, Workload
+from bench.v1.tuning import WHOLE, Tuning
+from bench.workloads import Population, Question
 
 POOL_SIZES = (0, 5, 10, 20, 40)
 PIPELINES = (0, 4, 16, 64, 256)
-IN_FLIGHT = (0, 1, 2, 3, 4, 6)
+IN_FLIGHT = (0, 1, 2, 4)
+EXCHANGES = (3, WHOLE)
 """0: as the library has it."""
+PEOPLE = 200
 
-
-def planned_s(plan: TunePlan) -> float:
-    """Seconds that the sweep takes."""
-    turns = (len(POOL_SIZES) + len(PIPELINES)) * plan.block_s
-    return plan.rounds * (turns + len(IN_FLIGHT) * (plan.chat_block_s + 0.7)) + 3.0
+Values = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Tuned:
-    """The best constants, and what every tried value reached."""
+class Sweep:
+    """Each value gets `rounds` blocks."""
 
-    tuning: Tuning
-    per_s: Mapping[str, Mapping[int, float]]
+    rounds: int
+    block_s: float
+    chat_block_s: float
 
-    def document(self) -> dict[str, Any]:
-        """For the result."""
-        return {
-            name: {
-                "chosen": getattr(self.tuning, name),
-                "per_s": {str(value): rate for value, rate in rates.items()},
-            }
-            for name, rates in self.per_s.items()
-        }
+    def planned_s(self) -> float:
+        """Seconds that the sweep takes."""
+        turns = (len(POOL_SIZES) + len(PIPELINES)) * self.block_s
+        grid = len(IN_FLIGHT) * len(EXCHANGES) * (self.chat_block_s + 0.5)
+        return self.rounds * (turns + grid) + 3.0
+
+    def plan(self) -> dict[str, Any]:
+        """Plain data for the result."""
+        return asdict(self)
 
 
-async def tune(contestant: Contestant, workload: Workload, plan: TunePlan, *, seed: int) -> Tuned:
-    """Calls a second by value for each constant; the conversations of `workload` and the turns exist."""
+async def tune(context: Context, plan: Sweep) -> dict[str, Any]:
+    """The chosen constants, and the calls a second of every value that was tried, for the result."""
+    contestant = context.ground.contestants["v1"]
+    people = context.population(f"s{context.number()}", PEOPLE)
+    await context.ground.settle("v1", {**names(), **people.histories()})
 
     async def pool(value: int, _seed: int) -> float:
         store = StaticStore(contestant.database_url, pool_size=value)
@@ -74,23 +85,44 @@ async def tune(contestant: Contestant, workload: Workload, plan: TunePlan, *, se
         finally:
             await cache.close()
 
-    async def in_flight(value: int, seed: int) -> float:
-        return await _chat_rate(contestant, value, workload, plan.chat_block_s, seed)
+    async def chat(value: tuple[int, int], seed: int) -> float:
+        tuning = Tuning(in_flight=value[0], exchanges=value[1])
+        return await _chat_rate(contestant, tuning, people, plan.chat_block_s, seed)
 
-    asked: dict[str, tuple[Callable[[int, int], Awaitable[float]], tuple[int, ...]]] = {
-        "pool_size": (pool, POOL_SIZES),
-        "pipeline": (pipeline, PIPELINES),
-        "in_flight": (in_flight, IN_FLIGHT),
+    found = {
+        "pool_size": _told(await _sweep(pool, POOL_SIZES, plan.rounds, context.seed)),
+        "pipeline": _told(await _sweep(pipeline, PIPELINES, plan.rounds, context.seed)),
     }
-    found = {name: await _sweep(ask, values, plan.rounds, seed) for name, (ask, values) in asked.items()}
-    best = {name: max(rates, key=rates.__getitem__) for name, rates in found.items()}
-    return Tuned(Tuning(**best), found)
+    grid = await _sweep(chat, tuple(itertools.product(IN_FLIGHT, EXCHANGES)), plan.rounds, context.seed)
+    return {**found, **of_grid(grid)}
+
+
+def of_grid(grid: Mapping[tuple[int, int], float]) -> dict[str, Any]:
+    """The best pair, and the best in flight where the whole history is sent."""
+    in_flight, exchanges = max(grid, key=grid.__getitem__)
+    whole = {value[0]: rate for value, rate in grid.items() if value[1] == WHOLE}
+    return {
+        "in_flight": {
+            "chosen": in_flight,
+            "per_s": {str(n): rate for (n, sent), rate in grid.items() if sent == exchanges},
+        },
+        "exchanges": {
+            "chosen": exchanges,
+            "per_s": {str(sent): rate for (n, sent), rate in grid.items() if n == in_flight},
+        },
+        "whole_in_flight": _told(whole),
+    }
+
+
+def _told(rates: Mapping[int, float]) -> dict[str, Any]:
+    chosen = max(rates, key=rates.__getitem__)
+    return {"chosen": chosen, "per_s": {str(value): rate for value, rate in rates.items()}}
 
 
 async def _sweep(
-    ask: Callable[[int, int], Awaitable[float]], values: tuple[int, ...], rounds: int, seed: int
-) -> dict[int, float]:
-    rates: dict[int, list[float]] = {value: [] for value in values}
+    ask: Callable[[Any, int], Awaitable[float]], values: Values, rounds: int, seed: int
+) -> dict[Any, float]:
+    rates: dict[Any, list[float]] = {value: [] for value in values}
     for index in range(rounds):
         order = list(values)
         random.Random(seed + index).shuffle(order)
@@ -106,16 +138,17 @@ async def _rate(turn: Send, crew: int, duration_s: float) -> float:
 
 
 async def _chat_rate(
-    contestant: Contestant, in_flight: int, workload: Workload, duration_s: float, seed: int
+    contestant: Contestant, tuning: Tuning, people: Population, duration_s: float, seed: int
 ) -> float:
-    """Answers a second for a crew of eight."""
+    """Answers a second without pauses."""
     system = StaticSystem(
         database_url=contestant.database_url,
         redis_url=contestant.redis_url,
         engine_url=contestant.engine_url,
         dialect="ollama" if contestant.engine_kind == "ollama" else "llamacpp",
         model=contestant.model,
-        tuning=Tuning(in_flight=in_flight),
+        tuning=tuning,
+        prefix=f"sweep-{seed}-{tuning.exchanges}-{tuning.in_flight}",
     )
     await system.open()
     try:
@@ -123,11 +156,9 @@ async def _chat_rate(
         async def send(question: Question) -> Answer:
             return await _answer(system, question)
 
-        sessions = workload.sessions(5000, seed=seed, namespace=POPULATION)
-        began = time.perf_counter()
-        samples = await Load(send).closed_loop(sessions, crew=CREW, duration_s=duration_s)
-        answered = sum(sample.outcome is Outcome.ANSWERED for sample in samples)
-        return answered / (time.perf_counter() - began)
+        samples = await Load(send).crew(people.sequence(), size=CREW, duration_s=duration_s)
+        answered = [sample.finished_s for sample in samples if sample.outcome is Outcome.ANSWERED]
+        return rate_after(answered, duration_s / 3)
     finally:
         await system.close()
 

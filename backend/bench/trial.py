@@ -48,12 +48,11 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`warm_up` rounds are kept in the results but marked, and no figure uses them."""
+    """What is played so often, and how much the machine's peace is waited for."""
 
     experiment: str
     rounds: int
     level: float = 1.0
-    warm_up: int = 1
     seed: int = 1
     quiet: Quiet = Quiet()
     levels: tuple[float, ...] = ()

@@ -1,4 +1,4 @@
-"""Sentinel's variants for an ASGI server: `bench.variants:app`, with the variables of `app.main:app` and these.
+"""Sentinel's variants for an ASGI server, `bench.variants:app`: the variables of `app.main:app`, and these.
 
 - BENCH_IN_FLIGHT, BENCH_CONNECTIONS: V2 with constants in the place of its laws;
 - BENCH_WHOLE: V2 that sends the whole history wherever it fits the engine's window;
@@ -61,7 +61,7 @@ class VariantSystem(SentinelSystem):
 
 
 def send_all(dispatcher: Any) -> None:
-    """Cut a history where the window forces it and nowhere else: neither what it costs now nor later counts."""
+    """Cut a history where the window forces it and nowhere else: what it costs does not count."""
     budget = dispatcher._composer._budget
     fit = budget.fit
 

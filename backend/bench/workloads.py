@@ -90,9 +90,18 @@ class Gaps:
         again = sum(bounded) / len(bounded)
         return [gap / again for gap in bounded]
 
+    @cached_property
+    def _by_length(self) -> list[float]:
+        return list(itertools.accumulate(self._gaps))
+
     def draw(self, mean_s: float, source: random.Random) -> float:
         """A pause of `mean_s` seconds in the mean."""
         return mean_s * source.choice(self._gaps)
+
+    def rest(self, mean_s: float, source: random.Random) -> float:
+        """What is left of such a pause at a moment that finds somebody in one: long ones are found more."""
+        (gap,) = source.choices(self._gaps, cum_weights=self._by_length)
+        return mean_s * gap * source.random()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +143,7 @@ class Population:
     count: int
     lengths: Lengths
     gaps: Gaps
-    pauses: Pauses = Pauses()
+    pauses: Pauses
 
     def users(self) -> list[str]:
         """Their names, which are those of their conversations."""
@@ -167,27 +176,27 @@ class Population:
             heapq.heappush(coming, (due_s + step.pause_s, at, steps))
 
     def _script(self, user: str) -> Script:
+        """At any moment somebody is away, or reads with some questions of the visit left."""
         source = random.Random(f"script {user}")
-        steps = self._steps(user, source)
-        # A moment drawn from the time that several visits take, not from the visits: long pauses weigh more.
-        lived = [next(steps) for _ in range(4 * VISIT[1])]
-        moment = source.uniform(0.0, sum(step.pause_s for step in lived))
-        for at, step in enumerate(lived):
-            if moment < step.pause_s:
-                return Script(user, step.pause_s - moment, itertools.chain(lived[at + 1 :], steps))
-            moment -= step.pause_s
-        return Script(user, 0.0, steps)
+        sizes = range(VISIT[0], VISIT[1] + 1)
+        reads_s = self.pauses.read_s * (sum(sizes) / len(sizes) - 1)
+        if source.random() * (reads_s + self.pauses.away_s) >= reads_s:
+            return Script(user, self.gaps.rest(self.pauses.away_s, source), self._steps(user, source, 0))
+        (size,) = source.choices(sizes, weights=[size - 1 for size in sizes])
+        left = source.randint(1, size - 1)
+        return Script(user, self.gaps.rest(self.pauses.read_s, source), self._steps(user, source, left))
 
-    def _steps(self, user: str, source: random.Random) -> Iterator[Step]:
+    def _steps(self, user: str, source: random.Random, left: int) -> Iterator[Step]:
+        """The questions that are `left` of a visit, then visit after visit."""
         turn = 0
         while True:
-            questions = source.randint(*VISIT)
-            for left in reversed(range(questions)):
-                mean_s = self.pauses.read_s if left else self.pauses.away_s
+            for more in reversed(range(left)):
+                mean_s = self.pauses.read_s if more else self.pauses.away_s
                 tokens, output = self.lengths.draw(source)
                 question = Question(user, user, turn, compose(tokens, source), output)
                 yield Step(question, self.gaps.draw(mean_s, source))
                 turn += 1
+            left = source.randint(*VISIT)
 
 
 def compose(tokens: int, source: random.Random) -> str:

@@ -61,7 +61,7 @@ def block(
         assert seconds is not None
         whole = seconds * drift * source.uniform(0.8, 1.2)
         answered = (n / 10, n / 10, n / 10 + whole, Outcome.ANSWERED, n / 10 + whole / 3, 24, "", 0.01, 0.001)
-        samples.append(Sample(*answered, prompt_tokens, prompt_tokens // 2, f"person-{n % 25}"))
+        samples.append(Sample(*answered, prompt_tokens, prompt_tokens // 2, f"person-{n % 25}", n // 25))
     samples += [Sample(n, n, n + 0.001, Outcome.REFUSED, user=f"person-{n}") for n in range(lost)]
     measured = (level, number, 0, warm_up, False, 0.0, 0.0, 0.5, requests / 10, tuple(samples))
     return Block(experiment, arm, *measured, dict(figures or {}), incarnation=number, people=people)

@@ -1,80 +1,70 @@
-"""The overview is drawn from a document; what was not measured is not drawn."""
+"""The picture is one screen, shows only what was run, and nothing where there were too few rounds."""
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from bench.catalogue import STEP
-from bench.charts import laws, over_time
-from bench.claims import claims
-from bench.picture import overview, values
-from bench.samples import Results, Timeline
-from bench.workloads import RETURNING
+from bench import charts
+from bench.claims import document
+from bench.picture import _panels, overview
+from bench.summary import capacities_of, rows_of
 
-from .builders import chat_block, results
-
-EVENTS = [(1.0, "slower"), (2.0, "as before")]
-LINE = Timeline(
-    STEP,
-    "v2",
-    0,
-    [0.0, 1.0, 2.0],
-    {"llm_inference.engine.value": [2.0, 1.0, None], "llm_inference.engine.inflight": [2.0, 1.0, 1.0]},
-    EVENTS,
-)
+from .builders import day_timeline, results, whole_run
 
 
-def ladder() -> Results:
-    """Two loads, a third arm at one of them, and a step."""
-    made = results(rounds=6)
-    made.blocks += [replace(block, level=1.2) for block in results(rounds=6).blocks]
-    made.blocks += [chat_block("fixed", number, 0.5) for number in range(6)]
-    made.blocks += [replace(block, experiment=STEP) for block in results(rounds=2).blocks]
-    made.timelines.append(LINE)
-    return made
+@pytest.fixture(scope="module")
+def whole() -> Any:
+    return document(whole_run(5))
 
 
-def test_the_overview_of_a_ladder_is_higher_than_that_of_one_load(tmp_path: Path) -> None:
-    made, small = ladder(), results(rounds=6)
-    heights = []
-    for name, result in (("small", small), ("ladder", made)):
-        path = tmp_path / f"{name}.png"
-        overview(result, [claim.row() for claim in claims(result)], path)
-        with Image.open(path) as picture:
-            heights.append(picture.height)
-            assert len(picture.convert("L").getcolors(256) or []) > 10
-    assert heights[1] > heights[0] > 300
+def test_five_charts_fit_on_one_screen(whole: Any, tmp_path: Path) -> None:
+    assert len(_panels(whole, "es")) == 5
+    for language in ("es", "en"):
+        overview(whole, tmp_path / f"{language}.png", language)  # type: ignore[arg-type]  # a literal
+        width, height = Image.open(tmp_path / f"{language}.png").size
+        assert width <= 1366
+        assert height <= 768
 
 
-def test_a_value_of_an_arm_is_shown_once_whoever_it_was_compared_with() -> None:
-    rows = [claim.row() for claim in claims(ladder())]
-    found = values(rows, RETURNING, "end to end p50")
-    assert [(row["arm"], row["level"]) for row in found] == [
-        ("v1", 0.9),
-        ("v1", 1.2),
-        ("fixed", 0.9),
-        ("v2", 0.9),
-        ("v2", 1.2),
-    ]
-    assert found[0]["low"] <= found[0]["estimate"] <= found[0]["high"]
-    assert {row["level"] for row in values(rows, RETURNING, "end to end p50", 1.2)} == {1.2}
+def test_only_what_was_run_is_drawn(tmp_path: Path) -> None:
+    alone = document(results(rounds=6))
+    assert [name for name, _ in _panels(alone, "en")] == ["targets", "load"]
+    overview(alone, tmp_path / "x.png")
 
 
-def test_a_step_marks_its_events_and_what_the_law_said() -> None:
-    time, decided = (Figure().add_subplot() for _ in range(2))
-    blocks = {arm: [chat_block(arm, 0, 1.0, lost=2)] for arm in ("v1", "v2")}
-    over_time(time, blocks, EVENTS, title="t")
-    assert time.get_ylim()[0] == 0
-    assert time.get_legend_handles_labels()[1] == ["v1 (n=12, 2 lost)", "v2 (n=12, 2 lost)"]
-    laws(decided, [LINE, replace(LINE, round=1)], kind="llm_inference", title="t")
-    assert decided.get_legend_handles_labels()[1] == ["limit (n=3)", "in use (n=3)"]
-    assert [text.get_text() for text in decided.texts] == ["slower", "as before"]
+def test_under_five_rounds_nothing_is_drawn_and_the_picture_says_so(tmp_path: Path) -> None:
+    short = document(results(rounds=3))
+    assert _panels(short, "es") == []
+    overview(short, tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 5_000
 
 
-def test_bars_tell_requests_from_blocks() -> None:
-    rows = [claim.row() for claim in claims(results(rounds=6))]
-    assert {row["samples"] for row in values(rows, RETURNING, "goodput")} == {6}
-    assert values(rows, RETURNING, "end to end p50")[0]["samples"] == pytest.approx(60)
+def labels(axes: Any) -> list[str]:
+    return [text.get_text() for text in (*axes.get_yticklabels(), *axes.get_xticklabels())]
+
+
+def test_labels_are_in_the_language_that_is_asked(whole: Any) -> None:
+    rows = rows_of(whole)
+    for language, word in (("es", "Extremo a extremo"), ("en", "End to end")):
+        axes = Figure().add_subplot()
+        charts.targets(axes, [rows, rows], language)  # type: ignore[arg-type]  # a literal
+        assert word in labels(axes)
+
+
+def test_capacities_stand_beside_their_version(whole: Any) -> None:
+    axes = Figure().add_subplot()
+    charts.over_load(axes, rows_of(whole), capacities_of(whole)["people"], "es")
+    said = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert any(text.startswith("V2, capacidad 2") for text in said)
+    assert axes.get_ylim()[0] == 0
+
+
+def test_the_day_shows_limit_reference_phases_and_reasons() -> None:
+    axes = Figure().add_subplot()
+    charts.through_the_day(axes, day_timeline(), "es")
+    said = {text.get_text() for text in axes.texts}
+    assert {"una fila disputada", "leap", "shift"} <= said
+    assert len(axes.lines) >= 2

@@ -14,6 +14,7 @@ from bench.samples import (
     ResultsError,
     Sample,
     Timeline,
+    finite,
     from_document,
     raw_path,
     read,
@@ -42,9 +43,9 @@ def test_latencies_count_answers_from_the_intended_start() -> None:
     assert block().count(Outcome.REFUSED) == 1
 
 
-def test_goodput_counts_only_answers_inside_both_bounds() -> None:
-    assert block().goodput_per_s(ttft_slo_s=1.0, total_slo_s=4.0) == pytest.approx(0.1)
-    assert block().goodput_per_s(ttft_slo_s=10.0, total_slo_s=10.0) == pytest.approx(0.2)
+def test_in_time_is_a_share_of_all_requests_also_of_the_refused() -> None:
+    assert block().share_in_time(ttft_s=1.0, total_s=4.0) == pytest.approx(1 / 3)
+    assert block().share_in_time(ttft_s=10.0, total_s=10.0) == pytest.approx(2 / 3)
 
 
 def test_select_leaves_the_warm_up_out_and_sorts_by_round() -> None:
@@ -60,7 +61,7 @@ def test_a_document_survives_the_disk(tmp_path: Path) -> None:
     blocks = [block(), block("v2", figures={"per_s": 3.5})]
     results = Results({"cores": 2}, {"seed": 1}, blocks, ["a note"], complete=True, timelines=[line])
     path = tmp_path / "results.json"
-    write(to_document(results, summary=[{"ratio": math.nan, "name": "x"}]), path)
+    write(to_document(results, derived={"summary": [finite({"ratio": math.nan, "name": "x"})]}), path)
     document = read(path)
     assert document["summary"] == [{"ratio": None, "name": "x"}]
     assert from_document(document) == results
@@ -82,7 +83,8 @@ def test_a_document_survives_the_disk(tmp_path: Path) -> None:
         ([], "not a result"),
         ({"schema": "sentinel-fluido/bench", "version": 1}, "schema version 1"),
         ({"schema": "sentinel-fluido/bench", "version": 2}, "schema version 2"),
-        ({"schema": "sentinel-fluido/bench", "version": 3}, "damaged"),
+        ({"schema": "sentinel-fluido/bench", "version": 3}, "schema version 3"),
+        ({"schema": "sentinel-fluido/bench", "version": 4}, "damaged"),
     ],
 )
 def test_foreign_and_old_documents_are_refused(document: Any, sentence: str) -> None:

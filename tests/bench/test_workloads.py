@@ -1,57 +1,72 @@
-"""Workloads: what returns, what is new, what repeats; the same for every arm."""
+"""People: the same for every arm, other texts in every population, as many questions as was meant."""
 
+import itertools
 import random
 from collections import Counter
 
 import pytest
 
 from bench.traces import load_trace
-from bench.workloads import (
-    Lengths,
-    NewConversations,
-    ReturningUsers,
-    SingleQuestions,
-    Workload,
-    compose,
-    questions,
-    zipf,
-)
+from bench.workloads import HISTORY, Gaps, Lengths, Pauses, Population, compose
 
-LENGTHS = Lengths(load_trace())
-ALL: list[Workload] = [ReturningUsers(LENGTHS), NewConversations(LENGTHS), SingleQuestions(LENGTHS)]
+TRACE = load_trace()
+LENGTHS, GAPS = Lengths(TRACE), Gaps(TRACE)
 
 
-@pytest.mark.parametrize("workload", ALL, ids=lambda w: w.name)
-def test_a_seed_decides_everything(workload: Workload) -> None:
-    made = [workload.sessions(30, seed=5, namespace="a") for _ in range(2)]
-    assert made[0] == made[1]
-    assert made[0] != workload.sessions(30, seed=6, namespace="a")
-    assert len(made[0]) == 30
+def people(count: int, name: str = "p1", pauses: Pauses | None = None) -> Population:
+    return Population(name, count, LENGTHS, GAPS, pauses or Pauses())
 
 
-def test_returning_users_come_back_in_rounds() -> None:
-    visits = ReturningUsers(LENGTHS, users=4).sessions(10, seed=1, namespace="r")
-    people = [visit.questions[0].conversation for visit in visits]
-    assert len(set(people[:4])) == len(set(people[4:8])) == 4
-    assert set(people) == {f"r-user-{n}" for n in range(4)}
+def test_a_person_is_the_same_in_every_arm_and_in_every_number_of_people() -> None:
+    few, many = people(3), people(9)
+    assert many.histories().items() >= few.histories().items()
+    for one, two in zip(few.scripts(), many.scripts(), strict=False):
+        assert (one.user, one.first_s) == (two.user, two.first_s)
+        assert list(itertools.islice(one.steps, 20)) == list(itertools.islice(two.steps, 20))
 
 
-def test_new_conversations_are_new_and_have_time_to_think() -> None:
-    sessions = NewConversations(LENGTHS, turns=6, think_mean_s=2.0).sessions(200, seed=1, namespace="n")
-    assert len({session.questions[0].conversation for session in sessions}) == 200
-    assert questions(sessions) == 1200
-    thoughts = [thought for session in sessions for thought in session.think_s]
-    assert len(thoughts) == 1000
-    assert sum(thoughts) / len(thoughts) == pytest.approx(2.0, rel=0.1)
-    assert [question.turn for question in sessions[0].questions] == list(range(6))
+def test_every_population_has_said_other_things_before() -> None:
+    """A prompt cache that still knows one round's texts must not find them in the next."""
+    first, second = people(50, "p1").histories(), people(50, "p2").histories()
+    texts = [{text for told in found.values() for pair in told for text in pair} for found in (first, second)]
+    assert not texts[0] & texts[1]
+    assert {len(exchanges) for exchanges in first.values()} == set(range(HISTORY[0], HISTORY[1] + 1))
 
 
-def test_single_questions_repeat_as_zipf_says() -> None:
-    sessions = SingleQuestions(LENGTHS, catalogue=50).sessions(4000, seed=1, namespace="s")
-    assert len({session.questions[0].user_id for session in sessions}) == 4000
-    counts = Counter(session.questions[0].text for session in sessions).most_common()
-    assert counts[0][1] / counts[1][1] == pytest.approx(2.0, rel=0.25)
-    assert len(zipf(10, 1, exponent=1.0, source=random.Random(1))) == 10
+@pytest.mark.parametrize("pauses", [Pauses(), Pauses(4.0, 300.0), Pauses(2.0, 2.0)])
+def test_people_ask_as_often_as_the_cycle_says_from_the_first_second_on(pauses: Pauses) -> None:
+    """The load must not begin with everybody at once, nor with nobody."""
+    crowd = people(2000, pauses=pauses)
+    wanted_s = 40.0
+    asked = Counter[int]()
+    for script in crowd.scripts():
+        due_s = script.first_s
+        for step in script.steps:
+            if due_s >= wanted_s:
+                break
+            asked[int(due_s // (wanted_s / 2))] += 1
+            due_s += step.pause_s
+    each = 2000 / pauses.cycle_s * wanted_s / 2
+    assert asked[0] == pytest.approx(each, rel=0.12)
+    assert asked[1] == pytest.approx(each, rel=0.12)
+
+
+def test_the_sequence_asks_everybody_in_the_order_of_their_own_questions() -> None:
+    crowd = people(20)
+    asked = list(itertools.islice(crowd.sequence(), 400))
+    by_person: dict[str, list[int]] = {}
+    for question in asked:
+        by_person.setdefault(question.user_id, []).append(question.turn)
+    assert len(by_person) == 20
+    assert all(turns == sorted(turns) for turns in by_person.values())
+
+
+def test_pauses_have_the_gaps_of_the_trace_and_the_mean_that_is_asked() -> None:
+    source = random.Random(1)
+    drawn = [GAPS.draw(4.0, source) for _ in range(20_000)]
+    assert sum(drawn) / len(drawn) == pytest.approx(4.0, rel=0.03)
+    assert min(drawn) < 0.5
+    assert max(drawn) < 40.0
 
 
 def test_lengths_follow_the_trace_inside_their_bounds() -> None:

@@ -1,4 +1,4 @@
-"""A whole run, very short: the arms on grounds of their own, over real HTTP, to a document that is valid."""
+"""A whole run, very short: the versions on grounds of their own, over real HTTP, to a document that is valid."""
 
 import io
 import json
@@ -12,49 +12,42 @@ import psutil
 import pytest
 from rich.console import Console
 
-from bench.catalogue import FAIRNESS, LEVERS, POSTGRESQL, POSTGRESQL_INSERTS, REDIS, REDIS_GET, STEP, about
-from bench.claims import claims, power
-from bench.doors import Processes
-from bench.experiments import histories, standard_workloads
+from bench.arms import Constants
+from bench.catalogue import CAPACITY_OF, DAY, LAW, LIVING, POSTGRESQL, REDIS, RUNGS, STATIONARY, VISITS
+from bench.claims import contradiction, document
+from bench.experiments.database import Day, Stationary
+from bench.experiments.people import Capacity, Living, People
+from bench.experiments.turns import Turns
 from bench.journal import Journal
-from bench.profiles import QUICK, ChatPlan, ComponentPlan, Profile, TunePlan
+from bench.profiles import Profile
 from bench.progress import Steps
 from bench.run import Run, begin
-from bench.samples import Outcome, Results, from_document, to_document
-from bench.schedule import planned_s
+from bench.samples import Outcome, Results, from_document
 from bench.stage import Ground, Stage
+from bench.sweep import Sweep
+from bench.traces import load_trace
+from bench.v1.tuning import Tuning
+from bench.workloads import Gaps, Lengths, Pauses, Population
 
 pytestmark = pytest.mark.anyio
 
-ARMS = ("v1", "v1_tuned", "v2")
-TINY = replace(
-    QUICK,
-    budget_s=400.0,
-    components=ComponentPlan(
-        rounds=1,
-        block_s=0.05,
-        warm_s=0.0,
-        arms=ARMS,
-        parts=((POSTGRESQL_INSERTS, 0.1), (REDIS_GET, 0.05)),
-    ),
-    chats=(
-        ChatPlan("returning_users", (0.5,), rounds=1, block_s=0.5, arms=ARMS, calibrate_s=2.0, warm_s=0.3),
-        ChatPlan("returning_users", (0.5,), rounds=1, block_s=1.0, warm_s=0.0, name=STEP),
-        ChatPlan(
-            "new_conversations", (1.0,), rounds=1, block_s=1.5, calibrate_s=2.0, warm_s=0.2, name=FAIRNESS
+TINY = Profile(
+    "tiny",
+    "synthetic",
+    500.0,
+    (
+        Turns(POSTGRESQL, ("v1", "v1_tuned", "v2"), 1, 0.05, 0.0),
+        Turns(REDIS, ("v1", "v1_tuned", "pipelines", "v2"), 1, 0.05, 0.0),
+        Capacity(("v1", "v2"), rounds=1, block_s=4.0, people=40),
+        People(VISITS, ("v1", "v2"), (0.8,), 1, 2.0, 0.5, seldom=("v1_best",)),
+        People(
+            RUNGS, ("v1_history", "v1_history_one", "v2_constants", "v2_whole"), (0.8,), 1, 1.0, 0.0, of="v1"
         ),
-        ChatPlan(
-            "returning_users",
-            (0.5,),
-            rounds=1,
-            block_s=0.3,
-            arms=("v1", "append"),
-            calibrate_s=2.0,
-            warm_s=0.2,
-            name=LEVERS,
-        ),
+        Living(("v1", "v2"), rounds=1, block_s=1.0, levels=(4.0, 8.0)),
+        Day(rounds=1, law_s=0.3, constant_s=0.1, constants=(4, 15)),
+        Stationary(rounds=1, cells=("I/O",), first_s=0.3, later_s=0.3, learn_s=0.3, constants=(4,)),
     ),
-    tune=TunePlan(1, 0.02, 0.1),
+    sweep=Sweep(1, 0.02, 0.3),
 )
 
 
@@ -63,72 +56,94 @@ def ground(profile: Profile, say: Callable[[str], None]) -> Ground:
 
 
 @pytest.mark.runs
-async def test_all_arms_do_the_same_work_and_leave_nothing_behind(tmp_path: Path) -> None:
-    results = begin(TINY)
+async def test_all_versions_do_the_same_work_and_leave_nothing_behind(tmp_path: Path) -> None:
+    # v1_best needs a capacity of its own.
+    capacity = replace(TINY.experiments[2], arms=("v1", "v1_best", "v2"))  # type: ignore[type-var]  # a plan
+    tiny = replace(TINY, experiments=(*TINY.experiments[:2], capacity, *TINY.experiments[3:]))
+    results = begin(tiny)
     journal = Journal(tmp_path / "x.partial.jsonl")
     journal.begin(results)
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     console = Console(file=io.StringIO())
-    await Run(TINY, results, journal, Steps(planned_s(TINY), console=console), ground)()
+    await Run(tiny, results, journal, Steps(tiny.planned_s, console=console), ground)()
     after = psutil.Process().children(recursive=True)
     assert [child for child in after if child.pid not in before and child.is_running()] == []
 
-    found = claims(results)
-    seen = list(dict.fromkeys(block.experiment for block in results.blocks))
-    document = to_document(
-        results, summary=[claim.row() for claim in found], experiments=about(seen), power=power(found)
-    )
+    told = json.loads(json.dumps(document(results)))
     schema = Path(__file__).parents[2] / "backend/bench/results.schema.json"
-    jsonschema.validate(json.loads(json.dumps(document)), json.loads(schema.read_text()))
-    assert from_document(document).blocks[0].arm in ARMS
-
-    turns = {POSTGRESQL, REDIS, POSTGRESQL_INSERTS, REDIS_GET}
-    assert {b.experiment for b in results.blocks} == turns | {"returning_users", STEP, FAIRNESS, LEVERS}
+    jsonschema.validate(told, json.loads(schema.read_text()))
+    assert contradiction(told, from_document(told)) is None
+    assert {b.experiment for b in results.blocks} == {
+        POSTGRESQL, REDIS, CAPACITY_OF, VISITS, RUNGS, LIVING, DAY, STATIONARY,
+    }  # fmt: skip
+    assert all(claim["verdict"] == "not in this run" for claim in told["claims"])
     _same_work(results)
-    steps = [line for line in results.timelines if line.arm == "v2"]
-    assert any(name.startswith("llm_inference.") for name in steps[0].values)
-    assert [what for _, what in steps[0].events] == ["engine at half speed", "engine at full speed"]
-    assert set(results.configuration["tuned"]) == {"pool_size", "pipeline", "in_flight"}
-    assert len({s.user for b in results.select(FAIRNESS, "v2") for s in b.samples}) == 24
+    assert set(results.configuration["tuned"]) == {
+        "pool_size", "pipeline", "in_flight", "exchanges", "whole_in_flight",
+    }  # fmt: skip
+    (line,) = results.timelines
+    assert (line.experiment, line.arm) == (DAY, LAW)
+    assert sum(what.startswith("phase ") for _, what in line.events) == 10
 
-    again = begin(TINY)
+    again = begin(tiny)
     assert journal.resume(again) == len(results.blocks)
 
 
 def _same_work(results: Results) -> None:
-    """Every answer has the length that was asked for, and all arms got the same questions."""
-    by_arm = {arm: results.select("returning_users", arm) for arm in ARMS}
-    tokens = {}
-    for arm, blocks in by_arm.items():
-        samples = [sample for block in blocks for sample in block.samples]
-        assert samples
-        assert {sample.outcome for sample in samples} == {Outcome.ANSWERED}
-        assert all(sample.ttft_s and 0 < sample.ttft_s <= sample.total_s for sample in samples)
-        assert all(sample.database_s is not None for sample in samples)
-        tokens[arm] = sorted(sample.output_tokens for sample in samples)
-    assert tokens["v1"] == tokens["v1_tuned"] == tokens["v2"]
+    """Every answer has the length that was asked for, and the same question of a person is the same text."""
+    asked: dict[tuple[str, int], int] = {}
+    for experiment in (VISITS, RUNGS):
+        blocks = [block for block in results.blocks if block.experiment == experiment]
+        for block in blocks:
+            assert block.people >= 200
+            assert {sample.outcome for sample in block.samples} <= {Outcome.ANSWERED}
+            for sample in block.samples:
+                assert sample.ttft_s is not None
+                assert 0 < sample.ttft_s <= sample.total_s
+                key = (sample.user, sample.turn)
+                assert asked.setdefault(key, sample.output_tokens) == sample.output_tokens
+        assert sum(len(block.samples) for block in blocks) > 3
 
 
-async def test_an_arm_comes_anew_with_a_new_process_and_people_who_talked_to_it_before() -> None:
-    workload = standard_workloads()["returning_users"]
+def few(name: str) -> Population:
+    trace = load_trace()
+    return Population(name, 4, Lengths(trace), Gaps(trace), Pauses())
+
+
+async def test_a_version_comes_anew_with_a_new_process_and_people_who_talked_to_it_before() -> None:
+    people = few("second")
     async with Stage(("v1",), engine="synthetic") as stage:
-        before = stage.contestants["v1"]
-        old = before.server.pid
-        async with Processes(stage, workload, ("v1",)).anew("second") as ways:
-            assert stage.contestants["v1"].server.pid not in {None, old}
-            assert stage.contestants["v1"].database_url == before.database_url
-            assert before.sender.knows(histories(workload, "second"))
-            visit = workload.sessions(1, seed=1, namespace="second")[0].questions[0]
-            reply = await ways["v1"](visit)
-    assert reply.output_tokens == visit.output_tokens
-    assert reply.prompt_tokens > 200
+        old = stage.contestants["v1"].server.pid
+        database_url = stage.contestants["v1"].database_url
+        await stage.restart("v1", {})
+        for _ in range(2):  # also a second time: nobody is there twice
+            await stage.settle("v1", people.histories())
+        contestant = stage.contestants["v1"]
+        assert contestant.server.pid not in {None, old}
+        assert contestant.database_url == database_url
+        assert contestant.sender.knows(people.users())
+        question = next(people.sequence())
+        reply = await contestant.sender(question)
+    assert reply.output_tokens == question.output_tokens
+    assert reply.prompt_tokens > 100
 
 
-async def test_the_fixed_arm_has_its_limits_nailed() -> None:
-    async with Stage(("fixed",), engine="synthetic") as stage:
-        url = stage.contestants["fixed"].url + "/buffers"
+async def test_the_constants_of_a_sweep_are_nailed_and_the_whole_history_is_sent() -> None:
+    constants = Constants(Tuning(pool_size=7), whole_in_flight=2)
+    arms = ("v2_constants", "v1_history", "v1")
+    people = replace(few("nailed"), count=12)
+    longest = max(people.histories().items(), key=lambda item: len(item[1]))
+    async with Stage(arms, engine="synthetic") as stage:
+        for arm in arms:
+            await stage.restart(arm, constants.environment(arm))
+            await stage.settle(arm, people.histories())
+        url = stage.contestants["v2_constants"].url + "/buffers"
         async with aiohttp.ClientSession() as session, session.get(url) as reply:
             buffers = await reply.json()
+        question = replace(next(people.sequence()), user_id=longest[0], conversation=longest[0])
+        sent = {arm: (await stage.contestants[arm].sender(question)).prompt_tokens for arm in arms}
     pool, engine = (buffers[kind]["flows"][0] for kind in ("database_query", "llm_inference"))
-    assert pool["pinned"]
-    assert (engine["pinned"], engine["value"]) == (True, 4)
+    assert (pool["pinned"], pool["value"]) == (True, 7)
+    assert (engine["pinned"], engine["value"]) == (True, 2)
+    assert len(longest[1]) > 3
+    assert sent["v1_history"] > sent["v1"]

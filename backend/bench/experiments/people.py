@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.arrivals import spread_seed
-from bench.catalogue import CAPACITY_OF, LIVING, RUNGS, VISITS
+from bench.catalogue import CAPACITY_OF, LIVING
 from bench.experiment import RESTART_S, SETTLE_S, Context
 from bench.load import Load, Send
 from bench.measures import TOTAL_SLO_S, TTFT_SLO_S
@@ -131,8 +131,8 @@ class Capacity:
 class People:
     """Loads in shares of a capacity. `of`: whose; empty: each version's own.
 
-    Arms that are `seldom` there play the first `few` rounds only. `requests`: so many a block, in the place of
-    `block_s`, for an engine that needs seconds for one.
+    Arms that are `seldom` there play the first `few` rounds only. `requests`: so many a block, in the place
+    of `block_s`, for an engine that needs seconds for one.
     """
 
     name: str
@@ -272,7 +272,7 @@ def _steady(pause_s: float) -> Pauses:
 
 @dataclass(frozen=True, slots=True)
 class _Met:
-    """A block of people of whom everybody has asked once; those from `before` on are new since the last level."""
+    """A block of people who have all asked once; those from `before` on are new since the last level."""
 
     name: str
     send: Send

@@ -112,7 +112,9 @@ def pipelined_turn(client: redis.asyncio.Redis, prefix: str) -> Send:
     async def turn(question: Question) -> Reply:
         key = f"{prefix}:pipeline:{question.conversation}"
         async with client.pipeline(transaction=False) as pipe:
-            await pipe.get(key).set(key, packed, ex=3600).execute()
+            pipe.get(key)
+            pipe.set(key, packed, ex=3600)
+            await pipe.execute()
         return Reply()
 
     return turn
@@ -175,7 +177,7 @@ async def postgresql_arms(
 async def redis_arms(
     urls: Mapping[str, str], block_s: float, tuning: Tuning, *, prefix: str = "bench"
 ) -> AsyncIterator[list[TurnArm]]:
-    """One arm for each URL; every key begins with `prefix`. `pipelines` is redis-py by hand, on V1's server."""
+    """One arm for each URL; keys begin with `prefix`. `pipelines` is redis-py by hand, on V1's server."""
     async with AsyncExitStack() as closing:
         turns: dict[str, Send] = {}
         for name, url in urls.items():
@@ -206,7 +208,7 @@ OPEN_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """One turn of PostgreSQL or of Redis. Pools and clients are opened for each round, and used for `warm_s`."""
+    """One turn of PostgreSQL or of Redis. Pools and clients are opened for each round and used `warm_s`."""
 
     name: str
     arms: tuple[str, ...]
@@ -235,7 +237,11 @@ class Turns:
         async def stand(number: int) -> AsyncIterator[list[Scene]]:
             del number
             async with self._opened(context) as arms:
-                warm = [Scene(1.0, [arm.lasting(self.warm_s) for arm in arms], warm_up=True)] if self.warm_s else []
+                warm = (
+                    [Scene(1.0, [arm.lasting(self.warm_s) for arm in arms], warm_up=True)]
+                    if self.warm_s
+                    else []
+                )
                 yield [*warm, Scene(1.0, arms)]
 
         yield stand

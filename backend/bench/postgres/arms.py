@@ -2,10 +2,8 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
-import asyncpg
-import psycopg_pool
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import create_async_engine as create_stock_engine
@@ -61,58 +59,6 @@ class FluidoArm(EngineArm):
         await close_engine(self.engine)
 
 
-class AsyncpgArm:
-    """asyncpg's own pool; `connect` are further arguments of asyncpg.connect."""
-
-    def __init__(self, url: str, size: int, *, name: str = "asyncpg pool", **connect: Any) -> None:
-        self.name = name
-        self._url = url.replace("+asyncpg", "")
-        self._size = size
-        self._connect = connect
-        self._pool: asyncpg.Pool | None = None
-
-    async def open(self) -> None:
-        self._pool = await asyncpg.create_pool(
-            self._url, min_size=self._size, max_size=self._size, **self._connect
-        )
-
-    @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Execute]:
-        if self._pool is None:
-            raise RuntimeError("open() comes first")
-        async with self._pool.acquire() as connection:
-            yield connection.execute
-
-    async def close(self) -> None:
-        if self._pool is not None:
-            await self._pool.close()
-
-
-class PsycopgArm:
-    """psycopg_pool's asynchronous pool."""
-
-    def __init__(self, url: str, size: int) -> None:
-        self.name = "psycopg_pool"
-        self._pool = psycopg_pool.AsyncConnectionPool(
-            url.replace("+asyncpg", ""),
-            min_size=size,
-            max_size=size,
-            open=False,
-            kwargs={"autocommit": True},
-        )
-
-    async def open(self) -> None:
-        await self._pool.open(wait=True)
-
-    @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Execute]:
-        async with self._pool.connection() as connection:
-            yield connection.execute
-
-    async def close(self) -> None:
-        await self._pool.close()
-
-
 def stock(
     url: str, size: int, *, overflow: int = 0, name: str = "SQLAlchemy", timeout_s: float = 300.0
 ) -> EngineArm:
@@ -123,24 +69,9 @@ def stock(
     return EngineArm(name, engine)
 
 
-def behind_pgbouncer(url: str, clients: int) -> AsyncpgArm:
-    """A connection for every task; PgBouncer, at `url`, is the queue."""
-    return AsyncpgArm(url, clients, name="PgBouncer", statement_cache_size=0)
-
-
-def v1(url: str) -> EngineArm:
-    """What V1 uses: the default pool, five connections and ten more."""
-    return stock(url, 5, overflow=10, name="V1 (5+10)")
-
-
 def fixed(url: str, size: int) -> FluidoArm:
     """fluido's pool with a pinned size: only the queue differs from the stock pool."""
     return FluidoArm("fluido fixed", fluido_engine(url, Limits(min=size, max=size)))
-
-
-def adaptive(url: str, *, most: int = 96, start: float | None = None) -> FluidoArm:
-    """fluido's pool as one would use it."""
-    return FluidoArm("fluido", fluido_engine(url, Limits(min=2, max=most, start=start)))
 
 
 def fluido_engine(url: str, limits: Limits, *, timeout_s: float = 300.0) -> AsyncEngine:

@@ -63,7 +63,9 @@ class StaticAssistant:
         ttft_ms, pieces, end = 0.0, list[str](), None
         bound = min(NUM_PREDICT, request.max_output_tokens or NUM_PREDICT)
         until = began + (request.deadline_s or self._deadline_s)
-        async with aclosing(self._engine.stream(messages(known, request.message, self._exchanges), bound)) as answer:
+        async with aclosing(
+            self._engine.stream(messages(known, request.message, self._exchanges), bound)
+        ) as answer:
             while (item := await self._next(answer, until)) is not None:
                 if isinstance(item, End):
                     end = item
@@ -78,7 +80,7 @@ class StaticAssistant:
         with self._timed(stages, "store"):
             await self._store.add_answer(conversation_id, text)
         with self._timed(stages, "cache"):
-            latest = [*known, Fragment(request.message, text)][-self._exchanges:]
+            latest = [*known, Fragment(request.message, text)][-self._exchanges :]
             await self._cache.put(conversation_id, latest)
         stages |= {"prefill": end.prefill_ms, "decode": end.decode_ms}
         yield Reply(

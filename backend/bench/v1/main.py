@@ -1,12 +1,10 @@
 """V1 for an ASGI server: `bench.v1.main:app`, with the same environment variables as `app.main:app`.
 
 V1_POOL_SIZE, V1_PIPELINE, V1_IN_FLIGHT and V1_EXCHANGES set its constants, V1_PREFIX begins its Redis keys.
-A DATABASE_URL may name a schema to stay in (`bench.confined`).
 """
 
 import os
 
-import bench.confined  # noqa: F401 - its engines enter a schema that the URL names
 from app.api import create_app
 from app.core.heap import settle
 from app.core.settings import Settings

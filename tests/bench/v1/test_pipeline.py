@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from bench.v1.naive import PROFILES, kind_of
 from bench.v1.pipeline import Pipeline
 from bench.v1.tuning import Tuning, read
 
@@ -81,9 +80,3 @@ def test_constants_travel_through_the_environment() -> None:
     tuning = Tuning(pool_size=20, pipeline=64, in_flight=2)
     assert read(tuning.environment()) == tuning
     assert read({}) == Tuning()
-
-
-def test_the_naive_arm_asks_for_other_runner_options_by_length() -> None:
-    kinds = {kind_of("x" * length) for length in (10, 100, 1000)}
-    assert kinds == set(PROFILES)
-    assert len({tuple(options.items()) for options in PROFILES.values()}) == 3
