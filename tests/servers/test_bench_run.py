@@ -1,4 +1,4 @@
-"""A whole run, very short: the versions on grounds of their own, over real HTTP, to a document that is valid."""
+"""A whole run, very short: the versions on grounds of their own, over real HTTP, to a valid document."""
 
 import io
 import json
