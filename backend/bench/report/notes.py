@@ -2,7 +2,7 @@
 
 import re
 
-from bench.report import spanish
+from bench import catalogue
 
 _SHAPES = (
     (
@@ -53,4 +53,4 @@ def told(note: str) -> str:
 
 
 def _word(word: str) -> str:
-    return word.replace(".", ",") if re.fullmatch(r"[\d.]+", word) else spanish.experiment(word)
+    return word.replace(".", ",") if re.fullmatch(r"[\d.]+", word) else catalogue.word(word, "es")

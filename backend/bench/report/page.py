@@ -1,6 +1,14 @@
-"""A Markdown document under construction."""
+"""A Markdown document under construction, and how many pages it fills."""
 
+import math
+import re
 from collections.abc import Sequence
+
+LINES, WORDS = 45, 450
+"""Of a page."""
+WIDE = 95
+"""Characters of a line of text; a picture is as high as `PICTURE` lines."""
+PICTURE = 14
 
 
 class Page:
@@ -13,8 +21,10 @@ class Page:
         self._blocks.append(f"{'#' * level} {text}")
 
     def say(self, *sentences: str) -> None:
-        """A paragraph."""
-        self._blocks.append(" ".join(sentence for sentence in sentences if sentence))
+        """A paragraph; nothing for no words."""
+        text = " ".join(sentence for sentence in sentences if sentence)
+        if text:
+            self._blocks.append(text)
 
     def items(self, lines: Sequence[str], *, numbered: bool = False) -> None:
         if lines:
@@ -22,7 +32,7 @@ class Page:
             self._blocks.append("\n".join(f"{mark} {line}" for mark, line in zip(marks, lines, strict=True)))
 
     def code(self, *lines: str) -> None:
-        self._blocks.append("\n".join(["```", *lines, "```"]))
+        self._blocks.append("\n".join(["```sh", *lines, "```"]))
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Nothing at all for no rows. A bar inside a cell would end it, so it is written as an entity."""
@@ -40,3 +50,23 @@ class Page:
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "&#124;") for cell in cells) + " |"
+
+
+def pages(text: str) -> float:
+    """How many pages of `LINES` lines or `WORDS` words a document fills, whichever is more."""
+    lines = sum(_height(block) for block in text.strip().split("\n\n"))
+    words = len(re.findall(r"\w+", re.sub(r"!\[[^\]]*\]\([^)]*\)|https?:\S+|[`|*#]", " ", text)))
+    return max(lines / LINES, words / WORDS)
+
+
+def _height(block: str) -> int:
+    """Lines on paper, with the empty one after it, of which a picture takes `PICTURE`."""
+    if block.startswith("!["):
+        return PICTURE + 1
+    found = 0
+    for line in block.splitlines():
+        if set(line) <= set("|-"):
+            continue
+        is_row = line.startswith("|")
+        found += math.ceil(len(line) / (WIDE + 20 if is_row else WIDE))
+    return found + (0 if block.startswith("#") else 1)

@@ -1,107 +1,117 @@
-"""REPRODUCIR.md: two commands, and what to expect of them."""
+"""REPRODUCIR.md: two commands, what they print, seven ranges, and what to do when it differs."""
 
 import math
 
-from bench.report import method
-from bench.report.ledger import Ledger
+from bench.catalogue import POSTGRESQL, REDIS, VISITS
+from bench.report import spanish
+from bench.report.origin import foot
 from bench.report.page import Page
-from bench.report.rows import Row, ours
-from bench.report.sources import Material
+from bench.report.study import END, FIRST, REALISTIC, TAIL, TURN, Figure, Study
 
 
-def render(material: Material, ledger: Ledger) -> str:
+def render(study: Study) -> str:
     page = Page("Reproducir los resultados")
-    method.banner(page, material, ledger)
-    page.head("Dos órdenes")
     page.say(
-        "En Linux o macOS, con Python 3.11, 3.12, 3.13 o 3.14, make y red para la primera instalación; sin "
-        "compilador, sin servidores y sin configuración. Desde la carpeta del repositorio:"
+        "Hace falta Linux o macOS, Python 3.11 a 3.14, `make` y red para la primera instalación. No hace "
+        "falta compilador, ni servidores, ni configuración. La máquina debe estar sin otro trabajo; si no "
+        "lo está, la corrida lo dice."
     )
+    page.head("Comandos")
     page.code(
-        "make bench-smoke     # instala lo fijado en requirements/ y comprueba en menos de un minuto que "
-        "todo anda",
-        f"cd backend && ../.venv/bin/{material.main.command}",
-    )
-    page.say(
-        "La segunda escribe `buffer_comparison_results.json` y `buffer_comparison_graphs.png` en `backend/`. "
-        "La máquina debe estar sin otro trabajo; si no lo está, la corrida lo dice en sus notas. Si se "
-        "interrumpe con Ctrl-C, lo medido se conserva y `--resume` continúa."
-    )
-    page.say("Los documentos se escriben otra vez desde el JSON, o se comprueba que le corresponden, con:")
-    page.code(
+        "make bench-smoke     # instala y comprueba en menos de un minuto que todo funciona; no decide nada",
         "cd backend",
-        "../.venv/bin/python -m bench report --results buffer_comparison_results.json --out ../informes",
-        "../.venv/bin/python -m bench report --check     # los de docs/ contra docs/results/",
+        "../.venv/bin/python benchmark_buffer_comparison.py           # 8 minutos: decide lo principal",
+        "../.venv/bin/python benchmark_buffer_comparison.py --full    # 50 minutos: todo",
     )
-    _expected(page, material, ledger)
-    page.head("Qué cambia en otra máquina")
-    page.items(
-        [
-            (
-                "**Los milisegundos**, todos. Con más núcleos el motor, PostgreSQL, Redis y Sentinel "
-                "dejan de disputarse el procesador; la ventaja de gastar menos CPU en Redis se nota "
-                "menos en la latencia."
-            ),
-            (
-                "**La capacidad de V1**, y con ella la carga en peticiones por segundo. La carga "
-                "relativa es la misma porque se mide al empezar."
-            ),
-            (
-                "**La razón del modelo** depende de cuánto cuesta leer el prompt frente a generar la "
-                "respuesta. Con un modelo mayor o una GPU esa proporción es otra, y también la razón."
-            ),
-            "**El disco**: la ventaja de juntar escrituras crece con lo que tarda un commit.",
-            (
-                "**La red**: en otra máquina el servidor está lejos y compartir la conexión de Redis pesa "
-                "distinto."
-            ),
-            "Un procesador virtual puede perder tiempo a manos de otros (steal): cada bloque lo registra.",
-        ]
+    page.say(
+        "Escriben `buffer_comparison_results.json`, sus muestras "
+        "(`buffer_comparison_results.blocks.json.gz`) y `buffer_comparison_graphs.png` en `backend/`. Con "
+        "Ctrl-C se conserva lo medido y `--resume` continúa. Los mismos experimentos, uno por uno: "
+        "`python -m bench list` y `python -m bench run NOMBRE`. Para su propio servicio: `--external`. "
+        "Con pesos reales: `--engine smollm2`; con Ollama: `--engine ollama`."
+    )
+    page.head("Qué se espera ver")
+    page.say(
+        "Una línea de avance por ronda, también con la salida redirigida; al final, una tabla con las "
+        "cinco afirmaciones y las cuatro metas del cliente. La corrida de referencia se hizo con "
+        f"`{study.main.command}` y estas cifras son suyas. En la misma máquina, otra corrida debería caer "
+        "en el rango unas 19 de cada 20 veces: es más ancho que el intervalo porque ambas corridas tienen "
+        "error."
+    )
+    page.table(
+        ("medida", "razón medida", "rango esperado", "fila"),
+        [_row(name, figure) for name, figure in seven(study)],
+    )
+    if study.repeats > 1:
+        page.say(_inside(study))
+    page.head("Los informes")
+    page.code(
+        "../.venv/bin/python -m bench report --results buffer_comparison_results.json --out ../informes",
+        "../.venv/bin/python -m bench report --check     # ¿los de docs/ corresponden a "
+        "docs/results/reference?",
+    )
+    page.say(
+        "`report` recalcula cada fila desde las muestras. Si el resumen de un archivo dice otra cosa, lo "
+        "rechaza en una frase que nombra la fila, y termina con 2."
     )
     page.head("Si el resultado difiere")
     page.items(
         [
-            "Si una razón cae fuera del rango esperado, mire primero las notas y los bloques con `busy`.",
             (
-                "Repita: dos corridas en la misma máquina deben coincidir. `python -m bench agree A.json "
-                "B.json`, en `backend/`, pone los veredictos de ambas lado a lado y dice cuáles difieren."
+                "Mire las notas del final: si la máquina estuvo ocupada, repita. La capacidad medida sale "
+                "menor y las cargas son otras."
             ),
+            "Compare las dos corridas: `python -m bench agree A.json B.json` pone sus filas lado a lado.",
+            "Si el mismo código contra sí mismo (A/A) da una diferencia, las de ese tamaño no prueban nada.",
             (
-                "Si una comparación del mismo código consigo mismo no queda indecisa, las diferencias de ese "
-                "tamaño en el resto no prueban nada: mire si la máquina estaba quieta."
+                "En otra máquina cambian todos los milisegundos y la capacidad. La razón de quien vuelve "
+                "depende de cuánto cuesta leer la conversación frente a escribir la respuesta: con un modelo "
+                "mayor o una GPU es otra. La de las escrituras crece con lo que tarda el disco; la de Redis, "
+                "si el servidor está lejos."
             ),
+            "Si aun así no coincide, mándenos los dos archivos de la corrida: con ellos se rehace todo.",
         ]
     )
-    method.environment(page, material, ledger)
-    method.provenance(page, material, ledger)
+    foot(page, study)
     return page.text()
 
 
-def _expected(page: Page, material: Material, ledger: Ledger) -> None:
-    page.head("Rangos esperados")
-    page.say(
-        "En la misma máquina, la razón de una segunda corrida debería caer en este rango 95 de cada 100 "
-        "repeticiones. Es más ancho que el intervalo de la primera porque ambas corridas tienen error: en "
-        "logaritmos, el semiancho se multiplica por la raíz de dos."
+def seven(study: Study) -> list[tuple[str, Figure]]:
+    """The ratios that another run is held to, as far as this one has them."""
+    wanted = (
+        ("respuesta completa p50, al 50 %", VISITS, END, 0.5),
+        ("respuesta completa p50, al 80 %", VISITS, END, REALISTIC),
+        ("primera palabra p50, al 80 %", VISITS, FIRST, REALISTIC),
+        ("respuesta completa p95, al 80 %", VISITS, TAIL, REALISTIC),
+        ("respuesta completa p50, al 100 %", VISITS, END, 1.0),
+        ("PostgreSQL, una interacción", POSTGRESQL, TURN, None),
+        ("Redis, una interacción", REDIS, TURN, None),
     )
-    chosen = [row for row in ours(material.main) if row.get("primary")]
-    page.table(
-        ("medida", "dónde", "razón medida", "rango esperado", "origen"),
-        [
-            [row.name(), row.where, row.cite(ledger, "ratio", "ratio"), _range(row, ledger), row.origin]
-            for row in chosen
-        ],
-    )
+    found = []
+    for name, experiment, measure, level in wanted:
+        figure = study.figure(experiment, measure, level=level)
+        if figure is not None:
+            found.append((name, figure))
+    return found
 
 
-def _range(row: Row, ledger: Ledger) -> str:
-    ratio, low, high = (row.value(key) for key in ("ratio", "low", "high"))
-    if not (math.isfinite(low) and low > 0):
-        return "pocos bloques"
-    factor = math.exp(math.sqrt(2) * (math.log(high) - math.log(low)) / 2)
-    inputs = [(row.source, row.path(key)) for key in ("ratio", "low", "high")]
-    ends = [
-        ledger.derive(value, "ratio", f"ratio {sign} exp(raíz(2) · ln(high/low) / 2)", inputs)
-        for value, sign in ((ratio / factor, "/"), (ratio * factor, "·"))
-    ]
-    return f"{ends[0]} a {ends[1]}"
+def _row(name: str, figure: Figure) -> tuple[str, ...]:
+    ends = expected(figure)
+    return name, figure.ratio, spanish.between(*ends), str(figure.at)
+
+
+def expected(figure: Figure) -> tuple[float, float]:
+    """Where another run as long as the first should fall: in logarithms, the errors of both add up."""
+    row = figure.each[0] or figure.row
+    if not (math.isfinite(row.low) and row.low > 0):
+        return math.nan, math.nan
+    factor = math.exp(math.sqrt(2) * (math.log(row.high) - math.log(row.low)) / 2)
+    return row.ratio / factor, row.ratio * factor
+
+
+def _inside(study: Study) -> str:
+    """Whether the second run kept the promise."""
+    found = [(expected(figure), figure.each[1]) for _, figure in seven(study)]
+    known = [(ends, row.ratio) for ends, row in found if row is not None and math.isfinite(ends[0])]
+    kept = sum(low <= ratio <= high for (low, high), ratio in known)
+    return f"La segunda corrida cayó dentro en {kept} de {len(known)}."

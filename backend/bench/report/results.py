@@ -1,122 +1,214 @@
-"""RESULTADOS_BUFFERS_DINAMICOS.md: everything that was measured."""
+"""RESULTADOS_BUFFERS_DINAMICOS.md: the headline rows of both runs; every other row is in the annex."""
 
-from collections.abc import Sequence
-
-from bench.report import customer, losses, method, plain, repetition, spanish, timelines
-from bench.report.ledger import Ledger
+from bench.catalogue import LIVING, POSTGRESQL, REDIS, RUNGS, SAME, VISITS
+from bench.report import customer, findings, spanish
+from bench.report import day as days
+from bench.report.origin import foot, warnings
 from bench.report.page import Page
-from bench.report.rows import Contest, Row, contests, groups, rows
-from bench.report.sources import Material, Source
+from bench.report.presentation import Pictures
+from bench.report.study import END, FIRST, TAIL, TURN, V1, V2, Figure, Study, where
 
-HEADER = (
-    "medida", "brazos", "el primero", "el segundo", "veces mejor", "intervalo 95 %", "veredicto",
-    "sin respuesta", "origen",
-)  # fmt: skip
+COLUMNS = ("V1", "V2", "razón", "intervalo 95 %", "cada corrida", "fila")
+MOST = 6
+"""Of a list: the rest is in the annex."""
 
 
-def render(material: Material, ledger: Ledger, pictures: Sequence[tuple[str, str]]) -> str:
+def render(study: Study, pictures: Pictures) -> str:
     page = Page("Resultados de los buffers dinámicos")
-    method.banner(page, material, ledger)
-    plain.one_page(page, material, ledger)
-    page.head("La tabla del cliente, fila por fila")
-    customer.tables(page, material, ledger)
-    for alternative, path in pictures:
-        page.picture(alternative, path)
-    measured(page, material, ledger)
-    components(page, material, ledger)
-    losses.section(page, material, ledger)
-    timelines.section(page, material, ledger)
-    method.a_a(page, material, ledger)
-    method.power(page, material, ledger)
-    repetition.section(page, material, ledger)
-    method.fairness(page, material, ledger)
-    method.glossary(page)
-    method.environment(page, material, ledger)
-    method.provenance(page, material, ledger)
+    page.say(f"**{customer.headline(study)}.**", findings.rivals(study))
+    page.say(findings.ASSUMED)
+    claims(page, study)
+    page.head("Las cuatro metas del cliente")
+    if "customer" in pictures:
+        page.picture(*pictures["customer"])
+    page.table(*customer.full_table(study))
+    page.say(
+        "«Cumplida»: todo el intervalo llega a la meta.", customer.WHY_REALISTIC, customer.same_people(study)
+    )
+    people(page, study, pictures)
+    ladder(page, study, pictures)
+    day(page, study, pictures)
+    live(page, study, pictures)
+    turns(page, study)
+    engines(page, study)
+    page.head("Fallas")
+    page.say(findings.faults(study))
+    losses(page, study)
+    same_code(page, study)
+    page.head("Lo que debilita estas cifras")
+    page.items(warnings(study)[: 2 * MOST])
+    foot(page, study)
     return page.text()
 
 
-def measured(page: Page, material: Material, ledger: Ledger) -> None:
-    """Every row of the main file, in groups of workload and load."""
-    page.head("Todas las medidas")
+def claims(page: Page, study: Study) -> None:
+    """The only rows with a verdict."""
+    page.head("Las cinco afirmaciones")
     page.say(
-        "«Sin respuesta» es fallidas + rechazadas, del total de peticiones, primero del primer brazo y luego "
-        "del segundo. Entre corchetes, el intervalo 95 % de cada valor."
+        "Escritas antes de medir. Solo ellas llevan veredicto, corregido por cuántas son (Holm); todo lo "
+        "demás se da como razón (más de 1 favorece a V2) e intervalo."
     )
-    for found in groups([row for row in rows(material.main) if not row.is_control]).values():
-        page.head(found[0].where, 3)
-        page.table(HEADER, [_line(row, ledger) for row in found])
-        for row in _one_an_arm(found):
-            if row.is_chat:
-                page.say(_work(row, ledger))
+    page.table(
+        ("n.º", "afirmación", "razón", "intervalo 95 %", "veredicto"),
+        [
+            (str(at), claim.es, *findings.told_claim(claim), findings.verdict(claim))
+            for at, claim in enumerate(study.claims, start=1)
+        ],
+    )
 
 
-def _one_an_arm(found: Sequence[Row]) -> list[Row]:
-    return list({(row.get("control"), row.get("treatment")): row for row in reversed(found)}.values())[::-1]
+def line(figure: Figure) -> tuple[str, ...]:
+    """As `COLUMNS` has it."""
+    values = (figure.value("control"), figure.value("treatment"))
+    return (*values, figure.ratio, figure.interval, figure.runs, str(figure.at) if figure.at >= 0 else "")
 
 
-def _line(row: Row, ledger: Ledger) -> list[str]:
-    return [
-        row.name(),
-        row.pair,
-        *(_with_interval(row, side, ledger) for side in ("control", "treatment")),
-        row.cite(ledger, "ratio", "ratio"),
-        row.interval(ledger),
-        row.verdict(),
-        "; ".join(row.lost(ledger, side) for side in ("control", "treatment")),
-        row.origin,
+def people(page: Page, study: Study, pictures: Pictures) -> None:
+    page.head("Personas que vuelven, según la carga")
+    found = [
+        figure
+        for measure in (END, TAIL, FIRST)
+        for figure in study.figures(experiment=VISITS, measure=measure, treatment=V2, control=V1)
     ]
+    if not found:
+        page.say(findings.absent("Personas que vuelven"))
+        return
+    page.say(findings.capacity(study))
+    if "load" in pictures:
+        page.picture(*pictures["load"])
+    page.table(
+        ("medida", "carga", "personas V1 y V2", *COLUMNS),
+        [
+            (
+                f.name,
+                f.level,
+                f"{spanish.count(f.row.control_people)} y {spanish.count(f.row.treatment_people)}",
+                *line(f),
+            )
+            for f in found
+        ],
+    )
+    page.say(findings.shorter(study))
 
 
-def _with_interval(row: Row, side: str, ledger: Ledger) -> str:
-    text = row.cite(ledger, f"{side}_value")
-    if row.get(f"{side}_low") is None or row.get(f"{side}_high") is None:
-        return text
-    return f"{text} [{row.cite(ledger, f'{side}_low')} a {row.cite(ledger, f'{side}_high')}]"
+def ladder(page: Page, study: Study, pictures: Pictures) -> None:
+    page.head("Aporte de cada mejora")
+    found = list(study.figures(experiment=RUNGS, measure=END, control=V1))
+    if not found:
+        page.say(findings.absent("La escalera de mejoras"))
+        return
+    page.say("Las mismas personas para todas las variantes. La razón es siempre frente a V1.")
+    if "ladder" in pictures:
+        page.picture(*pictures["ladder"])
+    page.table(
+        ("variante", "respuesta completa, mediana", *COLUMNS[2:]),
+        [(spanish.sentence(spanish.arm(f.row.treatment)), *line(f)[1:]) for f in found],
+    )
+    law = study.figure(RUNGS, END, control="v2_constants")
+    if law is not None:
+        page.say(f"Lo que agrega la ley a las mejores constantes de la misma estructura: {law.told()}.")
 
 
-def _work(row: Row, ledger: Ledger) -> str:
-    sides = [
-        f"{spanish.arm(row.get(side))}: {row.cite(ledger, f'{side}_output_tokens')} de salida, "
-        f"{row.cite(ledger, f'{side}_prompt_tokens', 'count')} de entrada, de ellos "
-        f"{row.cite(ledger, f'{side}_cached_tokens', 'count')} ya conocidos por el motor"
-        for side in ("control", "treatment")
-    ]
-    return f"Tokens de una respuesta media [{row.origin}]. {'. '.join(sides)}."
+def day(page: Page, study: Study, pictures: Pictures) -> None:
+    page.head("Un día que cambia")
+    page.say(days.told(study))
+    found = days.day_of(study)
+    if found is None:
+        page.say(days.stationary(study) if study.has("stationary") else "")
+        return
+    if "day" in pictures:
+        page.picture(*pictures["day"])
+    page.table(days.HEADER, days.whole_rows(found))
+    page.say(days.stationary(study))
 
 
-def components(page: Page, material: Material, ledger: Ledger) -> None:
-    """Each component file with its own commit; favourable and unfavourable comparisons alike."""
-    page.head("Componentes por separado")
-    if not material.parts:
-        page.say("No medido: no se entregaron archivos de componentes.")
+def live(page: Page, study: Study, pictures: Pictures) -> None:
+    page.head("Conversaciones vivas")
+    found = list(study.figures(experiment=LIVING, measure=END, treatment=V2, control=V1))
+    if not found:
+        page.say(findings.absent("Con cuántas conversaciones vivas se mantiene la mejora"))
         return
     page.say(
-        "Medidos en otras corridas, con su propio commit y orden: no se suman ni se promedian con lo "
-        "anterior. Las filas en que el nuestro no gana están, además, en «Dónde no ayuda»."
+        "La mejora depende de que el motor recuerde el comienzo de la conversación. Con más "
+        "conversaciones vivas que memoria se acaba, y aquí se ve dónde."
     )
-    for source in material.parts:
-        _component(page, source, ledger)
+    if "live" in pictures:
+        page.picture(*pictures["live"])
+    page.table(("conversaciones vivas", *COLUMNS), [(spanish.count(f.row.level), *line(f)) for f in found])
 
 
-def _component(page: Page, source: Source, ledger: Ledger) -> None:
-    page.head(f"{source.letter}: `{source.name}`", 3)
-    state = ", con cambios locales sin guardar" if source.is_dirty else ""
-    page.say(f"`{source.command}`, commit `{source.commit}`{state}.")
-    page.table(
-        ("caso", "medida", "nuestro", "contra", "veces mejor", "intervalo 95 %", "veredicto", "origen"),
-        [_contest(contest, ledger) for contest in contests(source)],
-    )
-
-
-def _contest(contest: Contest, ledger: Ledger) -> list[str]:
-    return [
-        spanish.cell(contest.experiment),
-        spanish.metric(contest.metric),
-        spanish.contender(contest.ours),
-        spanish.contender(contest.other),
-        contest.number(ledger, "ratio"),
-        contest.interval(ledger),
-        contest.verdict,
-        contest.origin,
+def turns(page: Page, study: Study) -> None:
+    page.head("Una interacción de PostgreSQL y de Redis")
+    found = [
+        figure
+        for experiment in (POSTGRESQL, REDIS)
+        for figure in study.figures(experiment=experiment, treatment=V2)
+        if figure.row.control == V1 or figure.row.measure == TURN
     ]
+    if not found:
+        page.say(findings.absent("Una interacción de PostgreSQL y de Redis"))
+        return
+    page.say(
+        "Lo que una interacción del chat le pide a cada servidor, sin el modelo, con 60 y 64 clientes "
+        "simultáneos. Dentro de un chat V2 además evita preguntarle a Redis, porque recuerda en su propia "
+        "memoria: eso no hace más rápido a Redis y no se cuenta como tal."
+    )
+    page.table(
+        ("medida", "V2 contra", "el otro", *COLUMNS[1:]),
+        [(f"{where(f)}: {f.name}", spanish.arm(f.row.control), *line(f)) for f in found],
+    )
+
+
+def engines(page: Page, study: Study) -> None:
+    """Real weights and the customer's engine; the guard on quality."""
+    page.head("Motores reales")
+    if not study.others:
+        page.say(findings.absent("SmolLM2 (pesos reales) y Ollama, el motor del cliente"))
+        return
+    rows = [
+        (spanish.engine(run.engine), f"{where(figure)}: {figure.name}", *line(figure)[:4])
+        for run in study.others
+        for figure in (Figure(-1, row, (row,)) for row in run.summary.rows)
+        if (figure.row.control, figure.row.treatment) == (V1, V2)
+        and figure.row.measure in {END, FIRST, "answers"}
+    ]
+    page.table(("motor", "medida", *COLUMNS[:4]), rows)
+    page.say(findings.remembered(study))
+
+
+def losses(page: Page, study: Study) -> None:
+    """Slower, equal and not shown, apart."""
+    page.head("Dónde no ayuda")
+    kinds = study.kinds()
+    for kind, heading in (
+        ("worse", "Más lento (todo el intervalo bajo 1)"),
+        ("equal", "Igual (todo el intervalo entre 0,8 y 1,25)"),
+        ("open", "Sin demostrar (el intervalo contiene el 1, o hay pocas rondas)"),
+    ):
+        found = kinds[kind]
+        chosen = findings.most_telling(found, MOST)
+        rest = len(found) - len(chosen)
+        more = [f"Y {rest} más en `anexo/filas.csv`."] if rest else []
+        page.say(f"**{heading}.**", "Ninguna medida." if not found else "")
+        page.items([*map(_listed, chosen), *more])
+
+
+def _listed(figure: Figure) -> str:
+    against = spanish.arm(figure.row.control)
+    return (
+        f"{spanish.sentence(where(figure))}: {figure.name}, contra {against}: {figure.ratio} "
+        f"({figure.interval})."
+    )
+
+
+def same_code(page: Page, study: Study) -> None:
+    page.head("El mismo código contra sí mismo (A/A)")
+    found = [figure for figure in study.figures(experiment=SAME) if figure.is_known]
+    if not found:
+        page.say(findings.absent("El mismo código contra sí mismo"))
+        return
+    wrong = [figure for figure in found if figure.kind in {"better", "worse"}]
+    page.say(
+        f"Si el procedimiento inventara diferencias, las inventaría aquí. De {len(found)} medidas, el "
+        f"intervalo deja fuera el 1 en {len(wrong)}; por azar se espera una de cada veinte."
+    )

@@ -1,47 +1,63 @@
-"""A real run, trimmed: its samples are thinned out, nothing else was touched."""
+"""Runs made up: a pair of full ones, one of the default profile, one that is too short."""
 
-import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bench.report.command import Rendered, default_parts, render
-from bench.report.sources import Material, gather
-from bench.samples import SCHEMA_VERSION
+from bench.claims import document, summarise
+from bench.report.command import Rendered, render
+from bench.report.sources import Run
+from bench.report.study import Study
+from bench.samples import Results, write
+from tests.bench.builders import results, whole_run
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-PARTS = default_parts()
+ROOT = Path(__file__).parents[3]
+DEFAULT = {"people", "capacity", "postgresql_turn", "redis_turn"}
+"""What the default profile measures, at one load."""
 
 
-def load() -> dict[str, Any]:
-    """The run as this version of the benchmark would have written it."""
-    document = json.loads((HERE / "real_run.json").read_text(encoding="utf-8"))
-    return {**document, "version": SCHEMA_VERSION}
+def run(made: Results, name: str = "buffer_comparison_results.json") -> Run:
+    """As `read_run` would give it, without the file."""
+    return Run(name, "0123456789ab", made, summarise(made), {})
+
+
+def part(made: Results, *, rounds: int) -> Results:
+    """The default profile's experiments, at the load of the claims."""
+    kept = [
+        b for b in made.blocks if b.experiment in DEFAULT and (b.experiment != "people" or b.level == 0.8)
+    ]
+    kept = [b for b in kept if b.round < rounds]
+    settings = {**made.configuration, "claims": ["people", "postgresql", "redis"]}
+    return replace(made, blocks=kept, configuration=settings, timelines=[])
+
+
+@pytest.fixture(scope="session")
+def full() -> Study:
+    """Two runs with everything."""
+    return Study([run(whole_run(6)), run(whole_run(6, seed=1), "second_run.json")])
+
+
+@pytest.fixture(scope="session")
+def standard() -> Study:
+    """One run of the default profile."""
+    return Study([run(part(whole_run(9), rounds=9))])
+
+
+@pytest.fixture(scope="session")
+def quick() -> Study:
+    """Three rounds: nothing can be said."""
+    return Study([run(part(whole_run(3), rounds=3))])
+
+
+@pytest.fixture(scope="session")
+def rendered(full: Study) -> Rendered:
+    return render(full)
 
 
 @pytest.fixture
-def document() -> dict[str, Any]:
-    return load()
-
-
-@pytest.fixture
-def result(tmp_path: Path, document: dict[str, Any]) -> Path:
-    path = tmp_path / "result.json"
-    path.write_text(json.dumps(document), encoding="utf-8")
+def result(tmp_path: Path) -> Path:
+    """A small run in its two files."""
+    path = tmp_path / "resultado.json"
+    write(document(results(6)), path)
     return path
-
-
-@pytest.fixture(scope="session")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
-    """The run with every component file, read once."""
-    path = tmp_path_factory.mktemp("material") / "result.json"
-    path.write_text(json.dumps(load()), encoding="utf-8")
-    return gather(path, PARTS)
-
-
-@pytest.fixture(scope="session")
-def rendered(material: Material) -> Rendered:
-    """The documents of `material`, made once."""
-    return render(material)

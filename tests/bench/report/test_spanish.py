@@ -8,28 +8,27 @@ from bench.report import spanish
 
 
 @pytest.mark.parametrize(
-    ("value", "kind", "text"),
-    [
-        (1570.4, "value", "1.570"),
-        (58.62, "value", "58,6"),
-        (0.8449, "value", "0,84"),
-        (1234567.8, "count", "1.234.568"),
-        (2.449, "ratio", "2,45"),
-        (0.9, "share", "90 %"),
-        (0.125, "share", "12,5 %"),
-        (None, "ratio", "no medido"),
-        (math.nan, "value", "no medido"),
-        ("CPython", "words", "CPython"),
-    ],
+    ("value", "text"),
+    [(1570.4, "1.570"), (58.62, "58,6"), (0.8449, "0,84"), (math.nan, "–"), (math.inf, "–")],
 )
-def test_numbers(value: object, kind: str, text: str) -> None:
-    assert spanish.number(value, kind) == text
+def test_numbers(value: float, text: str) -> None:
+    assert spanish.number(value) == text
 
 
-def test_names_that_nobody_translated_are_shown_as_they_are() -> None:
-    assert spanish.experiment("a_new_one") == "`a_new_one`"
-    assert spanish.arm("v9") == "`v9`"
-    assert spanish.measure("first token p99") == "primer token p99"
-    assert spanish.measure("something else") == "`something else`"
-    assert spanish.cell("waiting 100 on 10") == "espera: 100 tareas, 10 conexiones"
-    assert spanish.cell("unheard of") == "`unheard of`"
+def test_shares_ratios_and_intervals() -> None:
+    assert spanish.percent(0.125, 1) == "12,5 %"
+    assert [spanish.times(value) for value in (5.44, 1.249, 24.2)] == ["5,4", "1,25", "24"]
+    assert spanish.between(1.854, 3.258) == "1,85 a 3,26"
+    assert spanish.between(math.nan, 2.0) == "pocas rondas"
+    assert spanish.count(1234567.8) == "1.234.568"
+
+
+def test_words() -> None:
+    assert spanish.joined(["a", "b", "c"]) == "a, b y c"
+    assert spanish.joined(["uno", "Irlanda"]) == "uno e Irlanda"
+    assert spanish.arm("constant_15") == "límite fijo 15"
+    assert spanish.arm("v9") == "v9"
+    assert spanish.level("people", 0.8) == "80 %"
+    assert spanish.level("live", 32.0) == "32 conversaciones"
+    assert spanish.date("2026-11-22T19:20:44+00:00") == "22-11-2026 19:20 UTC"
+    assert spanish.date("ayer") == "ayer"
