@@ -123,11 +123,9 @@ def told(study: Study) -> str:
         f", y el {spanish.percent(oracle.row.treatment_value)} de lo que hace el oráculo" if oracle else ""
     )
     verdict = {"better": "demostrado", "worse": "demostrado lo contrario"}.get(claim.verdict, "no demostrado")
-    size = found.best.removeprefix("constant_")
     return (
         f"**Un día que cambia:** los límites dinámicos hacen {rival.ratio} veces ({rival.interval}) el "
-        f"trabajo del mejor límite fijo mantenido todo el día ({size} llamadas a la vez){reached}. "
-        f"Veredicto: {verdict}."
+        f"trabajo del mejor límite fijo mantenido todo el día{reached}: {verdict}."
     )
 
 

@@ -13,8 +13,8 @@ def render(study: Study, pictures: Pictures) -> str:
     page = Page(f"Resumen. {customer.headline(study)}")
     runs = "en dos corridas" if study.repeats > 1 else "en una corrida"
     page.say(
-        f"Dos versiones del mismo chat, por turnos, en la misma máquina, {runs}: V1, de límites fijos (nuestra "
-        "reconstrucción), y V2, que ajusta los suyos."
+        f"Dos versiones del mismo chat, por turnos, en la misma máquina, {runs}: V1, de límites fijos "
+        "(nuestra reconstrucción), y V2, que ajusta los suyos."
     )
     if "customer" in pictures:
         page.picture(*pictures["customer"])
@@ -42,7 +42,7 @@ def _weights(study: Study) -> str:
     if study.others:
         names = spanish.joined([spanish.engine(run.engine) for run in study.others])
         return f"El modelo es sintético: sirve para tiempos, no para calidad; con {names}, pocas medidas."
-    return "El modelo es sintético: sirve para tiempos, no para calidad. Falta un modelo real, y Ollama."
+    return "El modelo es sintético: sirve para tiempos, no para calidad; falta uno real, y Ollama."
 
 
 def _structure(study: Study) -> str:
