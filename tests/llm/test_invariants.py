@@ -202,7 +202,7 @@ async def test_every_call_ends_exactly_once_in_any_weather(engine, timings, seed
 
 
 async def test_nothing_is_added_to_an_idle_engine_that_a_person_could_notice(engine) -> None:
-    """2 ms at the 99th percentile is the promise; `python -m bench.llm overhead` measures it.
+    """2 ms at the 99th percentile is the promise; it was measured at commit 847b8eb (docs/results/llm).
 
     Here only the processor's time is looked at, which other work on the machine does not add to.
     """
