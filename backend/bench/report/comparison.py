@@ -54,7 +54,7 @@ EQUAL = (
 def render(study: Study, pictures: Pictures) -> str:
     page = Page("Comparación final: V1 y V2")
     page.say(f"**{customer.headline(study)}.**", findings.rivals(study))
-    page.say(findings.ASSUMED)
+    page.say(findings.assumed(study))
     page.head("Qué cambia en el código")
     page.table(("parte", "V1", "V2", "dónde está"), [(*row[:3], places(row[3])) for row in DIFFERENCES])
     page.head("Qué es igual")

@@ -22,10 +22,10 @@ STATES = {
 }  # fmt: skip
 LIGHTS = {MET: "●", REACHED: "◐", MISSED: "○"}
 WHY_REALISTIC = (
-    "La carga que cuenta es el 80 % de la capacidad de cada versión: un servicio se dimensiona para "
-    "trabajar cerca de ahí, con reserva para una punta. Con menos carga casi nadie espera; al 100 % manda "
-    "la cola y no la versión. Como V2 atiende a más personas con la misma máquina, al 80 % de la suya "
-    "atiende más que V1 al 80 % de la suya."
+    "La carga que cuenta es el 80 % de la capacidad: un servicio se dimensiona para trabajar cerca de "
+    "ahí, con reserva para una punta. Con menos carga casi nadie espera; al 100 % manda la cola y no la "
+    "versión. Es el 80 % de la capacidad de cada una, de modo que la de más capacidad atiende a más "
+    "personas."
 )
 
 

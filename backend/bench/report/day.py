@@ -3,19 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.catalogue import DAY, LAW, PHASES, STATIONARY, WHOLE_DAY
+from bench.catalogue import DAY, LAW, STATIONARY, WHOLE_DAY
 from bench.report import spanish
 from bench.report.study import RATE, SHARE, Figure, Study
 from bench.samples import Timeline
 
 REASONS = {
     "more_does_more": "más a la vez rinde más",
-    "leap": "salto: más rinde mucho más",
     "fewer_do_as_much": "menos rinde lo mismo",
-    "shift": "cambió el trabajo",
-    "reference_is_better": "la constante del usuario rinde más",
+    "reference_better": "la constante rinde más",
+    "leap": "salto: rinde mucho más",
+    "demand_ends": "no hay quien pida más",
+    "shift": "cambió el ritmo",
+    "other_work": "cambió el trabajo",
     "standstill": "nadie terminaba",
 }
+"""Those of the law's reasons that say why a limit moved; it has others for looking on."""
 MOST_MARKS = 12
 
 
@@ -55,20 +58,11 @@ class Day:
         """Seconds, words, and whether a phase begins there; at most `MOST_MARKS` reasons, evenly."""
         if self.timeline is None:
             return []
-        names = {spanish.level(DAY, level) for level in range(1, 11)}
-        found = [(at, _event(str(what))) for at, what in self.timeline.events]
-        begins = [(at, said, True) for at, said in found if said in names]
-        moves = [(at, said, False) for at, said in found if said not in names]
+        found = [(at, str(what)) for at, what in self.timeline.events]
+        begins = [(at, what, True) for at, what in found if what.startswith("phase ")]
+        moves = [(at, REASONS[what], False) for at, what in found if what in REASONS]
         step = max(1, -(-len(moves) // MOST_MARKS))
         return sorted([*begins, *moves[::step]])
-
-
-def _event(what: str) -> str:
-    """`phase CPU` is the phase in Spanish; a reason of the law, in words."""
-    name = what.removeprefix("phase ")
-    if name in PHASES:
-        return spanish.level(DAY, PHASES.index(name) + 1)
-    return REASONS.get(what, what.replace("_", " "))
 
 
 def day_of(study: Study) -> Day | None:

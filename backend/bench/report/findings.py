@@ -8,24 +8,30 @@ from bench.report import spanish
 from bench.report.study import END, FIRST, REALISTIC, TURN, V1, V2, Figure, Study
 from bench.summary import Judged
 
-ASSUMED = (
+_ASSUMED = (
     "**Qué se supone de V1.** El cliente describió su sistema y no entregó su código. V1 es una "
     "reconstrucción: un servidor asíncrono con los límites de fábrica (5 + 10 conexiones a PostgreSQL, el "
-    "pool de redis-py), que envía al modelo los tres últimos intercambios y no limita cuántas peticiones "
-    "le manda a la vez. Lo de los tres intercambios y lo de no limitar son supuestos nuestros. Por eso "
-    "hay un rival más fuerte, «V1 ajustada»: la misma V1 con todas sus constantes elegidas por un barrido "
-    "en la misma corrida, también cuántos intercambios envía."
+    "pool de redis-py), que envía al modelo los tres últimos intercambios y no limita cuántas peticiones le "
+    "manda a la vez. Lo de los tres intercambios y lo de no limitar son supuestos nuestros. Por eso hay un "
+    "rival más fuerte, «V1 ajustada»: la misma V1 con todas sus constantes elegidas por un barrido en la "
+    "misma corrida, también cuántos intercambios envía"
 )
 VERDICTS = {
     "better": "demostrado",
     "worse": "demostrado lo contrario",
     "undecided": "no demostrado",
-    "not in this run": spanish.ABSENT,
+    "not in this run": "esta corrida no la decide",
 }
 
 
+def assumed(study: Study) -> str:
+    """What V1 is, before any figure; whether its tuned form was measured."""
+    has_best = study.figure(VISITS, END, "v1_best") is not None
+    return f"{_ASSUMED}." if has_best else f"{_ASSUMED} ({spanish.ABSENT})."
+
+
 def absent(what: str) -> str:
-    """`**Fallas:** esta corrida no la incluye.`"""
+    """`**Fallas:** sin medir en esta corrida.`"""
     return f"**{what}:** {spanish.ABSENT}."
 
 

@@ -116,7 +116,7 @@ def _without_day() -> tuple[str, ...]:
             "En una máquina que no cambia, la ley encuentra una buena constante y nada más. Su valor está en "
             "no tener que elegirla, y en encontrarla de nuevo cuando la máquina cambia."
         ),
-        "Se mide con `python -m bench run day`.",
+        "Se mide con `python -m bench run full --only day`.",
     )
 
 

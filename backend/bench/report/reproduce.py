@@ -27,8 +27,8 @@ def render(study: Study) -> str:
         "Escriben `buffer_comparison_results.json`, sus muestras "
         "(`buffer_comparison_results.blocks.json.gz`) y `buffer_comparison_graphs.png` en `backend/`. Con "
         "Ctrl-C se conserva lo medido y `--resume` continúa. Los mismos experimentos, uno por uno: "
-        "`python -m bench list` y `python -m bench run NOMBRE`. Para su propio servicio: `--external`. "
-        "Con pesos reales: `--engine smollm2`; con Ollama: `--engine ollama`."
+        "`python -m bench list` y `python -m bench run full --only day`. Para su propio servicio: "
+        "`--external`. Con pesos reales: `--engine smollm2`; con Ollama: `--engine ollama`."
     )
     page.head("Qué se espera ver")
     page.say(

@@ -16,7 +16,7 @@ MOST = 6
 def render(study: Study, pictures: Pictures) -> str:
     page = Page("Resultados de los buffers dinámicos")
     page.say(f"**{customer.headline(study)}.**", findings.rivals(study))
-    page.say(findings.ASSUMED)
+    page.say(findings.assumed(study))
     claims(page, study)
     page.head("Las cuatro metas del cliente")
     if "customer" in pictures:

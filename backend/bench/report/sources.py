@@ -19,11 +19,7 @@ from bench.samples import (
 )
 from bench.summary import Summary, difference
 
-COMMANDS = {
-    "full": "python benchmark_buffer_comparison.py --full",
-    "standard": "python benchmark_buffer_comparison.py",
-    "quick": "python benchmark_buffer_comparison.py --quick",
-}
+FLAGS = {"full": " --full", "quick": " --quick"}
 
 
 class ReportError(Exception):
@@ -56,8 +52,11 @@ class Run:
 
     @property
     def command(self) -> str:
-        said = self.results.configuration.get("command")
-        return str(said) if said else COMMANDS.get(self.profile, f"perfil {self.profile}")
+        """How to make such a run again."""
+        plan, _, engine = self.profile.partition(", ")
+        if engine:
+            return f"python -m bench run {plan} --engine {engine}"
+        return f"python benchmark_buffer_comparison.py{FLAGS.get(plan, '')}"
 
     @property
     def commit(self) -> str:

@@ -5,7 +5,7 @@ import re
 
 from bench.catalogue import at, word
 
-ABSENT = "esta corrida no la incluye"
+ABSENT = "sin medir en esta corrida"
 SHORT_RUN = "pocas rondas"
 ENGINES = {
     "synthetic": "pesos sintéticos",
@@ -13,6 +13,20 @@ ENGINES = {
     "ollama": "Ollama",
     "external": "el servicio del cliente",
 }
+EXPERIMENTS = {
+    "people": "personas que vuelven",
+    "people_same": "el mismo código dos veces",
+    "capacity": "capacidad",
+    "ladder": "las mismas personas para ambas",
+    "live": "conversaciones vivas",
+    "postgresql_turn": "PostgreSQL",
+    "redis_turn": "Redis",
+    "day": "el día",
+    "stationary": "trabajo que no cambia",
+    "faults": "fallas provocadas",
+    "remembered": "recuerdo de lo conversado",
+}
+"""Shorter than `bench.catalogue` has them."""
 UNITS = {"us": "µs", "": ""}
 
 
@@ -61,6 +75,10 @@ def arm(name: str) -> str:
     """`límite fijo 15`, `V1 ajustada`."""
     constant = re.fullmatch(r"constant_(\d+)", name)
     return f"límite fijo {constant[1]}" if constant else word(name, "es", short=True)
+
+
+def experiment(name: str) -> str:
+    return EXPERIMENTS.get(name, name)
 
 
 def measure(name: str) -> str:

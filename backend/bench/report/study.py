@@ -11,11 +11,8 @@ from bench.catalogue import (
     DAY,
     LIVING,
     MEMORY,
-    POSTGRESQL,
-    REDIS,
     RUNGS,
     SAME,
-    STATIONARY,
     VISITS,
     WHOLE_DAY,
 )
@@ -208,12 +205,12 @@ class Study:
 
 
 def where(figure: Figure) -> str:
-    """`Personas que vuelven, al 80 %`."""
-    short = {
-        VISITS: "personas que vuelven, al", RUNGS: "las mismas personas para ambas, al", LIVING: "",
-        POSTGRESQL: "PostgreSQL", REDIS: "Redis", DAY: "el día,", STATIONARY: "trabajo que no cambia,",
-    }  # fmt: skip
-    return f"{short.get(figure.row.experiment, figure.row.experiment)} {figure.level}".strip()
+    """`personas que vuelven, al 80 %`; `PostgreSQL`; `32 conversaciones`."""
+    row, level = figure.row, figure.level
+    if row.experiment == LIVING:
+        return level
+    load = f"al {level}" if row.experiment in {VISITS, RUNGS} else level
+    return ", ".join(filter(None, (spanish.experiment(row.experiment), load)))
 
 
 def _same(found: Any, wanted: Any) -> bool:

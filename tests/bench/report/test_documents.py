@@ -31,7 +31,7 @@ BANNED = (
     "hecho con cuidado", r"revolucionari[oa]", "sin precedentes", "líder", "inigualable",
     r"extraordinari[oa]", "pionero", "increíble",
 )  # fmt: skip
-ABSENT = "esta corrida no la incluye"
+ABSENT = "sin medir en esta corrida"
 
 
 @pytest.fixture(params=["full", "standard", "quick"])
