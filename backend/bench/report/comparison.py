@@ -60,7 +60,8 @@ def render(study: Study, pictures: Pictures) -> str:
     page.head("Qué es igual")
     page.items(EQUAL)
     page.say(findings.shorter(study))
-    results.ladder(page, study, pictures)
+    if not results.ladder(page, study, pictures):
+        page.say(findings.absent("Aporte de cada mejora"))
     page.head("Medidas principales" + (", en dos corridas" if study.repeats > 1 else ""))
     page.table(*customer.full_table(study))
     page.say(findings.capacity(study))

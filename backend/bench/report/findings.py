@@ -74,14 +74,15 @@ def capacity(study: Study, *, brief: bool = False) -> str:
         if value is not None
     ]
     ratio = study.figure(CAPACITY_OF, "answers")
-    if brief:
-        more = f": {ratio.times} lo de V1" if ratio is not None else ""
-        return f"**Capacidad de una máquina,** respuestas por segundo: {'; '.join(said)}{more}."
-    more = f" V2 atiende {ratio.times} lo que V1." if ratio is not None else ""
-    return (
-        "**Capacidad de una máquina,** en respuestas por segundo sin pausas para leer: "
-        f"{'; '.join(said)}.{more}"
-    )
+    more = f" {_than_v1(ratio)}." if ratio is not None else ""
+    of = "respuestas por segundo" if brief else "en respuestas por segundo sin pausas para leer"
+    return f"**Capacidad de una máquina,** {of}: {'; '.join(said)}.{more}"
+
+
+def _than_v1(ratio: Figure) -> str:
+    if ratio.kind in {"better", "worse"}:
+        return f"V2 atiende {ratio.times} lo que V1"
+    return f"Entre ambas, diferencia sin demostrar (razón {ratio.ratio}, {ratio.interval})"
 
 
 def turns(study: Study, *, brief: bool = False) -> str:

@@ -52,7 +52,7 @@ def render(study: Study) -> str:
     page.items(
         [
             (
-                "Una máquina virtual de dos núcleos en la que el motor, PostgreSQL, Redis, el servicio y el "
+                f"Una máquina de {study.cores} en la que el motor, PostgreSQL, Redis, el servicio y el "
                 "generador de carga se reparten el procesador. En producción van separados y la proporción "
                 "cambia."
             ),

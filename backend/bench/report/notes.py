@@ -8,8 +8,8 @@ _SHAPES = (
     (
         r"the machine was busy with something else before (\d+)% of the blocks: .*",
         (
-            "la máquina estaba ocupada en otra cosa antes del {0} % de los bloques; las cargas pueden ser otra "
-            "parte de la capacidad que la que dicen: conviene repetir"
+            "la máquina estaba ocupada en otra cosa antes del {0} % de los bloques; las cargas pueden ser "
+            "otra parte de la capacidad que la que dicen: conviene repetir"
         ),
     ),
     (

@@ -26,7 +26,7 @@ def warnings(study: Study) -> list[str]:
             "las respuestas."
         )
     found.append(
-        "**Una máquina pequeña.** Dos núcleos virtuales, sin GPU, compartidos por el modelo, las bases, "
+        f"**Una sola máquina.** {study.cores}, sin GPU, compartidos por el modelo, las bases, "
         "el servicio y el generador de carga. Los milisegundos son de esta máquina; las razones viajan "
         "mejor."
     )
@@ -54,7 +54,7 @@ def foot(page: Page, study: Study, *, brief: bool = False) -> None:
     page.table(("archivo", "comando", "commit", "huella SHA-256", "fecha"), [_line(run) for run in runs])
     environment = study.main.results.environment
     page.say(
-        f"{environment.get('cpu', 'Procesador desconocido')}, {environment.get('cores', '?')} núcleos, "
+        f"{environment.get('cpu', 'Procesador desconocido')}, {study.cores}, "
         f"{environment.get('system', '')}, {environment.get('python', '')}. Se genera con `python -m bench "
         "report`, que recalcula todo desde las muestras y rechaza un archivo que diga otra cosa. «Fila» "
         "es la línea de `anexo/filas.csv`."

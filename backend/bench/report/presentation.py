@@ -62,8 +62,8 @@ def _main(study: Study, pictures: Pictures) -> list[Slide]:
                 "Los intervalos salen de rondas enteras, no de peticiones sueltas.",
                 "Cinco afirmaciones escritas antes de medir; solo ellas llevan veredicto.",
                 (
-                    "V1 es una reconstrucción del sistema del cliente, y se mide también con sus mejores "
-                    "constantes."
+                    "V1 es nuestra reconstrucción del sistema del cliente; «V1 ajustada», la misma con "
+                    "sus mejores constantes."
                 ),
             ),
         ),
@@ -162,7 +162,7 @@ def _infrastructure(study: Study) -> Slide:
         table=(header, *rows) if rows else (),
         points=(
             "Servidores = carga · (1 + reserva) / capacidad; solo con capacidades que se alcanzaron.",
-            "**Límites:** dos núcleos para todo, sin GPU; sin energía, dinero ni varios servidores.",
+            f"**Límites:** {study.cores} para todo, sin GPU; sin energía, dinero ni varios servidores.",
         ),
     )
 

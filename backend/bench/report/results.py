@@ -1,6 +1,6 @@
 """RESULTADOS_BUFFERS_DINAMICOS.md: the headline rows of both runs; every other row is in the annex."""
 
-from bench.catalogue import LIVING, POSTGRESQL, REDIS, RUNGS, SAME, VISITS
+from bench.catalogue import LIVING, POSTGRESQL, REDIS, RUNGS, SAME, STATIONARY, VISITS
 from bench.report import customer, findings, spanish
 from bench.report import day as days
 from bench.report.origin import foot, warnings
@@ -25,18 +25,11 @@ def render(study: Study, pictures: Pictures) -> str:
     page.say(
         "«Cumplida»: todo el intervalo llega a la meta.", customer.WHY_REALISTIC, customer.same_people(study)
     )
-    people(page, study, pictures)
-    ladder(page, study, pictures)
-    day(page, study, pictures)
-    live(page, study, pictures)
-    turns(page, study)
-    engines(page, study)
-    page.head("Fallas")
-    page.say(findings.faults(study))
+    missing = [name for name, section in SECTIONS if not section(page, study, pictures)]
     losses(page, study)
-    same_code(page, study)
     page.head("Lo que debilita estas cifras")
-    page.items(warnings(study)[: 2 * MOST])
+    unknown = [f"**{spanish.sentence(spanish.ABSENT)}:** {spanish.joined(missing)}."] if missing else []
+    page.items([*unknown, *warnings(study)[: 2 * MOST]])
     foot(page, study)
     return page.text()
 
@@ -63,16 +56,16 @@ def line(figure: Figure) -> tuple[str, ...]:
     return (*values, figure.ratio, figure.interval, figure.runs, str(figure.at) if figure.at >= 0 else "")
 
 
-def people(page: Page, study: Study, pictures: Pictures) -> None:
-    page.head("Personas que vuelven, según la carga")
+def people(page: Page, study: Study, pictures: Pictures) -> bool:
+    """False where there is nothing to tell; so are the other sections."""
     found = [
         figure
         for measure in (END, TAIL, FIRST)
         for figure in study.figures(experiment=VISITS, measure=measure, treatment=V2, control=V1)
     ]
     if not found:
-        page.say(findings.absent("Personas que vuelven"))
-        return
+        return False
+    page.head("Personas que vuelven, según la carga")
     page.say(findings.capacity(study))
     if "load" in pictures:
         page.picture(*pictures["load"])
@@ -89,14 +82,14 @@ def people(page: Page, study: Study, pictures: Pictures) -> None:
         ],
     )
     page.say(findings.shorter(study))
+    return True
 
 
-def ladder(page: Page, study: Study, pictures: Pictures) -> None:
-    page.head("Aporte de cada mejora")
+def ladder(page: Page, study: Study, pictures: Pictures) -> bool:
     found = list(study.figures(experiment=RUNGS, measure=END, control=V1))
     if not found:
-        page.say(findings.absent("La escalera de mejoras"))
-        return
+        return False
+    page.head("Aporte de cada mejora")
     page.say("Las mismas personas para todas las variantes. La razón es siempre frente a V1.")
     if "ladder" in pictures:
         page.picture(*pictures["ladder"])
@@ -107,27 +100,28 @@ def ladder(page: Page, study: Study, pictures: Pictures) -> None:
     law = study.figure(RUNGS, END, control="v2_constants")
     if law is not None:
         page.say(f"Lo que agrega la ley a las mejores constantes de la misma estructura: {law.told()}.")
+    return True
 
 
-def day(page: Page, study: Study, pictures: Pictures) -> None:
+def day(page: Page, study: Study, pictures: Pictures) -> bool:
+    found = days.day_of(study)
+    if found is None and not study.has(STATIONARY):
+        return False
     page.head("Un día que cambia")
     page.say(days.told(study))
-    found = days.day_of(study)
-    if found is None:
-        page.say(days.stationary(study) if study.has("stationary") else "")
-        return
     if "day" in pictures:
         page.picture(*pictures["day"])
-    page.table(days.HEADER, days.whole_rows(found))
+    if found is not None:
+        page.table(days.HEADER, days.whole_rows(found))
     page.say(days.stationary(study))
+    return True
 
 
-def live(page: Page, study: Study, pictures: Pictures) -> None:
-    page.head("Conversaciones vivas")
+def live(page: Page, study: Study, pictures: Pictures) -> bool:
     found = list(study.figures(experiment=LIVING, measure=END, treatment=V2, control=V1))
     if not found:
-        page.say(findings.absent("Con cuántas conversaciones vivas se mantiene la mejora"))
-        return
+        return False
+    page.head("Conversaciones vivas")
     page.say(
         "La mejora depende de que el motor recuerde el comienzo de la conversación. Con más "
         "conversaciones vivas que memoria se acaba, y aquí se ve dónde."
@@ -135,10 +129,10 @@ def live(page: Page, study: Study, pictures: Pictures) -> None:
     if "live" in pictures:
         page.picture(*pictures["live"])
     page.table(("conversaciones vivas", *COLUMNS), [(spanish.count(f.row.level), *line(f)) for f in found])
+    return True
 
 
-def turns(page: Page, study: Study) -> None:
-    page.head("Una interacción de PostgreSQL y de Redis")
+def turns(page: Page, study: Study, _: Pictures) -> bool:
     found = [
         figure
         for experiment in (POSTGRESQL, REDIS)
@@ -146,8 +140,8 @@ def turns(page: Page, study: Study) -> None:
         if figure.row.control == V1 or figure.row.measure == TURN
     ]
     if not found:
-        page.say(findings.absent("Una interacción de PostgreSQL y de Redis"))
-        return
+        return False
+    page.head("Una interacción de PostgreSQL y de Redis")
     page.say(
         "Lo que una interacción del chat le pide a cada servidor, sin el modelo, con 60 y 64 clientes "
         "simultáneos. Dentro de un chat V2 además evita preguntarle a Redis, porque recuerda en su propia "
@@ -157,14 +151,14 @@ def turns(page: Page, study: Study) -> None:
         ("medida", "V2 contra", "el otro", *COLUMNS[1:]),
         [(f"{where(f)}: {f.name}", spanish.arm(f.row.control), *line(f)) for f in found],
     )
+    return True
 
 
-def engines(page: Page, study: Study) -> None:
+def engines(page: Page, study: Study, _: Pictures) -> bool:
     """Real weights and the customer's engine; the guard on quality."""
-    page.head("Motores reales")
     if not study.others:
-        page.say(findings.absent("SmolLM2 (pesos reales) y Ollama, el motor del cliente"))
-        return
+        return False
+    page.head("Motores reales")
     rows = [
         (spanish.engine(run.engine), f"{where(figure)}: {figure.name}", *line(figure)[:4])
         for run in study.others
@@ -174,6 +168,15 @@ def engines(page: Page, study: Study) -> None:
     ]
     page.table(("motor", "medida", *COLUMNS[:4]), rows)
     page.say(findings.remembered(study))
+    return True
+
+
+def faults(page: Page, study: Study, _: Pictures) -> bool:
+    if not study.summary.faults:
+        return False
+    page.head("Fallas")
+    page.say(findings.faults(study))
+    return True
 
 
 def losses(page: Page, study: Study) -> None:
@@ -201,14 +204,27 @@ def _listed(figure: Figure) -> str:
     )
 
 
-def same_code(page: Page, study: Study) -> None:
-    page.head("El mismo código contra sí mismo (A/A)")
+def same_code(page: Page, study: Study, _: Pictures) -> bool:
     found = [figure for figure in study.figures(experiment=SAME) if figure.is_known]
     if not found:
-        page.say(findings.absent("El mismo código contra sí mismo"))
-        return
+        return False
+    page.head("El mismo código contra sí mismo (A/A)")
     wrong = [figure for figure in found if figure.kind in {"better", "worse"}]
     page.say(
         f"Si el procedimiento inventara diferencias, las inventaría aquí. De {len(found)} medidas, el "
         f"intervalo deja fuera el 1 en {len(wrong)}; por azar se espera una de cada veinte."
     )
+    return True
+
+
+SECTIONS = (
+    ("personas que vuelven", people),
+    ("aporte de cada mejora (con V1 ajustada y V2 con constantes)", ladder),
+    ("un día que cambia", day),
+    ("conversaciones vivas", live),
+    ("una interacción de PostgreSQL y de Redis", turns),
+    ("motores reales (pesos reales, Ollama) y el recuerdo de lo conversado", engines),
+    ("fallas provocadas", faults),
+    ("el mismo código contra sí mismo", same_code),
+)
+"""Those that a run has not are named in one sentence."""

@@ -126,6 +126,11 @@ class Study:
     def main(self) -> Run:
         return self.runs[0]
 
+    @property
+    def cores(self) -> str:
+        """`2 núcleos`."""
+        return f"{self.main.results.environment.get('cores', '?')} núcleos"
+
     @cached_property
     def repeats(self) -> int:
         """How many runs the people's rows come from."""

@@ -31,7 +31,7 @@ def render(study: Study, pictures: Pictures) -> str:
     header, rows = customer.short_table(study)
     page.table(header, rows)
     page.say(
-        f"**Límites.** (1) {_weights(study)} (2) Dos núcleos, sin GPU: valen las razones, no "
+        f"**Límites.** (1) {_weights(study)} (2) {study.cores}, sin GPU: valen las razones, no "
         f"los milisegundos. (3) {_structure(study)}"
     )
     foot(page, study, brief=True)
@@ -47,5 +47,6 @@ def _weights(study: Study) -> str:
 
 def _structure(study: Study) -> str:
     found = study.figure(VISITS, END, level=REALISTIC, control="v2_constants")
-    said = f" Contra su misma estructura con buenas constantes: {found.told()}." if found else ""
-    return f"Buena parte de la mejora es de estructura y no de ajuste.{said}"
+    if found is None:
+        return f"Cuánto es de estructura y cuánto de ajuste: {spanish.ABSENT}."
+    return f"Contra su misma estructura con buenas constantes, sin ajustar nada: {found.told()}."
