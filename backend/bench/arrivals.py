@@ -1,42 +1,9 @@
-"""When requests come: each pattern an object of its own, seeded, without clock or I/O."""
+"""When requests come over a stretch of a real trace, and seeds; without clock or I/O."""
 
-import itertools
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from bench.traces import Trace
-
-
-class Arrivals(Protocol):
-    """Offsets from the start of a block, ascending, in seconds."""
-
-    def offsets_s(self, count: int, *, seed: int) -> tuple[float, ...]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """One every 1/rate seconds."""
-
-    rate_per_s: float
-
-    def offsets_s(self, count: int, *, seed: int) -> tuple[float, ...]:
-        """The seed changes nothing: there is nothing random."""
-        del seed
-        return tuple(index / self.rate_per_s for index in range(count))
-
-
-@dataclass(frozen=True, slots=True)
-class Poisson:
-    """Exponential gaps: users that know nothing of each other."""
-
-    rate_per_s: float
-
-    def offsets_s(self, count: int, *, seed: int) -> tuple[float, ...]:
-        source = random.Random(seed)
-        gaps = (source.expovariate(self.rate_per_s) for _ in range(count))
-        return tuple(itertools.accumulate(gaps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +27,6 @@ class TraceTimed:
         span = times[-1] - times[0]
         scale = count / self.rate_per_s / span if span > 0 else 0.0
         return tuple((at - times[0]) * scale for at in times[1:])
-
-
-@dataclass(frozen=True, slots=True)
-class Burst:
-    """A steady Poisson stream with `size` requests at once in the middle of the block."""
-
-    rate_per_s: float
-    size: int
-
-    def offsets_s(self, count: int, *, seed: int) -> tuple[float, ...]:
-        steady = Poisson(self.rate_per_s).offsets_s(max(0, count - self.size), seed=seed)
-        middle = steady[len(steady) // 2] if steady else 0.0
-        return tuple(sorted((*steady, *itertools.repeat(middle, min(self.size, count)))))
-
-
-PATTERNS: dict[str, Callable[[float, Trace], Arrivals]] = {
-    "constant": lambda rate, _trace: Constant(rate),
-    "poisson": lambda rate, _trace: Poisson(rate),
-    "trace": lambda rate, trace: TraceTimed(trace, rate),
-}
-"""By the name that the command line and the result use."""
 
 
 def spread_seed(*parts: int | str) -> int:

@@ -15,7 +15,7 @@ from bench.workloads import Gaps, Lengths, Pauses, Population
 
 SETTLE_S = 0.2
 """Seconds that the machine is looked at before each block."""
-RESTART_S = 1.8
+RESTART_S = 1.6
 """For one arm's process to end, to be there again and to know its people, on two quiet cores."""
 
 

@@ -79,7 +79,7 @@ class Mean:
         return np.asarray((counts @ pool.sums) / (counts @ pool.reached[-1]), dtype=np.float64)
 
 
-P50, P95, P99, LONGEST = Quantile(0.5), Quantile(0.95), Quantile(0.99), Quantile(1.0)
+P50, P95, P99 = Quantile(0.5), Quantile(0.95), Quantile(0.99)
 
 
 @dataclass(frozen=True, slots=True)

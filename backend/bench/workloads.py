@@ -133,6 +133,8 @@ class Script:
     user: str
     first_s: float
     steps: Iterator[Step]
+    is_reading: bool = False
+    """In the middle of a visit: has asked something moments before the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,21 @@ class Population:
         """Everybody is somewhere in a life of visits when the block begins, as if it had always gone on."""
         return [self._script(user) for user in self.users()]
 
+    def before(self) -> list[Question]:
+        """What those who are in the middle of a visit asked before the block begins, with a short answer.
+
+        Without it everybody's first question would be the first of a visit, and no engine would know any of
+        the conversations that are under way.
+        """
+        found = []
+        for script in self.scripts():
+            if script.is_reading:
+                source = random.Random(f"before {script.user}")
+                tokens, _ = self.lengths.draw(source)
+                shortest = self.lengths.output_tokens[0]
+                found.append(Question(script.user, script.user, -1, compose(tokens, source), shortest))
+        return found
+
     def sequence(self) -> Iterator[Question]:
         """Their questions in the order in which they would be asked if every answer came at once."""
         coming = [(script.first_s, at, script.steps) for at, script in enumerate(self.scripts())]
@@ -184,7 +201,8 @@ class Population:
             return Script(user, self.gaps.rest(self.pauses.away_s, source), self._steps(user, source, 0))
         (size,) = source.choices(sizes, weights=[size - 1 for size in sizes])
         left = source.randint(1, size - 1)
-        return Script(user, self.gaps.rest(self.pauses.read_s, source), self._steps(user, source, left))
+        rest_s = self.gaps.rest(self.pauses.read_s, source)
+        return Script(user, rest_s, self._steps(user, source, left), is_reading=True)
 
     def _steps(self, user: str, source: random.Random, left: int) -> Iterator[Step]:
         """The questions that are `left` of a visit, then visit after visit."""

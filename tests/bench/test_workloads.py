@@ -51,6 +51,17 @@ def test_people_ask_as_often_as_the_cycle_says_from_the_first_second_on(pauses: 
     assert asked[1] == pytest.approx(each, rel=0.12)
 
 
+def test_who_is_in_the_middle_of_a_visit_has_asked_before_and_nobody_else() -> None:
+    crowd = people(1000)
+    before = crowd.before()
+    pauses, questions = crowd.pauses, 3
+    reads_s = pauses.read_s * (questions - 1)
+    assert len(before) / 1000 == pytest.approx(reads_s / (reads_s + pauses.away_s), rel=0.35)
+    assert {question.turn for question in before} == {-1}
+    assert {question.user_id for question in before} <= set(crowd.users())
+    assert before == people(1000).before()
+
+
 def test_the_sequence_asks_everybody_in_the_order_of_their_own_questions() -> None:
     crowd = people(20)
     asked = list(itertools.islice(crowd.sequence(), 400))

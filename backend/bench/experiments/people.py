@@ -5,7 +5,7 @@ from that capacity, which is measured in every run for every version: without pa
 """
 
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,13 +17,15 @@ from bench.load import Load, Send
 from bench.measures import TOTAL_SLO_S, TTFT_SLO_S
 from bench.samples import Outcome, Results, Sample
 from bench.trial import Scene, Stand, Taken, in_turn
-from bench.workloads import VISIT, Pauses, Population, Question
+from bench.workloads import VISIT, Pauses, Population
 
 CREW = 16
 LEAST = 200
 """People in a block, where a load is a share of a capacity."""
 DRAIN_S = 0.8
 """From the last question of a block to its last answer."""
+BEFORE_S = 2.5
+"""For those who are in the middle of a visit to have asked before the block begins."""
 OFFERED = 0.6
 """Share of V1's capacity that is offered while the number of live conversations grows."""
 
@@ -40,10 +42,12 @@ class CrewArm:
     size: int = CREW
 
     async def run(self, seed: int) -> Taken:
-        """The first third fills caches and queues and is not counted."""
+        """Visits are under way when it begins. The first third fills the queue and is not counted."""
+        del seed
         load = Load(self.send, deadline_s=self.deadline_s)
         size = min(self.size, max(1, self.people.count // 2))
-        samples = await load.crew(_other(self.people, seed), size=size, duration_s=self.block_s)
+        await load.closed_loop(self.people.before(), crew=size)
+        samples = await load.crew(self.people.sequence(), size=size, duration_s=self.block_s)
         answered = [s.finished_s for s in samples if s.outcome is Outcome.ANSWERED]
         figures = {"per_s": rate_after(answered, self.block_s / 3)} if answered else {}
         return Taken((), {**figures, "requests": float(len(samples))}, self.block_s, self.people.count)
@@ -57,17 +61,12 @@ def rate_after(finished_s: Sequence[float], from_s: float) -> float:
     return len(counted) / (counted[-1] - before) if counted and counted[-1] > before else 0.0
 
 
-def _other(people: Population, seed: int) -> Iterator[Question]:
-    """The people's questions from another moment of their lives in each block."""
-    questions = people.sequence()
-    for _ in range(seed % 97):
-        next(questions)
-    return questions
-
-
 @dataclass(frozen=True, slots=True)
 class PeopleArm:
-    """A block of people with time to read. What is asked in the first `warm_s` seconds is not counted."""
+    """A block of people with time to read, in visits that are under way when it begins.
+
+    What is asked in the first `warm_s` seconds is not counted.
+    """
 
     name: str
     send: Send
@@ -75,12 +74,15 @@ class PeopleArm:
     warm_s: float
     block_s: float
     deadline_s: float
+    have_met: bool = False
+    """Everybody has asked already."""
 
     async def run(self, seed: int) -> Taken:
-        """Everybody has lived on since the last block of this round: others are in the middle of a visit."""
         del seed
         until_s = self.warm_s + self.block_s
         load = Load(self.send, deadline_s=self.deadline_s)
+        if not self.have_met:
+            await load.closed_loop(self.people.before(), crew=8)
         samples = await load.people(self.people.scripts(), until_s=until_s, from_s=self.warm_s)
         return Taken(samples, _figures(samples), self.block_s, self.people.count)
 
@@ -107,7 +109,7 @@ class Capacity:
         return self.arms
 
     def round_s(self) -> float:
-        return len(self.arms) * (RESTART_S + SETTLE_S + self.block_s)
+        return len(self.arms) * (RESTART_S + SETTLE_S + BEFORE_S + self.block_s)
 
     def plan(self) -> Mapping[str, Any]:
         return asdict(self)
@@ -151,7 +153,7 @@ class People:
         return (*self.arms, *self.seldom)
 
     def round_s(self) -> float:
-        block_s = RESTART_S + SETTLE_S + self.warm_s + self.block_s + DRAIN_S
+        block_s = RESTART_S + SETTLE_S + BEFORE_S + self.warm_s + self.block_s + DRAIN_S
         arms = len(self.arms) + len(self.seldom) * min(1.0, self.few / self.rounds)
         return arms * len(self.levels) * block_s
 
@@ -286,7 +288,7 @@ class _Met:
         fresh = [script for at, script in enumerate(self.people.scripts()) if at >= self.before]
         first = [replace(next(script.steps).question, output_tokens=8) for script in fresh]
         await load.closed_loop(first, crew=8)
-        arm = PeopleArm(self.name, self.send, self.people, 0.0, self.block_s, self.deadline_s)
+        arm = PeopleArm(self.name, self.send, self.people, 0.0, self.block_s, self.deadline_s, have_met=True)
         return await arm.run(spread_seed(seed, self.name))
 
 
