@@ -32,10 +32,17 @@ def part(made: Results, *, rounds: int) -> Results:
     return replace(made, blocks=kept, configuration=settings, timelines=[])
 
 
+def on_engine(made: Results, engine: str) -> Results:
+    """The same, as if another engine had answered."""
+    profile = {**made.configuration["profile"], "name": f"standard, {engine}", "engine": engine}
+    return replace(made, configuration={**made.configuration, "profile": profile})
+
+
 @pytest.fixture(scope="session")
 def full() -> Study:
-    """Two runs with everything."""
-    return Study([run(whole_run(6)), run(whole_run(6, seed=1), "second_run.json")])
+    """Two runs with everything, and one on each real engine."""
+    real = [run(on_engine(results(6), name), f"{name}.json") for name in ("smollm2", "ollama")]
+    return Study([run(whole_run(6)), run(whole_run(6, seed=1), "second_run.json"), *real])
 
 
 @pytest.fixture(scope="session")

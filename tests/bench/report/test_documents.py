@@ -78,6 +78,15 @@ def test_what_was_not_run_is_one_sentence(standard: Study) -> None:
     assert "informe_day.png" not in "".join(made.values())
 
 
+def test_real_engines_stand_apart_from_the_synthetic_weights(full: Study, rendered: Rendered) -> None:
+    text = rendered.documents["RESULTADOS_BUFFERS_DINAMICOS.md"].partition("## Motores reales")[2]
+    section = text.partition("\n## ")[0]
+    assert "| SmolLM2 (pesos reales) |" in section
+    assert "| Ollama |" in section
+    assert [run.engine for run in full.runs] == ["synthetic", "synthetic"]
+    assert "`python -m bench run standard --engine ollama`" in rendered.documents["REPRODUCIR.md"]
+
+
 def test_words_that_a_reader_in_chile_would_not_write(study: Study) -> None:
     made = command.render(study)
     for name, text in markdown(made).items():
