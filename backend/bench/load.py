@@ -71,10 +71,13 @@ class Load:
         counted = [_later(sample, from_s) for sample in samples if sample.intended_s >= from_s]
         return sorted(counted, key=lambda sample: sample.intended_s)
 
-    async def crew(self, questions: Iterator[Question], *, size: int, duration_s: float) -> list[Sample]:
+    async def crew(
+        self, questions: Iterator[Question], *, size: int, duration_s: float, least: int = 0
+    ) -> list[Sample]:
         """`size` workers take the questions in turn, without thought, until time is up.
 
-        A question whose person still waits for an answer is left until the answer has come. What is open at
+        Where fewer than `least` were asked to the end by then, it goes on for up to three times as long. A
+        question whose person still waits for an answer is left until the answer has come. What is open at
         the end is cancelled and not returned.
         """
         origin = self._clock()
@@ -102,7 +105,10 @@ class Load:
 
         workers = [asyncio.create_task(work()) for _ in range(size)]
         try:
-            await asyncio.wait(workers, timeout=duration_s)
+            for _ in range(3):
+                _, working = await asyncio.wait(workers, timeout=duration_s)
+                if not working or len(samples) >= least:
+                    break
         finally:
             for worker in workers:
                 worker.cancel()
