@@ -133,7 +133,7 @@ def test_a_crew_is_never_idle_and_never_asks_twice_for_one_person(virtual: Any) 
 def test_a_slow_engine_gets_more_time_but_not_for_ever(virtual: Any) -> None:
     async def main(loop: Any) -> None:
         questions = (next(asks(str(n))) for n in itertools.count())
-        load = Load(Server(loop.time, service_s=3.0), clock=loop.time)
+        load = Load(Server(loop.time, service_s=2.9), clock=loop.time)
         assert len(await load.crew(questions, size=4, duration_s=5.0, least=2)) == 3
         assert loop.time() == pytest.approx(10.0)
         assert len(await load.crew(questions, size=4, duration_s=5.0, least=9)) == 5
