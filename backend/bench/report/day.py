@@ -19,7 +19,8 @@ REASONS = {
     "standstill": "nadie terminaba",
 }
 """Those of the law's reasons that say why a limit moved; it has others for looking on."""
-MOST_MARKS = 12
+MOST_MARKS = 40
+"""Reasons that the width of the chart has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,20 @@ class Day:
         return bool(self.phases) and all(figure.is_known for figure in self.whole)
 
     def marks(self) -> list[tuple[float, str, bool]]:
-        """Seconds, words, and whether a phase begins there; at most `MOST_MARKS` reasons, evenly."""
+        """Seconds, words, and whether a phase begins there; reasons far enough apart to be read."""
         if self.timeline is None:
             return []
-        found = [(at, str(what)) for at, what in self.timeline.events]
-        begins = [(at, what, True) for at, what in found if what.startswith("phase ")]
-        moves = [(at, REASONS[what], False) for at, what in found if what in REASONS]
-        step = max(1, -(-len(moves) // MOST_MARKS))
-        return sorted([*begins, *moves[::step]])
+        events = sorted((float(at), str(what)) for at, what in self.timeline.events)
+        gap = max(self.timeline.at_s, default=0.0) / MOST_MARKS
+        found: list[tuple[float, str, bool]] = []
+        last = -gap
+        for at, what in events:
+            if what.startswith("phase "):
+                found.append((at, what, True))
+            elif what in REASONS and at - last >= gap:
+                found.append((at, REASONS[what], False))
+                last = at
+        return found
 
 
 def day_of(study: Study) -> Day | None:

@@ -6,7 +6,7 @@ Such a place lies between `<!-- evidence -->` and `<!-- /evidence -->`.
 import re
 from pathlib import Path
 
-from bench.catalogue import CAPACITY_OF, POSTGRESQL, REDIS, RUNGS, VISITS, Language, word
+from bench.catalogue import CAPACITY_OF, DAY, POSTGRESQL, REDIS, RUNGS, VISITS, Language, word
 from bench.report import spanish
 from bench.report.day import day_of
 from bench.report.sources import ReportError
@@ -20,18 +20,22 @@ WORDS: dict[Language, tuple[str, ...]] = {
 }
 NAMES: dict[str, dict[Language, str]] = {
     VISITS: {
-        "en": "people who come back, each version at 80 % of its own capacity",
-        "es": "personas que vuelven, cada versión al 80 % de su propia capacidad",
+        "en": "people who come back, each version at 80 % of its own capacity: ",
+        "es": "personas que vuelven, cada versión al 80 % de su propia capacidad: ",
     },
-    RUNGS: {"en": "the same people for both", "es": "las mismas personas para ambas"},
-    CAPACITY_OF: {"en": "capacity of one machine", "es": "capacidad de una máquina"},
+    RUNGS: {"en": "the same people for both: ", "es": "las mismas personas para ambas: "},
+    CAPACITY_OF: {"en": "answers a second of one machine", "es": "respuestas por segundo de una máquina"},
     POSTGRESQL: {
-        "en": "a turn of PostgreSQL, 60 clients",
-        "es": "una interacción de PostgreSQL, 60 clientes",
+        "en": "a turn of PostgreSQL, 60 clients, median",
+        "es": "una interacción de PostgreSQL, 60 clientes, mediana",
     },
-    REDIS: {"en": "a turn of Redis, 64 clients", "es": "una interacción de Redis, 64 clientes"},
-    "day": {"en": "a day that changes, share of the oracle", "es": "un día que cambia, parte del oráculo"},
+    REDIS: {
+        "en": "a turn of Redis, 64 clients, median",
+        "es": "una interacción de Redis, 64 clientes, mediana",
+    },
+    DAY: {"en": "work done over a day that changes", "es": "trabajo hecho en un día que cambia"},
 }
+"""Where it ends in a colon, the measure follows."""
 
 
 def publish(study: Study, root: Path) -> list[str]:
@@ -88,7 +92,9 @@ def headlines(study: Study) -> list[Figure]:
 
 def _cells(figure: Figure, language: Language) -> list[str]:
     row = figure.row
-    name = f"{NAMES[row.experiment][language]}: {word(row.measure, language)}"
+    name = NAMES[row.experiment][language]
+    if name.endswith(": "):
+        name += word(row.measure, language)
     against = spanish.arm(row.control) if language == "es" else word(row.control, "en", short=True)
     cells = [name, against, figure.ratio, figure.interval, figure.runs, str(figure.at)]
     return cells if language == "es" else [name, against, *(_english(cell) for cell in cells[2:])]

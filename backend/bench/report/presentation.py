@@ -187,7 +187,7 @@ def _backup(study: Study, pictures: Pictures) -> list[Slide]:
             (
                 "live",
                 "conversaciones vivas",
-                "La mejora termina donde las conversaciones ya no caben en la memoria del motor.",
+                "¿Hasta cuántas conversaciones vivas a la vez se mantiene la mejora?",
             ),
         )
         if name in pictures

@@ -124,7 +124,7 @@ def live(page: Page, study: Study, pictures: Pictures) -> bool:
     page.head("Conversaciones vivas")
     page.say(
         "La mejora depende de que el motor recuerde el comienzo de la conversación. Con más "
-        "conversaciones vivas que memoria se acaba, y aquí se ve dónde."
+        "conversaciones vivas que memoria se acaba; aquí se ve hasta dónde llega."
     )
     if "live" in pictures:
         page.picture(*pictures["live"])

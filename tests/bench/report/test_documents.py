@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from bench.report import command, figures, impact, slides
 from bench.report.command import Rendered
+from bench.report.day import day_of
 from bench.report.page import Page, pages
 from bench.report.study import Study
 from tests.bench.builders import whole_run
@@ -227,3 +229,17 @@ def test_every_file_that_a_document_names_exists(rendered: Rendered) -> None:
     for name, text in markdown(rendered).items():
         for path in re.findall(r"`((?:src|backend|tests|docs)/[^` ]+)`", text):
             assert (ROOT / path).exists(), f"{name} names {path}"
+
+
+def test_reasons_on_the_chart_of_the_day_are_the_laws_and_do_not_cover_each_other(full: Study) -> None:
+    found = day_of(full)
+    assert found is not None
+    assert found.timeline is not None
+    crowded = replace(
+        found.timeline, events=[*found.timeline.events, *((5.0 + at / 100, "leap") for at in range(50))]
+    )
+    marks = replace(found, timeline=crowded).marks()
+    reasons = [at for at, _, begins in marks if not begins]
+    assert len(reasons) == 4
+    assert all(later - one >= max(crowded.at_s) / 40 for one, later in itertools.pairwise(reasons))
+    assert sum(begins for _, _, begins in marks) == 10

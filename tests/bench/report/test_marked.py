@@ -47,7 +47,7 @@ def test_the_strongest_opponents_stand_beside_v1(full: Study) -> None:
 def test_what_was_not_run_has_no_line(standard: Study) -> None:
     text = marked.table(standard, "en")
     assert "a day that changes" not in text
-    assert "capacity of one machine" in text
+    assert "answers a second of one machine" in text
 
 
 def test_a_lost_mark_is_an_error_that_names_the_file(root: Path, full: Study) -> None:
