@@ -76,29 +76,33 @@ def _main(study: Study, pictures: Pictures) -> list[Slide]:
             points=() if "day" in pictures else _without_day(),
         ),
         _infrastructure(study),
-        Slide(
-            "Qué falta, qué se pide y cómo comprobarlo",
-            columns=(
-                ("Falta medir", _missing(study)),
+        _outlook(study),
+    ]
+
+
+def _outlook(study: Study) -> Slide:
+    return Slide(
+        "Qué falta, qué se pide y cómo comprobarlo",
+        columns=(
+            ("Falta medir", _missing(study)),
+            (
+                "Se pide",
                 (
-                    "Se pide",
-                    (
-                        "Repetirlo con el modelo y la máquina del cliente, con 500 personas.",
-                        "Presupuesto: lo completa el cliente.",
-                        "Plazo en meses: lo completa el cliente.",
-                    ),
+                    "Repetirlo con el modelo y la máquina del cliente, con 500 personas.",
+                    "Presupuesto: lo completa el cliente.",
+                    "Plazo en meses: lo completa el cliente.",
                 ),
+            ),
+            (
+                "Comprobarlo",
                 (
-                    "Comprobarlo",
-                    (
-                        "Dos comandos, sin configurar nada: REPRODUCIR.md.",
-                        "Los informes se escriben desde las muestras; una cifra cambiada a mano se rechaza.",
-                        "Todas las filas: docs/anexo/filas.csv.",
-                    ),
+                    "Dos comandos, sin configurar nada: REPRODUCIR.md.",
+                    "Los informes se escriben desde las muestras; una cifra cambiada a mano se rechaza.",
+                    "Todas las filas: docs/anexo/filas.csv.",
                 ),
             ),
         ),
-    ]
+    )
 
 
 def _compared(study: Study) -> str:
