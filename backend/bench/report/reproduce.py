@@ -32,11 +32,10 @@ def render(study: Study) -> str:
     )
     page.head("Qué se espera ver")
     page.say(
-        "Una línea de avance por ronda, también con la salida redirigida; al final, una tabla con las "
-        "cinco afirmaciones y las cuatro metas del cliente. La corrida de referencia se hizo con "
-        f"`{study.main.command}` y estas cifras son suyas. En la misma máquina, otra corrida debería caer "
-        "en el rango unas 19 de cada 20 veces: es más ancho que el intervalo porque ambas corridas tienen "
-        "error."
+        "Una línea de avance por ronda, también con la salida redirigida; al final, en inglés, las cinco "
+        "afirmaciones y las cuatro metas del cliente. La corrida de referencia se hizo con "
+        f"`{study.main.command}` y estas cifras son suyas. En la misma máquina, otra corrida debería caer en el "
+        "rango unas 19 de cada 20 veces: es más ancho que el intervalo porque ambas tienen error."
     )
     page.table(
         ("medida", "razón medida", "rango esperado", "fila"),
