@@ -34,8 +34,8 @@ def render(study: Study) -> str:
     page.say(
         "Una línea de avance por ronda, también con la salida redirigida; al final, en inglés, las cinco "
         "afirmaciones y las cuatro metas del cliente. La corrida de referencia se hizo con "
-        f"`{study.main.command}` y estas cifras son suyas. En la misma máquina, otra corrida debería caer en el "
-        "rango unas 19 de cada 20 veces: es más ancho que el intervalo porque ambas tienen error."
+        f"`{study.main.command}` y estas cifras son suyas. En la misma máquina, otra corrida debería caer en "
+        "el rango unas 19 de cada 20 veces: es más ancho que el intervalo porque ambas tienen error."
     )
     page.table(
         ("medida", "razón medida", "rango esperado", "fila"),
