@@ -128,11 +128,11 @@ QUICK = Profile(
 STANDARD = Profile(
     "standard",
     "synthetic",
-    455.0,
+    470.0,
     (
         *_turns(7, 0.3),
         Capacity(("v1", "v2"), rounds=5, block_s=4.5),
-        People(VISITS, ("v1", "v2"), (0.8,), rounds=7, block_s=15.0, warm_s=1.5),
+        People(VISITS, ("v1", "v2"), (0.8,), rounds=7, block_s=13.0, warm_s=1.5),
     ),
     claims=("people", "postgresql", "redis"),
     deadline_s=30.0,
