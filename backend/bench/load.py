@@ -83,6 +83,7 @@ class Load:
         origin = self._clock()
         waiting: set[str] = set()
         postponed: deque[Question] = deque()
+        is_over = False
         samples: list[Sample] = []
 
         def following() -> Question | None:
@@ -98,7 +99,8 @@ class Load:
             return None
 
         async def work() -> None:
-            while (question := following()) is not None:
+            # A driver may swallow one cancellation: then this ends with the request that it had.
+            while not is_over and (question := following()) is not None:
                 waiting.add(question.user_id)
                 samples.append(await self._ask(question, self._clock(), origin))
                 waiting.discard(question.user_id)
@@ -110,6 +112,7 @@ class Load:
                 if not working or len(samples) >= least:
                     break
         finally:
+            is_over = True
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)

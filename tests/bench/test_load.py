@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -138,6 +139,21 @@ def test_a_slow_engine_gets_more_time_but_not_for_ever(virtual: Any) -> None:
         assert loop.time() == pytest.approx(10.0)
         assert len(await load.crew(questions, size=4, duration_s=5.0, least=9)) == 5
         assert loop.time() == pytest.approx(25.0)
+
+    virtual(main)
+
+
+def test_a_crew_ends_although_a_driver_swallows_a_cancellation(virtual: Any) -> None:
+    async def main(loop: Any) -> None:
+        async def deaf(_: Question) -> Reply:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(1.0)
+            return Reply()
+
+        questions = (next(asks(str(n))) for n in itertools.count())
+        samples = await Load(deaf, clock=loop.time).crew(questions, size=2, duration_s=2.5)
+        assert len(samples) == 6
+        assert loop.time() == pytest.approx(2.5)
 
     virtual(main)
 
