@@ -119,7 +119,7 @@ async def played(arm: arms.EngineArm, phase: Phase, duration_s: float, into: Arm
     await arm.close()
     index = COURSE.index(phase)
     into.rates[index].append(block.rate)
-    into.p95_ms[index].append(1e3 * float(np.quantile(block.totals, 0.95)))
+    into.p95_ms[index].append(1e3 * float(np.quantile(block.totals or [duration_s], 0.95)))
 
 
 async def day(url: str, length: Length, found: dict[int, Arm], law: Law, number: int) -> Law:

@@ -41,7 +41,7 @@ TINY = Profile(
         People(VISITS, ("v1", "v2"), (0.8,), 1, 2.0, 0.5),
         People(RUNGS, ("v1_history_one", "v2_constants", "v2_whole"), (0.8,), 1, 1.0, 0.0, of="v1"),
         Living(("v1", "v2"), rounds=1, block_s=1.0, levels=(4.0, 8.0)),
-        Day(rounds=1, law_s=0.3, constant_s=0.1, constants=(4, 15)),
+        Day(rounds=1, law_s=0.6, constant_s=0.4, constants=(4, 15)),
         Stationary(rounds=1, cells=("I/O",), first_s=0.3, later_s=0.3, learn_s=0.3, constants=(4,)),
     ),
     sweep=Sweep(1, 0.02, 0.3),
