@@ -22,8 +22,6 @@ from fluido.llm._errors import CacheFull, EngineBusy, Unreached
 from fluido.llm._silence import Patience
 from fluido.llm.admission import Demand
 
-SUSPECT_S = 0.25
-CROWDED_S, CROWDED_SHARE = 0.05, 0.05
 FLOWS_KEPT = 64
 WARMED = 4
 RETURN_S = Patience().return_s
@@ -168,7 +166,7 @@ class Admission:
                 if flow.is_ready:
                     raise
                 continue  # it died while the call stood in line: it was given nothing
-            return Permit(flow, seat, wanted, self._clock())
+            return Permit(flow, seat, wanted)
 
     def _chosen(self, up: Sequence[Flow], wanted: Wanted, tried: Collection[str]) -> tuple[Flow, Demand]:
         fresh = [flow for flow in up if flow.name not in tried] or up
@@ -250,10 +248,8 @@ class Admission:
     def succeeded(self, permit: Permit, timings: Timings) -> None:
         """The call was answered to its end: give the permit back, and learn."""
         flow, seat, wanted = permit.flow, permit.seat, permit.wanted
-        seat.outcome, seat.leaves = Outcome.OK, seat.demand.prefix
-        seat.units, seat.tokens = flow.estimate.work(timings), timings.output_tokens
-        hidden = flow.facts is not None and flow.facts.slots is None
-        seat.crowded = hidden and timings.queue_s > CROWDED_S + CROWDED_SHARE * timings.total_s
+        flow.answered(seat, timings)
+        seat.leaves = seat.demand.prefix
         self._release(permit)
         flow.health.succeeded()
         flow.slots.purse.served()
@@ -263,14 +259,7 @@ class Admission:
             return
         flow.slots.find(seat, timings.prompt_tokens, timings.output_tokens)
         flow.token_scale.learn(wanted.prompt_tokens, timings.prompt_tokens)
-        cached = timings.cached_tokens
-        if cached is None:
-            cached = max(0, timings.prompt_tokens - int(timings.prefill_s * flow.estimate.prefill_per_s))
-        expected = timings.prompt_tokens - seat.place.cached_tokens
-        flow.estimate.learn(timings, Kind.MEDIUM, expected, was_alone=not seat.shared)
-        seat.residency.learn(seat.place, cached)
-        if seat.place.slot >= 0 and timings.queue_s > SUSPECT_S:
-            flow.slots.company.suspect()
+        flow.learn(seat, timings, Kind.MEDIUM)
 
     def failed(self, permit: Permit, error: FluidoError) -> None:
         """The call failed: give the permit back, and note what that says about the engine."""

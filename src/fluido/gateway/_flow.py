@@ -79,7 +79,6 @@ class Permit:
     flow: "Flow"
     seat: Seat
     wanted: Wanted
-    admitted_s: float
     released: bool = field(default=False, init=False)
 
     @property

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 
-from fluido._sample import Outcome
 from fluido.errors import FluidoError
 from fluido.llm._call import Call, Timings
 from fluido.llm._errors import StreamBroken
@@ -14,9 +13,6 @@ from fluido.llm._relay import Relay
 from fluido.llm._silence import Patience, SilenceWatch
 from fluido.llm.admission import Seat, Station
 from fluido.llm.prompt import Composer, Prompt, only_thoughts
-
-CROWDED_S = 0.05
-CROWDED_SHARE = 0.05
 
 
 class Attempt:
@@ -54,11 +50,7 @@ class Attempt:
         station, seat = self._station, self._seat
         if timings is None:
             raise StreamBroken(f"{station.name} ended without timings")
-        seat.outcome = Outcome.OK
-        seat.units = station.estimate.work(timings)
-        seat.tokens = timings.output_tokens
-        hidden = station.facts is not None and station.facts.slots is None
-        seat.crowded = hidden and timings.queue_s > CROWDED_S + CROWDED_SHARE * timings.total_s
+        station.answered(seat, timings)
         answer = "".join(self._said)
         if self._thought and not answer.strip():
             raise only_thoughts(timings)

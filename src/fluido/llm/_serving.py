@@ -38,7 +38,6 @@ from fluido.llm.prompt import Composer, Prompt
 SHORTENED = 3
 COMFORT = 1.5
 GUESSED = 2
-SUSPECT_S = 0.25
 
 
 class Serving:
@@ -364,15 +363,7 @@ class Serving:
     def _learn(self, job: Job, prompt: Prompt, station: Station, seat: Seat, timings: Timings) -> None:
         station.health.succeeded()
         station.slots.purse.served()
-        cached = timings.cached_tokens
-        if cached is None:
-            computed = timings.prefill_s * station.estimate.prefill_per_s
-            cached = max(0, timings.prompt_tokens - int(computed))
-        expected = timings.prompt_tokens - seat.place.cached_tokens
-        station.estimate.learn(timings, job.kind, expected, was_alone=not seat.shared)
-        seat.residency.learn(seat.place, cached)
-        if seat.place.slot >= 0 and timings.queue_s > SUSPECT_S:
-            station.slots.company.suspect()  # the slot that we named was at work for somebody else
+        station.learn(seat, timings, job.kind)
         station.loader.served(prompt.call.model, timings.load_s)
         self._composer.learn(prompt, timings.prompt_tokens, station.facts)
 

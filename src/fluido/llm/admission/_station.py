@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fluido._metrics import FlowStats, Meter
+from fluido._sample import Outcome
 from fluido.errors import Closed, FluidoError, LimitReached
 from fluido.flow._waiting import Waiter, WaitQueue
 from fluido.laws._base import Law
-from fluido.llm._call import Lane
+from fluido.llm._call import Kind, Lane, Timings
 from fluido.llm._engine import Engine, EngineFacts
 from fluido.llm.admission._estimate import WaitBias
 from fluido.llm.admission._limit import Limit, adapting
@@ -22,6 +23,10 @@ from fluido.llm.admission._seats import Demand, Seat
 from fluido.llm.admission._upstream import Upstream
 
 SHORT_RATIO = 3.0
+# An engine had no slot for a call at once when it waited there for longer than its rounding, and its work.
+CROWDED_S, CROWDED_SHARE = 0.05, 0.05
+# The slot that we named was at work for somebody else when a call waited in the engine for so long.
+SUSPECT_S = 0.25
 
 
 class Station(Upstream):
@@ -252,6 +257,25 @@ class Station(Upstream):
         """A piece of the answer came: a token, or what the engine sends at a time."""
         if self._limit.progressed(seat, len(self.queue)):
             self._grant()
+
+    def answered(self, seat: Seat, timings: Timings) -> None:
+        """The call of `seat` came to its end: what the law is told when the seat is given back."""
+        seat.outcome = Outcome.OK
+        seat.units, seat.tokens = self.estimate.work(timings), timings.output_tokens
+        hidden = self.facts is not None and self.facts.slots is None
+        seat.crowded = hidden and timings.queue_s > CROWDED_S + CROWDED_SHARE * timings.total_s
+
+    def learn(self, seat: Seat, timings: Timings, kind: Kind) -> None:
+        """What an answer told of the engine: its pace, and what its slots held."""
+        cached = timings.cached_tokens
+        if cached is None:
+            computed = timings.prefill_s * self.estimate.prefill_per_s
+            cached = max(0, timings.prompt_tokens - int(computed))
+        expected = timings.prompt_tokens - seat.place.cached_tokens
+        self.estimate.learn(timings, kind, expected, was_alone=not seat.shared)
+        seat.residency.learn(seat.place, cached)
+        if seat.place.slot >= 0 and timings.queue_s > SUSPECT_S:
+            self.slots.company.suspect()
 
     def release(self, seat: Seat) -> None:
         """Give the seat back, tell the law, and let the next ones in. Once per seat."""
