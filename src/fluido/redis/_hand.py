@@ -9,8 +9,6 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from fluido.redis._routing import canonical
 from fluido.redis._standin import Standin, execute_command
 
-BEGINS = frozenset({"MULTI", "WATCH"})
-
 
 class Hands:
     """The connections of one client on which a task has begun a transaction, one a task."""

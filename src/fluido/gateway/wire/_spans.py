@@ -4,7 +4,6 @@ A body is decoded one level deep only: a value is a view into the body until som
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -181,11 +180,6 @@ def check_text(body: bytes) -> None:
     # To look at each escape is slower than to decode all, where there are many.
     if body[:SAMPLE_BYTES].count(b"\\") > MANY_ESCAPES or _SURROGATE.search(body) is not None:
         decoded(body)
-
-
-def object_of(values: Mapping[str, Any]) -> bytes:
-    """A JSON object of some values; those that are None are left out."""
-    return encoded({name: value for name, value in values.items() if value is not None})
 
 
 def _members(body: bytes, where: str) -> dict[str, msgspec.Raw]:

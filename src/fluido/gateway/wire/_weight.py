@@ -22,8 +22,6 @@ MESSAGE_BYTES = 28
 _FRAME_TOKENS = math.ceil(MESSAGE_BYTES * TOKENS_PER_BYTE)
 # What one picture becomes in the models people run: from 256 (Gemma 3) over 576 (LLaVA) to 1,600 and more.
 IMAGE_TOKENS = 768
-# A number in a list of tokens.
-BYTES_PER_TOKEN_ID = 5
 # What a request may say without the rendered prompt being another one. All else is taken to change it, known
 # or not: then a prefix is thought to be cold, which costs a guess and no wrong answer.
 NOT_OF_THE_PROMPT = frozenset(
