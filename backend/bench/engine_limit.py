@@ -19,8 +19,7 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 
 from bench.environment import describe
-from bench.llm.arms import NEVER_ENDS, ONE_THREAD
-from bench.llm.stage import Kitchen, Served, engines
+from bench.llm.stage import NEVER_ENDS, ONE_THREAD, Kitchen, Served, engines
 from bench.matrix import Row, row
 from embedded.ollama import built
 from fluido.laws import Fixed

@@ -11,6 +11,7 @@ from bench.gateway.arms import BACKEND, Arm, free_port
 from bench.gateway.client import ask
 from bench.gateway.result import Result
 from bench.llm.ollama_stage import served
+from embedded.model_server import EngineOptions
 
 PROMISE = "from pip install (warm cache) to the first answer at most 60 s, no file to write"
 MOST_S = 60.0
@@ -18,7 +19,7 @@ MOST_S = 60.0
 
 async def first_minute() -> Result:
     """A fresh environment, the gateway's extra from this source, a real Ollama that already runs."""
-    async with served(2) as server:
+    async with served(EngineOptions(slots=2, slot_tokens=2048)) as server:
         with tempfile.TemporaryDirectory() as folder:
             return await asyncio.to_thread(_typed, Path(folder), server.url, server.model.name)
 

@@ -7,6 +7,7 @@ from bench.gateway.arms import Arm, fluido
 from bench.gateway.client import Heard, ask
 from bench.gateway.result import Result
 from bench.llm.ollama_stage import served
+from embedded.model_server import EngineOptions
 from embedded.synthetic import WORDS
 
 PROMISE = "100 prompts that are longer than the window: none is cut in silence"
@@ -22,7 +23,10 @@ async def cut(calls: int = 100) -> Result:
     prompts = [" ".join(draw.choices(known, k=draw.randint(SHORTEST, LONGEST))) for _ in range(calls)]
     found: dict[str, dict[str, object]] = {}
     silent: dict[str, int] = {}
-    async with served(2) as server, fluido(Arm("", server.port)) as gateway:
+    async with (
+        served(EngineOptions(slots=2, slot_tokens=2048)) as server,
+        fluido(Arm("", server.port)) as gateway,
+    ):
         for arm in (Arm("direct", server.port), gateway):
             row = {"cut": 0, "refused": 0, "with_both_numbers": 0, "otherwise": 0}
             for at, prompt in enumerate(prompts):

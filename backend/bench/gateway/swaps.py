@@ -11,6 +11,7 @@ from bench.gateway.arms import Arm, figures, fluido, stub
 from bench.gateway.client import ask
 from bench.gateway.result import Result
 from bench.llm.ollama_stage import loads, served
+from embedded.model_server import EngineOptions
 from embedded.synthetic import synthetic
 
 PROMISE = "two models of which one fits, 200 calls: loads at most a quarter of direct"
@@ -22,7 +23,7 @@ Loads = Callable[[], Awaitable[int]]
 
 async def swaps(calls: int = 200, rate: float = 10.0) -> Result:
     """On a real Ollama. Each arm gets the same calls; which model each asks for is drawn once."""
-    async with served(2) as server:
+    async with served(EngineOptions(slots=2, slot_tokens=2048)) as server:
         other = copy.copy(server)
         other.model = synthetic(2)
         await asyncio.to_thread(other.create)

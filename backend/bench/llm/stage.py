@@ -8,13 +8,18 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import embedded
-from bench.llm.arms import Dialect
-from embedded.folder import DataFolder
+from bench.llm import ollama_stage
 from embedded.ground import EngineName
 from embedded.model_server import EngineOptions
-from embedded.synthetic import synthetic
+from fluido.llm import RunnerProfile
+
+Dialect = Literal["llamacpp", "ollama"]
+NEVER_ENDS = {"ignore_eos": True}
+# Two threads of ggml wait for each other by spinning; the load and the arms need the other core.
+ONE_THREAD = RunnerProfile(num_thread=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +80,5 @@ async def engines(kitchen: Kitchen, count: int) -> AsyncIterator[list[Served]]:
 
 @asynccontextmanager
 async def _light(kitchen: Kitchen) -> AsyncIterator[Served]:
-    data = DataFolder(None)
-    try:
-        server = embedded.Ollama(data.take(), synthetic(), kitchen.options())
-        await asyncio.to_thread(server.start)
-        try:
-            yield Served(server.url, server.model.name, server.describe())
-        finally:
-            await asyncio.to_thread(server.stop)
-    finally:
-        data.release()
+    async with ollama_stage.served(kitchen.options()) as server:
+        yield Served(server.url, server.model.name, server.describe())
