@@ -234,7 +234,8 @@ def _claims(
     results: Results, found: Mapping[Row, Comparison], faults: Mapping[str, float]
 ) -> tuple[Judged, ...]:
     planned = results.configuration.get("claims", ())
-    asked = {claim.name: _about(claim, found) for claim in CLAIMS if claim.measure and claim.name in planned}
+    rows = {claim.name: _about(claim, found) for claim in CLAIMS if claim.measure}
+    asked = {name: row for name, row in rows.items() if name in planned}
     adjusted = dict(
         zip(asked, holm([1.0 if row is None else found[row].p_value for row in asked.values()]), strict=True)
     )
@@ -243,7 +244,7 @@ def _claims(
         if not claim.measure:
             judged.append(_counted(claim, faults, planned=claim.name in planned))
             continue
-        row = _about(claim, found)
+        row = rows[claim.name]
         said, p_adjusted = Verdict.ABSENT, math.nan
         if claim.name in asked:
             p_adjusted = adjusted[claim.name]

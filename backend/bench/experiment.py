@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import Field, dataclass, field
+from typing import Any, ClassVar, Protocol
 
 from bench.arms import Constants
 from bench.load import Send
@@ -54,7 +54,12 @@ class Context:
 
 
 class Experiment(Protocol):
-    """A plan: `rounds` incarnations of every arm, at each of `levels`."""
+    """A plan: `rounds` incarnations of every arm, at each of `levels`.
+
+    A dataclass: its fields are kept in the result.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def name(self) -> str: ...
@@ -74,6 +79,3 @@ class Experiment(Protocol):
 
     def opened(self, context: Context) -> AbstractAsyncContextManager[Stand]:
         """Everything that lasts for all rounds; what it gives brings the arms up for one round."""
-
-    def plan(self) -> Mapping[str, Any]:
-        """Plain data for the result."""

@@ -1,6 +1,6 @@
 """How long a run takes and what it looks at. A plan that could not decide what it names is refused."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.arms import NEED_SWEEP
@@ -92,10 +92,10 @@ class Profile:
             "engine": self.engine,
             "budget_s": self.budget_s,
             "claims": list(self.claims),
-            "sweep": self.sweep.plan() if self.sweep else None,
+            "sweep": asdict(self.sweep) if self.sweep else None,
             "seed": self.seed,
             "deadline_s": self.deadline_s,
-            "experiments": [dict(one.plan()) for one in self.experiments],
+            "experiments": [asdict(one) for one in self.experiments],
         }
 
 

@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -59,10 +59,6 @@ class Sweep:
         turns = (len(POOL_SIZES) + len(PIPELINES)) * self.block_s
         grid = len(IN_FLIGHT) * len(EXCHANGES) * (self.chat_block_s + 0.5)
         return self.rounds * (turns + grid) + 3.0
-
-    def plan(self) -> dict[str, Any]:
-        """Plain data for the result."""
-        return asdict(self)
 
 
 async def tune(context: Context, plan: Sweep) -> dict[str, Any]:

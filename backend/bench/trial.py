@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import Protocol
 
 from bench.arrivals import spread_seed
 from bench.environment import Machine, MachineReading
@@ -66,13 +66,6 @@ class Scene:
     level: float
     arms: Sequence[Arm]
     warm_up: bool = False
-
-
-class Lasting(Arm, Protocol):
-    """An arm whose blocks may be longer or shorter."""
-
-    def lasting(self, block_s: float) -> Self:
-        """The same with blocks of that many seconds."""
 
 
 class Stand(Protocol):

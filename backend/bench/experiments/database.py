@@ -4,10 +4,10 @@ The phases are those of `bench.day`, the kinds of work those of `bench.no_harm`,
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -81,9 +81,6 @@ class Day:
         arms_s = self.law_s + len(self.constants) * self.constant_s
         return len(PHASES) * (arms_s + (1 + len(self.constants)) * (OPEN_S + SETTLE_S))
 
-    def plan(self) -> Mapping[str, Any]:
-        return asdict(self)
-
     @asynccontextmanager
     async def opened(self, context: Context) -> AsyncIterator[Stand]:
         async with database() as url:
@@ -106,7 +103,7 @@ def timeline(did: day.Arm, number: int, phase_s: float) -> Timeline:
     rows = did.limits
     moves = [
         (round(now[0], 3), now[3])
-        for before, now in zip(rows, rows[1:], strict=False)  # noqa: RUF007 - rows is a list
+        for before, now in pairwise(rows)
         if now[3] != before[3] or now[1] != before[1]
     ]
     starts = [(at * phase_s, f"phase {name}") for at, name in enumerate(PHASES)]
@@ -176,9 +173,6 @@ class Stationary:
         later_s = (2 + len(self.constants)) * (OPEN_S + SETTLE_S + 0.75 + self.later_s)
         learn_s = self.learn_s / self.rounds
         return len(self.cells) * (later_s + learn_s + 2 * (OPEN_S + SETTLE_S + self.first_s))
-
-    def plan(self) -> Mapping[str, Any]:
-        return asdict(self)
 
     @asynccontextmanager
     async def opened(self, context: Context) -> AsyncIterator[Stand]:

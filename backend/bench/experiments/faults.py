@@ -1,9 +1,8 @@
 """Faults of every part under load: what was acknowledged, and what of it is lost or there twice."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from bench.catalogue import FAULTS
 from bench.experiment import Context
@@ -64,9 +63,6 @@ class Faults:
 
     def round_s(self) -> float:
         return START_S + 1.5 * MEASURE_S + 8.0 + sum(fault.settle_s + 4.0 for fault in short())
-
-    def plan(self) -> Mapping[str, Any]:
-        return asdict(self)
 
     @asynccontextmanager
     async def opened(self, context: Context) -> AsyncIterator[Stand]:

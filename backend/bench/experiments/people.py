@@ -5,10 +5,9 @@ from that capacity, which is measured in every run for every version: without pa
 """
 
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from bench.arrivals import spread_seed
 from bench.catalogue import CAPACITY_OF, LIVING
@@ -113,9 +112,6 @@ class Capacity:
     def round_s(self) -> float:
         return len(self.arms) * (RESTART_S + SETTLE_S + BEFORE_S + self.block_s)
 
-    def plan(self) -> Mapping[str, Any]:
-        return asdict(self)
-
     @asynccontextmanager
     async def opened(self, context: Context) -> AsyncIterator[Stand]:
         @asynccontextmanager
@@ -158,9 +154,6 @@ class People:
         block_s = RESTART_S + SETTLE_S + BEFORE_S + self.warm_s + self.block_s + DRAIN_S
         arms = len(self.arms) + len(self.seldom) * min(1.0, self.few / self.rounds)
         return arms * len(self.levels) * block_s
-
-    def plan(self) -> Mapping[str, Any]:
-        return asdict(self)
 
     @asynccontextmanager
     async def opened(self, context: Context) -> AsyncIterator[Stand]:
@@ -241,9 +234,6 @@ class Living:
     def round_s(self) -> float:
         once_s = max(self.levels) / 40.0
         return len(self.arms) * (RESTART_S + once_s + len(self.levels) * (SETTLE_S + self.block_s + DRAIN_S))
-
-    def plan(self) -> Mapping[str, Any]:
-        return asdict(self)
 
     @asynccontextmanager
     async def opened(self, context: Context) -> AsyncIterator[Stand]:

@@ -3,8 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from bench.catalogue import MEMORY
 from bench.experiment import RESTART_S, SETTLE_S, Context
@@ -95,9 +94,6 @@ class Remembered:
 
     def round_s(self) -> float:
         return len(self.arms) * (RESTART_S + SETTLE_S + self.people * PERSON_S)
-
-    def plan(self) -> Mapping[str, Any]:
-        return asdict(self)
 
     @asynccontextmanager
     async def opened(self, context: Context) -> AsyncIterator[Stand]:

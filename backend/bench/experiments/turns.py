@@ -5,8 +5,8 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from typing import Self
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import redis.asyncio
@@ -224,9 +224,6 @@ class Turns:
     def round_s(self) -> float:
         warm_s = self.warm_s + SETTLE_S if self.warm_s else 0.0
         return len(self.arms) * (OPEN_S + warm_s + self.block_s + SETTLE_S)
-
-    def plan(self) -> Mapping[str, Any]:
-        return asdict(self)
 
     @asynccontextmanager
     async def opened(self, context: Context) -> AsyncIterator[Stand]:

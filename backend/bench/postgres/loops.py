@@ -23,19 +23,12 @@ class Block:
     waits: list[float] = field(default_factory=list)
     totals: list[float] = field(default_factory=list)
     ended: list[float] = field(default_factory=list)
-    turns: list[int] = field(default_factory=list)
     span_s: float = 0.0
 
     @property
     def rate(self) -> float:
         """Calls a second."""
         return len(self.totals) / self.span_s if self.span_s else 0.0
-
-    @property
-    def fairness(self) -> float:
-        """Jain's index over the tasks: 1 when all had as many turns."""
-        squares = len(self.turns) * sum(turn * turn for turn in self.turns)
-        return sum(self.turns) ** 2 / squares if squares else 1.0
 
 
 async def call(arm: Arm, work: Work, block: Block, asked_s: float) -> None:
@@ -50,16 +43,15 @@ async def call(arm: Arm, work: Work, block: Block, asked_s: float) -> None:
 
 async def closed(arm: Arm, work: Work, *, tasks: int, duration_s: float) -> Block:
     """`tasks` tasks, each asking again as soon as it was served."""
-    block = Block(turns=[0] * tasks)
+    block = Block()
     started_s = time.perf_counter()
     end_s = started_s + duration_s
 
-    async def task(index: int) -> None:
+    async def task() -> None:
         while (asked_s := time.perf_counter()) < end_s:
             await call(arm, work, block, asked_s)
-            block.turns[index] += 1
 
-    await asyncio.gather(*(task(index) for index in range(tasks)))
+    await asyncio.gather(*(task() for _ in range(tasks)))
     block.span_s = time.perf_counter() - started_s
     return block
 

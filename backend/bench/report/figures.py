@@ -89,27 +89,17 @@ def over_load(study: Study) -> Figure | None:
     if not _drawable(found, 2):
         return None
     figure, axes = _plot()
-    for arm, (colour, dash, marker) in LOOKS.items():
+    for arm, (colour, dash, _) in LOOKS.items():
         points = [point for level in study.levels(VISITS) if (point := _at(study, arm, level))]
         if not points:
             continue
         rates, values = zip(*points, strict=True)
-        label = spanish.arm(arm)
-        axes.plot(
-            rates,
-            values,
-            color=colour,
-            linestyle=dash,
-            marker=marker,
-            linewidth=2.2,
-            markersize=8,
-            label=label,
-        )
+        _curve(axes, rates, values, arm)
         capacity = study.capacity(arm)
         if capacity is not None and arm in {V1, V2}:
             axes.axvline(capacity.estimate, color=colour, linestyle=dash, linewidth=1.2)
             axes.annotate(
-                f"tope de {label}", (capacity.estimate, 0.98), xycoords=("data", "axes fraction"),
+                f"tope de {spanish.arm(arm)}", (capacity.estimate, 0.98), xycoords=("data", "axes fraction"),
                 rotation=90, va="top", ha="right", fontsize=11, color=colour,
             )  # fmt: skip
     axes.set_ylim(bottom=0)
@@ -120,6 +110,20 @@ def over_load(study: Study) -> Figure | None:
     axes.set_ylabel("respuesta completa, mediana (ms)", fontsize=12)
     axes.legend(frameon=False, fontsize=12, loc="upper left")
     return figure
+
+
+def _curve(axes: Axes, at: Sequence[float], values: Sequence[float], arm: str) -> None:
+    colour, dash, marker = LOOKS[arm]
+    axes.plot(
+        at,
+        values,
+        color=colour,
+        linestyle=dash,
+        marker=marker,
+        linewidth=2.2,
+        markersize=8,
+        label=spanish.arm(arm),
+    )
 
 
 def _drawable(found: Sequence[Measured], least: int) -> bool:
@@ -177,7 +181,7 @@ def live(study: Study) -> Figure | None:
         return None
     figure, axes = _plot()
     levels = [one.row.level for one in found]
-    for arm, (colour, dash, marker) in LOOKS.items():
+    for arm in LOOKS:
         rows = [
             one.row
             for level in levels
@@ -186,17 +190,7 @@ def live(study: Study) -> Figure | None:
         if len(rows) < len(levels):
             continue
         values = [row.control_value if arm == V1 else row.treatment_value for row in rows]
-        label = spanish.arm(arm)
-        axes.plot(
-            levels,
-            values,
-            color=colour,
-            linestyle=dash,
-            marker=marker,
-            linewidth=2.2,
-            markersize=8,
-            label=label,
-        )
+        _curve(axes, levels, values, arm)
     for one in found:
         axes.annotate(
             f"{spanish.times(one.row.ratio)} veces", (one.row.level, one.row.treatment_value),
