@@ -10,16 +10,12 @@ import pytest
 from fluido.errors import LimitReached
 from fluido.llm import Call, Delta, Dispatcher, Message, Timings
 from fluido.testing.virtual_loop import VirtualLoop
-from tests.llm.asking import answer
+from tests.llm.asking import answer, now_s
 from tests.llm.conftest import ScriptedEngine, ended
 
 OVERHEAD_S, TOKEN_S, DECODE_S = 0.06, 0.0003, 0.1
 TURN_TOKENS, COLD_TOKENS = 15, 600
 HELD = Message("system", "You are brief. " * 107)  # 400 tokens that every conversation has had computed
-
-
-def now_s() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def asked(number: int, *, cold: bool = False) -> Call:

@@ -2,32 +2,17 @@
 
 import asyncio
 import random
-from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from fluido.errors import EngineUnavailable, LimitReached, WaitTimeout
 from fluido.llm import Call, Delta, Dispatcher, Patience, StreamBroken
 from fluido.llm._errors import EngineBusy, Unreached
-from fluido.testing.virtual_loop import VirtualLoop
-from tests.llm.asking import answer, ask
+from tests.llm.asking import answer, ask, dispatcher_of, in_virtual_time, now_s
 from tests.llm.conftest import ScriptedEngine, ended
 
 GONE = Unreached("nobody there")
-
-
-def in_virtual_time(scene: Coroutine[Any, Any, None]) -> None:
-    VirtualLoop().run(scene)
-
-
-def now_s() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def dispatcher_of(*engines: ScriptedEngine, **more: object) -> Dispatcher:
-    return Dispatcher(engines, clock=now_s, **more)  # type: ignore[arg-type]
 
 
 class MortalEngine(ScriptedEngine):

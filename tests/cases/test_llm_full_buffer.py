@@ -1,8 +1,6 @@
 """One KV buffer that two replicas fill: before the first token waited for, after it told. In virtual time."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 
 import pytest
 
@@ -10,17 +8,8 @@ from fluido.errors import WaitTimeout
 from fluido.llm import CacheFull, Call, Delta, Dispatcher, StreamBroken
 from fluido.llm._engine import Pulse, SlotState
 from fluido.llm.admission._beliefs import Purse
-from fluido.testing.virtual_loop import VirtualLoop
-from tests.llm.asking import answer, ask
+from tests.llm.asking import answer, ask, in_virtual_time, now_s
 from tests.llm.conftest import ScriptedEngine, ended
-
-
-def in_virtual_time(scene: Coroutine[Any, Any, None]) -> None:
-    VirtualLoop().run(scene)
-
-
-def now_s() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def full_until(until_s: float, *, words: int = 0):

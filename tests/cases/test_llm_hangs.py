@@ -3,30 +3,16 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
 from fluido.errors import FluidoError, WaitTimeout
-from fluido.llm import Call, Delta, Dispatcher, Patience, Pulse
-from fluido.testing.virtual_loop import VirtualLoop
-from tests.llm.asking import answer, ask
+from fluido.llm import Call, Delta, Patience, Pulse
+from tests.llm.asking import answer, ask, dispatcher_of, in_virtual_time, now_s
 from tests.llm.conftest import ScriptedEngine, ended
 
 DEADLINE_S = 8.0
-
-
-def in_virtual_time(scene: Coroutine[Any, Any, None]) -> None:
-    VirtualLoop().run(scene)
-
-
-def now_s() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def dispatcher_of(*engines: ScriptedEngine, **more: object) -> Dispatcher:
-    return Dispatcher(engines, clock=now_s, **more)  # type: ignore[arg-type]
 
 
 class Stoppable(ScriptedEngine):

@@ -1,29 +1,14 @@
 """Cases 2, 10 and 12 of llm.md: what is silent and lives is waited for. In virtual time."""
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from fluido.errors import EngineUnavailable, WaitTimeout
-from fluido.llm import Call, Delta, Dispatcher, Patience, Pulse, SlotState, StreamBroken
-from fluido.testing.virtual_loop import VirtualLoop
-from tests.llm.asking import answer, ask
+from fluido.llm import Call, Delta, Patience, Pulse, SlotState, StreamBroken
+from tests.llm.asking import answer, ask, dispatcher_of, in_virtual_time, now_s
 from tests.llm.conftest import ScriptedEngine, ended
-
-
-def in_virtual_time(scene: Coroutine[Any, Any, None]) -> None:
-    VirtualLoop().run(scene)
-
-
-def now_s() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def dispatcher_of(*engines: ScriptedEngine, **more: object) -> Dispatcher:
-    return Dispatcher(engines, clock=now_s, **more)  # type: ignore[arg-type]
 
 
 def late(first_s: float, gap_s: float = 0.0, words: int = 3):
